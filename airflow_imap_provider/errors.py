@@ -1,0 +1,98 @@
+"""The one exception family of this package.
+
+Every error says three things: the stage at which something went wrong, what the other side said (if it said
+anything), and what a user can do about it. No third-party exception leaves ``transport/``. The children also inherit
+``ConnectionError``, ``TimeoutError`` or ``ValueError`` where callers would expect that.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AuthenticationError",
+    "ConnectError",
+    "FolderNotFoundError",
+    "ImapError",
+    "ImapTimeoutError",
+    "LostConnectionError",
+    "NotAvailableError",
+    "ProtocolError",
+    "ProxyError",
+    "RefusedError",
+    "SettingsError",
+    "TlsError",
+]
+
+
+class ImapError(Exception):
+    """Something went wrong between this package and a mailbox.
+
+    :param problem: what happened, one sentence without a secret in it.
+    :param stage: where it happened: ``settings``, ``dns``, ``tcp``, ``proxy``, ``tls``, ``greeting``, ``starttls``,
+        ``capabilities``, ``authentication``, ``folder``, ``idle`` or the IMAP command.
+    :param reply: the other side's own words, if any.
+    :param remedy: what to change, one sentence.
+    """
+
+    def __init__(self, problem: str, *, stage: str = "", reply: str = "", remedy: str = "") -> None:
+        self.problem = problem
+        self.stage = stage
+        self.reply = reply
+        self.remedy = remedy
+        text = f"{stage}: {problem}" if stage else problem
+        if reply:
+            text += f" (answer: {reply})"
+        if remedy:
+            text += f" {remedy}"
+        super().__init__(text)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions travel between Airflow's processes; the default would call __init__ with the joined text.
+        return (_rebuild, (type(self), self.problem, self.stage, self.reply, self.remedy))
+
+
+def _rebuild(kind: type[ImapError], problem: str, stage: str, reply: str, remedy: str) -> ImapError:
+    return kind(problem, stage=stage, reply=reply, remedy=remedy)
+
+
+class SettingsError(ImapError, ValueError):
+    """A field of the connection, or a parameter, has a value that cannot be used."""
+
+
+class NotAvailableError(SettingsError):
+    """A declared choice that this version cannot carry out yet."""
+
+
+class ConnectError(ImapError, ConnectionError):
+    """The name does not resolve, or no address of it accepts a connection."""
+
+
+class ProxyError(ImapError, ConnectionError):
+    """The proxy refused, or did not speak its protocol."""
+
+
+class TlsError(ImapError, ConnectionError):
+    """Encryption could not be established as the connection demands it."""
+
+
+class AuthenticationError(ImapError):
+    """The server does not accept the credentials, or no acceptable mechanism is offered."""
+
+
+class ProtocolError(ImapError):
+    """The server's answer breaks the protocol or a bound of ours."""
+
+
+class RefusedError(ImapError):
+    """The server understood the command and said NO."""
+
+
+class FolderNotFoundError(RefusedError):
+    """The folder is not there, or cannot be opened with these credentials."""
+
+
+class ImapTimeoutError(ImapError, TimeoutError):
+    """An answer did not come within the time that the connection allows."""
+
+
+class LostConnectionError(ImapError, ConnectionError):
+    """An established connection ended."""
