@@ -1,0 +1,80 @@
+"""The entries of the drop-downs of the connection form.
+
+Stored values are part of the public interface and stay as they are. A choice that this version cannot carry out yet
+is listed all the same, so that a connection written for a later version gets a clear answer.
+"""
+
+from __future__ import annotations
+
+from airflow_imap_provider.connection.field import Choice
+
+__all__ = [
+    "AUTH_METHODS",
+    "ENCRYPTIONS",
+    "PRESETS",
+    "SECURITY_MODES",
+    "TLS_VERSIONS",
+    "TUNNEL_AUTHS",
+    "TUNNEL_TYPES",
+    "VERIFICATIONS",
+]
+
+PRESETS = (
+    Choice("custom", "Custom"),
+    Choice("office365", "Office 365"),
+    Choice("gmail", "Gmail"),
+    Choice("outlook", "Outlook.com"),
+    Choice("yahoo", "Yahoo"),
+    Choice("icloud", "iCloud"),
+    Choice("fastmail", "Fastmail"),
+    Choice("zoho", "Zoho"),
+    Choice("gmx", "GMX"),
+)
+
+AUTH_METHODS = (
+    Choice("auto", "Automatic (strongest offered)"),
+    Choice("login", "LOGIN"),
+    Choice("plain", "PLAIN"),
+    Choice("cram-md5", "CRAM-MD5", available=False),
+    Choice("scram-sha-1", "SCRAM-SHA-1", available=False),
+    Choice("scram-sha-256", "SCRAM-SHA-256", available=False),
+    Choice("external", "EXTERNAL (client certificate)", available=False),
+    Choice("anonymous", "ANONYMOUS", available=False),
+    Choice("oauth-client-credentials", "OAuth 2.0 client credentials", available=False),
+    Choice("oauth-refresh-token", "OAuth 2.0 refresh token", available=False),
+    Choice("oauth-service-account", "Google service account", available=False),
+    Choice("bearer", "Bearer token (in the Password field)", available=False),
+)
+
+ENCRYPTIONS = (Choice("none", "No encryption"), Choice("ssl", "SSL"), Choice("tls", "TLS"))
+
+SECURITY_MODES = (Choice("implicit", "Implicit"), Choice("explicit", "Explicit (STARTTLS)"))
+
+TLS_VERSIONS = (
+    Choice("TLSv1", "TLS 1.0"),
+    Choice("TLSv1.1", "TLS 1.1"),
+    Choice("TLSv1.2", "TLS 1.2"),
+    Choice("TLSv1.3", "TLS 1.3"),
+)
+
+VERIFICATIONS = (
+    Choice("full", "Full"),
+    Choice("chain", "Chain only (not the host name)"),
+    Choice("pinned", "Pinned only", available=False),
+    Choice("none", "None"),
+)
+
+TUNNEL_TYPES = (
+    Choice("none", "No proxy"),
+    Choice("http", "HTTP (CONNECT)", available=False),
+    Choice("socks4", "SOCKS4", available=False),
+    Choice("socks4a", "SOCKS4a", available=False),
+    Choice("socks5", "SOCKS5", available=False),
+)
+
+TUNNEL_AUTHS = (
+    Choice("auto", "Automatic"),
+    Choice("basic", "Basic", available=False),
+    Choice("digest", "Digest", available=False),
+    Choice("ntlm", "NTLM", available=False),
+)

@@ -1,0 +1,122 @@
+"""Keys, certificates and fingerprints as people paste them.
+
+A password field of a web form drops line breaks, environment variables often carry them as a backslash and an n: both
+ruin PEM, and both are repaired here. Nothing is decrypted or verified; files are not opened, for the machine that reads
+the settings need not be the one that connects.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+
+__all__ = ["certificates", "fingerprint", "private_key"]
+
+PEM_LINE = 64  # characters of base64 a line, RFC 7468
+SHA1_DIGITS, SHA256_DIGITS = 40, 64
+SHA256_BYTES = 32
+SHORTEST_PKCS12 = 200  # characters of base64: an empty PKCS#12 is longer, and no path of that length starts like DER
+
+_BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
+_HEADER = re.compile(r"(Proc-Type: ?4,ENCRYPTED)\s*(DEK-Info: ?[A-Z0-9-]+,[0-9A-Fa-f]+?)(?=\s|\Z)")
+
+
+def certificates(text: str) -> str:
+    """A path, or PEM text with its line breaks in place.
+
+    :raises ValueError: with one sentence that says what is wrong.
+    """
+    if "-----BEGIN" in text:
+        return _pem(text)
+    return _path(text)
+
+
+def private_key(text: str) -> str:
+    """A path, PEM text with its line breaks in place, PKCS#12 as base64 on one line, or a service account's JSON.
+
+    :raises ValueError: with one sentence that says what is wrong, never with a part of the key in it.
+    """
+    stripped = text.strip()
+    if stripped.startswith("{"):
+        return _service_account(stripped)
+    if "-----BEGIN" in stripped:
+        return _pem(stripped)
+    packed = "".join(stripped.split())
+    if len(packed) >= SHORTEST_PKCS12 and packed.startswith("M"):
+        try:
+            base64.b64decode(packed, validate=True)
+        except binascii.Error:
+            raise ValueError("it looks like PKCS#12, but its base64 is damaged or cut off") from None
+        return packed
+    return _path(stripped)
+
+
+def fingerprint(text: str) -> str:
+    """A SHA-256 fingerprint as 64 lower-case hexadecimal digits.
+
+    :param text: hexadecimal with or without colons, as OpenSSL prints it, or base64 as in ``sha256//…`` (curl).
+    :raises ValueError: with one sentence that says what is wrong.
+    """
+    value = re.sub(r"^\s*sha-?256(\s+fingerprint)?\s*(=|:|//?)?\s*", "", text, flags=re.IGNORECASE).strip()
+    digits = re.sub(r"[:\s]", "", value)
+    if re.fullmatch(r"[0-9A-Fa-f]+", digits):
+        if len(digits) == SHA256_DIGITS:
+            return digits.lower()
+        if len(digits) == SHA1_DIGITS:
+            raise ValueError("this is a SHA-1 fingerprint, which can be forged; take the SHA-256 one")
+    try:
+        decoded = base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        decoded = b""
+    if len(decoded) != SHA256_BYTES:
+        raise ValueError("a SHA-256 fingerprint has 64 hexadecimal digits, or 44 characters of base64")
+    return decoded.hex()
+
+
+def _path(text: str) -> str:
+    path = text.strip()
+    if any(ord(character) < ord(" ") for character in path):
+        raise ValueError("it is neither PEM text (-----BEGIN …) nor a path: it contains line breaks")
+    return path
+
+
+def _pem(text: str) -> str:
+    text = text.replace("\\n", "\n").replace("\r", "\n")
+    blocks = []
+    for begin in _BEGIN.finditer(text):
+        label = begin.group(1)
+        body, end, _ = text[begin.end() :].partition(f"-----END {label}-----")
+        if not end:
+            raise ValueError(f"the PEM text has no end: -----END {label}----- is missing")
+        blocks.append(f"-----BEGIN {label}-----\n{_pem_body(body)}-----END {label}-----\n")
+    if not blocks:
+        raise ValueError("the PEM text has no -----BEGIN …----- line that can be read")
+    return "".join(blocks)
+
+
+def _pem_body(body: str) -> str:
+    header = ""
+    if found := _HEADER.search(body):
+        header = f"{found.group(1)}\n{found.group(2)}\n\n"
+        body = body[found.end() :]
+    elif "Proc-Type" in body:
+        raise ValueError("the header of the encrypted key lost its line breaks; convert it by openssl pkcs8 -topk8")
+    data = "".join(body.split())
+    try:
+        base64.b64decode(data, validate=True)
+    except binascii.Error:
+        raise ValueError("the PEM text is damaged or cut off: its base64 cannot be decoded") from None
+    lines = (data[start : start + PEM_LINE] for start in range(0, len(data), PEM_LINE))
+    return header + "".join(f"{line}\n" for line in lines)
+
+
+def _service_account(text: str) -> str:
+    try:
+        account = json.loads(text)
+    except ValueError:
+        raise ValueError("it begins like JSON and is none") from None
+    if not account.get("client_email") or not account.get("private_key"):
+        raise ValueError("the JSON is no service account's key: client_email or private_key is missing")
+    return json.dumps(account)  # one form, whether it came as text or Airflow had made an object of it

@@ -1,0 +1,64 @@
+"""From an Airflow connection to settings, in tasks and in the triggerer's event loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook
+
+from airflow_imap_provider.connection.parsing import parse
+from airflow_imap_provider.connection.settings import Settings
+from airflow_imap_provider.errors import SettingsError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+__all__ = ["async_settings", "connection_settings"]
+
+
+def connection_settings(conn_id: str) -> Settings:
+    """Return the settings of a connection, in a task or on a worker.
+
+    :raises SettingsError: if there is no such connection, or a field of it cannot be used.
+    """
+    try:
+        connection = BaseHook.get_connection(conn_id)
+    except Exception as error:
+        raise _not_found(conn_id, error) from error
+    return _parse(conn_id, connection, connection.extra_dejson)
+
+
+async def async_settings(conn_id: str) -> Settings:
+    """Return the settings of a connection, on the triggerer's event loop.
+
+    :raises SettingsError: if there is no such connection, or a field of it cannot be used.
+    """
+    from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+
+    try:
+        connection = await get_async_connection(conn_id)
+        extra = await get_async_extra_dejson(connection)
+    except Exception as error:
+        raise _not_found(conn_id, error) from error
+    return _parse(conn_id, connection, extra)
+
+
+def _parse(conn_id: str, connection: Connection, extra: dict[str, Any]) -> Settings:
+    return parse(
+        conn_id,
+        host=connection.host,
+        port=connection.port,
+        login=connection.login,
+        password=connection.password,
+        extra=extra,
+        schema=connection.schema,
+    )
+
+
+def _not_found(conn_id: str, error: Exception) -> SettingsError:
+    return SettingsError(
+        f"the connection {conn_id!r} cannot be read: {type(error).__name__}",
+        stage="settings",
+        reply=str(error).splitlines()[0] if str(error) else "",
+        remedy="Add a connection of type IMAP4 with this id (Admin → Connections).",
+    )

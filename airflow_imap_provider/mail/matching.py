@@ -1,0 +1,68 @@
+"""How a text is compared: equals, contains, starts with, ends with, glob, regular expression.
+
+Comparison ignores case unless told otherwise (Unicode case folding: ``straße`` equals ``STRASSE``) and never cares in
+which of Unicode's forms an accent was typed. Regular expressions are RE2's: their time is linear in the text, which a
+stranger wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Any
+
+from airflow_imap_provider.errors import SettingsError
+from airflow_imap_provider.mail.charsets import fold
+
+__all__ = ["compile_regex", "matcher"]
+
+MATCHERS_KEPT = 1_024
+"""Comparisons kept ready: some for each condition of each trigger in a process."""
+
+
+@lru_cache(maxsize=MATCHERS_KEPT)
+def matcher(op: str, value: str, *, case: bool) -> Callable[[str], bool]:
+    """Return a function that tells whether a text compares to the value.
+
+    :param op: ``equals``, ``contains``, ``starts_with``, ``ends_with``, ``glob`` or ``regex``.
+    :param value: the text, pattern or regular expression given by the user.
+    :param case: whether case matters.
+    """
+    if op == "regex":
+        pattern = compile_regex(value, case=case)
+        return lambda text: pattern.search(fold(text, case=True)) is not None
+    wanted = fold(value, case=case)
+    compare = _COMPARISONS[op]
+    return lambda text: compare(fold(text, case=case), wanted)
+
+
+_COMPARISONS: dict[str, Callable[[str, str], bool]] = {
+    "equals": lambda text, wanted: text == wanted,
+    "contains": lambda text, wanted: wanted in text,
+    "starts_with": lambda text, wanted: text.startswith(wanted),
+    "ends_with": lambda text, wanted: text.endswith(wanted),
+    "glob": fnmatchcase,
+}
+
+
+def compile_regex(pattern: str, *, case: bool) -> Any:
+    """Compile a regular expression by RE2's syntax (https://github.com/google/re2/wiki/Syntax).
+
+    :raises SettingsError: if it is none, with RE2's own words.
+    """
+    import re2
+
+    options = re2.Options()
+    options.case_sensitive = case
+    options.log_errors = False  # the error says it; the log is not ours
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as error:
+        reason = error.args[0] if error.args else ""
+        raise SettingsError(
+            f"{pattern!r} is no regular expression",
+            stage="settings",
+            reply=reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason),
+            remedy="Its syntax is RE2's, which has no look-around and no backreferences.",
+        ) from None

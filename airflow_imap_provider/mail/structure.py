@@ -1,0 +1,243 @@
+"""What a BODYSTRUCTURE (RFC 9051, section 7.5.2) says: which parts are attachments and which hold the text.
+
+Nothing of the body is needed for that. Servers' structures are taken as they come: any field may be missing or of
+another type, trees may be deep or empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_imap_provider.mail.encoded_words import decode_parameters
+from airflow_imap_provider.mail.message import Attachment, TextPart
+
+__all__ = ["Structure", "read_structure"]
+
+DEPTH_LIMIT = 20
+"""Multiparts within multiparts, and mails within mails, that are followed. Real mail stays under 10; Dovecot itself
+stops at 100."""
+
+PARTS_LIMIT = 1_000
+"""Parts of a mail that are looked at. Digests have hundreds."""
+
+TEXT_PARTS_LIMIT = 8
+"""Parts that the text of a mail may consist of: what Apple Mail writes around that many pictures."""
+
+BLANK_OCTETS = 4
+"""Octets up to which a text/plain part counts as empty beside an HTML part: two line ends."""
+
+_BODY_TYPES = ("text/plain", "text/html")
+_ALTERNATIVES = ("text/enriched", "text/x-amp-html", "text/watch-html", "text/richtext")
+
+
+@dataclass
+class Structure:
+    """What was found.
+
+    :param attachments: in the order of their parts.
+    :param text_parts: in the order of their parts; of alternatives only the one to read.
+    :param problems: what was wrong.
+    """
+
+    attachments: list[Attachment] = field(default_factory=list)
+    text_parts: list[TextPart] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Leaf:
+    part: str
+    content_type: str
+    charset: str
+    name: str
+    disposition: str
+    content_id: bool
+    encoding: str
+    octets: int
+
+
+def read_structure(body: object, code_page: str) -> Structure:
+    """Read a BODYSTRUCTURE.
+
+    :param body: IMAPClient's tree of tuples, in which the parts of a multipart may stand in a list.
+    :param code_page: charset for raw 8-bit file names.
+    """
+    reader = _Reader(code_page)
+    if isinstance(body, (tuple, list)) and body:
+        reader.read(body, "", "", 0, in_message=False)
+    else:
+        reader.out.problems.append("the server tells no body structure")
+    if len(reader.out.text_parts) > TEXT_PARTS_LIMIT:
+        reader.out.problems.append(f"the text has more than {TEXT_PARTS_LIMIT} parts: the rest is not looked at")
+        del reader.out.text_parts[TEXT_PARTS_LIMIT:]
+    return reader.out
+
+
+class _Reader:
+    def __init__(self, code_page: str) -> None:
+        self.code_page = code_page
+        self.out = Structure()
+        self.parts = 0
+
+    def read(self, body: Sequence[Any], part: str, parent: str, depth: int, *, in_message: bool) -> None:
+        """Read one part.
+
+        :param part: its number, empty for the whole of a mail.
+        :param parent: the subtype of the multipart that holds it.
+        :param in_message: whether it is part of an attached mail, whose text is not the mail's.
+        """
+        self.parts += 1
+        if depth > DEPTH_LIMIT or self.parts > PARTS_LIMIT:
+            problem = "the body has more parts, or parts within parts, than are looked at"
+            if problem not in self.out.problems:
+                self.out.problems.append(problem)
+            return
+        children = _children(body)
+        if children is None:
+            self._leaf(body, part or "1", parent, depth, in_message=in_message)
+            return
+        subtype = _word(_at(body, 1)) if isinstance(body[0], list) else _word(_at(body, len(children)))
+        texts = len(self.out.text_parts)
+        for number, child in enumerate(children, 1):
+            self.read(child, f"{part}.{number}" if part else str(number), subtype, depth + 1, in_message=in_message)
+        if subtype == "alternative":
+            self.out.text_parts[texts:] = _to_read(self.out.text_parts[texts:])
+
+    def _leaf(self, body: Sequence[Any], part: str, parent: str, depth: int, *, in_message: bool) -> None:
+        leaf = self._described(body, part)
+        is_mail = leaf.content_type in ("message/rfc822", "message/global")
+        if _is_attachment(leaf, parent):
+            self.out.attachments.append(
+                Attachment(
+                    name=leaf.name,
+                    content_type=leaf.content_type,
+                    size=_decoded_size(leaf.octets, leaf.encoding),
+                    part=part,
+                    encoding=leaf.encoding,
+                    octets=leaf.octets,
+                )
+            )
+        elif leaf.content_type in _BODY_TYPES and not in_message:
+            self.out.text_parts.append(
+                TextPart(
+                    part=part,
+                    content_type=leaf.content_type,
+                    charset=leaf.charset,
+                    encoding=leaf.encoding,
+                    size=_decoded_size(leaf.octets, leaf.encoding),
+                    octets=leaf.octets,
+                )
+            )
+        nested = _at(body, 8)
+        if is_mail and isinstance(nested, (tuple, list)) and nested:
+            # The parts of an attached mail are numbered as those of a mail of their own, below its number.
+            numbered = part if _children(nested) is not None else f"{part}.1"
+            self.read(nested, numbered, "", depth + 1, in_message=True)
+
+    def _described(self, body: Sequence[Any], part: str) -> _Leaf:
+        content_type = f"{_word(_at(body, 0)) or 'application'}/{_word(_at(body, 1)) or 'octet-stream'}"
+        octets = _at(body, 6)
+        # Behind the seven basic fields: text/* has its lines, message/rfc822 envelope, structure and lines.
+        behind = 7
+        if content_type.startswith("text/"):
+            behind = 8
+        elif content_type in ("message/rfc822", "message/global") and isinstance(_at(body, 8), (tuple, list)):
+            behind = 10
+        disposition, disposition_parameters = _disposition(_at(body, behind + 1))
+        problems: list[str] = []
+        parameters = decode_parameters(_pairs(_at(body, 2)), self.code_page, problems)
+        named = decode_parameters(_pairs(disposition_parameters), self.code_page, problems)
+        self.out.problems += [f"part {part}: {problem}" for problem in problems]
+        return _Leaf(
+            part=part,
+            content_type=content_type,
+            charset=parameters.get("charset", "").lower(),
+            name=named.get("filename") or parameters.get("name") or "",
+            disposition=disposition,
+            content_id=bool(_at(body, 3)),
+            encoding=_word(_at(body, 5)) or "7bit",
+            octets=octets if isinstance(octets, int) and octets > 0 else 0,
+        )
+
+
+def _is_attachment(leaf: _Leaf, parent: str) -> bool:
+    """Tell whether a part is a file to its reader.
+
+    Everything is, except the text itself, the other forms of it, and what an HTML text shows within itself. When in
+    doubt a part counts: an attachment too many is seen, one that is missing is not.
+    """
+    if leaf.disposition == "attachment" or leaf.name:
+        return True
+    if leaf.content_type in _BODY_TYPES:
+        return False
+    if parent == "alternative" and leaf.content_type in _ALTERNATIVES:
+        return False
+    return not (parent == "related" and leaf.content_id)
+
+
+def _to_read(alternatives: list[TextPart]) -> list[TextPart]:
+    """Return the form of the text to read: plain unless it is empty."""
+    plain = [part for part in alternatives if part.content_type == "text/plain"]
+    html = [part for part in alternatives if part.content_type == "text/html"]
+    if plain and not (html and all(part.octets <= BLANK_OCTETS for part in plain)):
+        return plain
+    return html
+
+
+def _children(body: Sequence[Any]) -> list[Sequence[Any]] | None:
+    """Return the parts of a multipart, ``None`` for a single part.
+
+    IMAPClient puts the parts of a multipart into a list, but leaves an attached mail's as they come.
+    """
+    first = _at(body, 0)
+    if isinstance(first, list):
+        return [child for child in first if isinstance(child, (tuple, list)) and child]
+    if not isinstance(first, tuple):
+        return None
+    children: list[Sequence[Any]] = []
+    for child in body:
+        if not isinstance(child, (tuple, list)):
+            break
+        children.append(child)
+    return children
+
+
+def _at(body: object, index: int) -> Any:
+    return body[index] if isinstance(body, (tuple, list)) and index < len(body) else None
+
+
+def _word(value: object) -> str:
+    """Return a token such as a type or an encoding, in lower case and printable."""
+    if not isinstance(value, bytes):
+        return ""
+    text = value.decode("ascii", "replace").strip().lower()
+    return "".join(c for c in text if c.isascii() and c.isprintable() and c not in '"/ ')[:80]
+
+
+def _disposition(value: object) -> tuple[str, object]:
+    if isinstance(value, bytes):
+        return _word(value), None  # against the grammar, and seen
+    return _word(_at(value, 0)), _at(value, 1)
+
+
+def _pairs(value: object) -> list[tuple[bytes, bytes]]:
+    """Return parameters as pairs. IMAPClient turns values of digits alone into numbers."""
+    if not isinstance(value, (tuple, list)):
+        return []
+    texts = [str(item).encode("ascii") if isinstance(item, int) else item for item in value]
+    return [
+        (name, text)
+        for name, text in zip(texts[::2], texts[1::2], strict=False)
+        if isinstance(name, bytes) and isinstance(text, bytes)
+    ]
+
+
+def _decoded_size(octets: int, encoding: str) -> int:
+    if encoding != "base64":
+        return octets
+    # A line of 76 characters and its end, 78 octets, holds 57 bytes.
+    lines, rest = divmod(octets, 78)
+    # The last line has its end or not: that belongs to the boundary.
+    return lines * 57 + rest // 4 * 3

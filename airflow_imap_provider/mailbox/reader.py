@@ -1,0 +1,372 @@
+"""Reads what is new in a folder since a place, decides what matches, and says how far that went.
+
+Blocking; runs in a worker thread with a session whose folder is open. One call is one bounded batch: it never holds
+more than a batch of mails, however many wait. Nothing here marks a mail.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_imap_provider.errors import ImapError, ProtocolError, RefusedError
+from airflow_imap_provider.mail.conditions import Conditions
+from airflow_imap_provider.mail.fetching import fetch_items, mail_from_fetch, text_items, with_text
+from airflow_imap_provider.mail.message import Mail
+from airflow_imap_provider.mail.payload import payload
+from airflow_imap_provider.mail.search import search_criteria
+from airflow_imap_provider.mailbox.actions import Action, wanted
+from airflow_imap_provider.mailbox.place import Place, Todo, rebase
+from airflow_imap_provider.mailbox.ranges import UidRanges
+
+if TYPE_CHECKING:
+    from airflow_imap_provider.transport.session import FolderStatus, Session
+
+__all__ = ["Batch", "Reader", "Wish"]
+
+log = logging.getLogger(__name__)
+
+SEARCH_WINDOW = 50_000
+"""UIDs asked for in one SEARCH: imaplib takes lines of 1 MB, which is about 143,000 hits."""
+
+SCAN = 500
+"""Mails looked at in one batch at most: bounds its time (Dovecot serves some thousands a second) and its memory."""
+
+FETCH_CHUNK = 100
+"""Mails asked for in one FETCH: about 300 KiB of headers and structures."""
+
+ASK_SERVER_ABOVE = 20
+"""New mails from which it pays to let the server search first instead of looking at each here."""
+
+EVENT_BYTES = 32 * 1024 - 1024
+"""Bytes of payloads in one event; the rest of the 32 KiB is for the stream's name, the range and the brackets.
+Airflow sends a run's events to each of its tasks."""
+
+LOSSES_PER_LEVEL = 3
+"""Connections lost while one mail was fetched, before less of it is asked for. One or two may be the network's."""
+
+SUBSTRING_SEARCHERS = ("dovecot", "cyrus")
+"""Servers whose SEARCH finds substrings as RFC 3501 (section 6.4.4) asks. Gmail and Exchange find whole words or their
+beginnings instead, and so does any server with a full-text index (Dovecot then announces SEARCH=FUZZY): letting those
+leave mails out would lose some."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a reader looks for and hands out.
+
+    :param conn_id: goes into the payloads.
+    :param folder: likewise.
+    :param conditions: which mails match.
+    :param on_match: actions for mails that match.
+    :param on_no_match: actions for those that do not.
+    :param always: actions for all.
+    :param batch_size: mails in one batch at most.
+    :param style: ``full`` or ``minimal`` payloads.
+    :param headers: names of headers that the payload shows.
+    :param text: whether the payload holds the text.
+    :param code_page: charset for text that declares none.
+    :param server_search: whether the server may be asked to leave mails out.
+    """
+
+    conn_id: str
+    folder: str
+    conditions: Conditions
+    on_match: tuple[Action, ...] = ()
+    on_no_match: tuple[Action, ...] = ()
+    always: tuple[Action, ...] = ()
+    batch_size: int = 50
+    style: str = "full"
+    headers: tuple[str, ...] = ()
+    text: bool = False
+    code_page: str = ""
+    server_search: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form of a wish without actions, as a deferred sensor hands it to its trigger."""
+        return {
+            "conn_id": self.conn_id,
+            "folder": self.folder,
+            "conditions": self.conditions.dumps(),
+            "batch_size": self.batch_size,
+            "style": self.style,
+            "headers": list(self.headers),
+            "text": self.text,
+            "code_page": self.code_page,
+            "server_search": self.server_search,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Wish:
+        """Rebuild a wish from :meth:`to_json`'s form."""
+        conditions, headers = Conditions.loads(data["conditions"]), tuple(data["headers"])
+        return cls(**{**data, "conditions": conditions, "headers": headers})
+
+    @property
+    def acts(self) -> bool:
+        """Whether any action is asked for: then the folder must be open for writing."""
+        return bool(self.on_match or self.on_no_match or self.always)
+
+    @property
+    def needs_text(self) -> bool:
+        """Whether bodies must be fetched."""
+        return self.text or self.conditions.needs_text
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step through a folder.
+
+    :param start: the place from which the step was made, fitted to the folder.
+    :param place: the place once the batch is handled.
+    :param emails: the payloads of the mails that match, in the order of their UIDs.
+    :param mails: the mails themselves.
+    :param more: whether more is waiting already.
+    :param seen: how many mails were looked at here.
+    :param arrivals: the session's count of announced arrivals that the batch has certainly seen.
+    """
+
+    start: Place
+    place: Place
+    emails: tuple[dict[str, Any], ...] = ()
+    mails: tuple[Mail, ...] = ()
+    more: bool = False
+    seen: int = 0
+    arrivals: int = 0
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The first and last UID that an event with this batch covers.
+
+        It begins where the event before ended: what lies between matched nothing. So the ranges that consumers keep
+        stay contiguous.
+        """
+        return self.start.told_uid + 1, self.place.last_uid
+
+
+@dataclass
+class _Harvest:
+    """What a batch has gathered so far."""
+
+    emails: list[dict[str, Any]] = field(default_factory=list)
+    mails: list[Mail] = field(default_factory=list)
+    todo: dict[tuple[Action, ...], list[int]] = field(default_factory=dict)
+    size: int = 0
+    last_uid: int = 0
+    full: bool = False
+
+
+class Reader:
+    """Reads batches for one wish. Keeps nothing but the UIDs that seem to break the connection."""
+
+    def __init__(self, wish: Wish) -> None:
+        self.wish = wish
+        self._items = fetch_items(self._header_names())
+        self._losses: dict[int, int] = {}
+        self._fetching: tuple[int, ...] = ()
+
+    def _header_names(self) -> list[str]:
+        return sorted({*self.wish.conditions.headers, *(name.lower() for name in self.wish.headers)})
+
+    def _code_page(self, session: Session) -> str:
+        return self.wish.code_page or session.settings.code_page
+
+    def read(self, session: Session, status: FolderStatus, place: Place) -> Batch:
+        """Return the next batch after ``place``, or an empty one.
+
+        :param session: its folder must be open; nobody else uses it meanwhile.
+        :param status: what opening the folder said.
+        :raises ImapError: if the connection breaks; nothing is lost by calling again with the same place.
+        """
+        # Some servers show new mail to SEARCH only after a NOOP (Courier), or in the second SEARCH (Dovecot).
+        session.noop()
+        arrivals = session.arrivals
+        highest = (status.uidnext or 1) - 1
+        start = place
+        if place.uidvalidity != status.uidvalidity:
+            highest = _highest(session, status)
+            start = rebase(place, status.uidvalidity, highest)
+        uids, last_uid, more = self._new_uids(session, start, highest)
+        if len(uids) > ASK_SERVER_ABOVE and self.wish.server_search:
+            uids = self._ask_server(session, uids, start.last_uid + 1, last_uid)
+        if len(uids) > SCAN:
+            uids, more = uids[:SCAN], True
+            last_uid = uids[-1]
+        harvest = self._harvest(session, status, start, uids)
+        if harvest.full:
+            more = more or harvest.last_uid < last_uid
+            last_uid = harvest.last_uid
+        todo = [Todo(UidRanges.of((uid, uid) for uid in of), actions) for actions, of in harvest.todo.items()]
+        return Batch(
+            start=start,
+            place=start.after(last_uid, harvest.mails, todo),
+            emails=tuple(harvest.emails),
+            mails=tuple(harvest.mails),
+            more=more,
+            seen=len(uids),
+            arrivals=arrivals,
+        )
+
+    def _new_uids(self, session: Session, place: Place, highest: int) -> tuple[list[int], int, bool]:
+        """Return candidates, the UID up to which they are complete, and whether there is more behind that."""
+        low, window = place.last_uid + 1, SEARCH_WINDOW
+        floor = place.floor
+        while low + window <= highest or (floor and low <= floor.until):
+            # A backlog: step through it in windows that widen where UIDs are sparse.
+            criteria: list[object] = []
+            top = min(low + window - 1, highest)
+            if floor and low <= floor.until:
+                top = min(top, floor.until)
+                if floor.unread:
+                    criteria.append("UNSEEN")
+                if floor.since is not None:
+                    # SINCE compares dates without time and zone (RFC 3501, section 6.4.4): a day of margin.
+                    criteria += ["SINCE", (floor.since - timedelta(days=1)).date()]
+            uids = sorted(uid for uid in session.search(["UID", f"{low}:{top}", *criteria]) if low <= uid <= top)
+            if uids:
+                return uids, top, True
+            low, window = top + 1, window * 2
+        # The last message is returned when nothing is new: n:* is the same as *:n (RFC 3501, section 6.4.8).
+        uids = sorted(uid for uid in session.search(["UID", f"{low}:*"]) if uid >= low)
+        return uids, max(uids, default=low - 1), False
+
+    def _ask_server(self, session: Session, uids: list[int], low: int, top: int) -> list[int]:
+        wish = self.wish
+        if wish.on_no_match or wish.always or any(action.when for action in wish.on_match):
+            return uids  # these need the outcome of every mail
+        criteria = search_criteria(wish.conditions, text=finds_substrings(session))
+        if not criteria:
+            return uids
+        try:
+            hits = set(session.search(["UID", f"{low}:{top}", *criteria]))
+        except RefusedError as error:
+            log.info("the server does not take this search, so every new mail is looked at instead: %s", error)
+            return uids
+        return [uid for uid in uids if uid in hits]
+
+    def _harvest(self, session: Session, status: FolderStatus, place: Place, uids: Sequence[int]) -> _Harvest:
+        harvest = _Harvest()
+        for begin in range(0, len(uids), FETCH_CHUNK):
+            chunk = uids[begin : begin + FETCH_CHUNK]
+            for uid, mail in self._fetch(session, status, chunk):
+                if place.counts(mail):
+                    self._consider(mail, harvest)
+                if harvest.full:
+                    return harvest
+                harvest.last_uid = uid
+        return harvest
+
+    def _consider(self, mail: Mail, harvest: _Harvest) -> None:
+        wish = self.wish
+        outcome = wish.conditions.outcome(mail)
+        matches = wish.conditions.triggers(mail)
+        if matches:
+            shown = mail if wish.text else replace(mail, text=None)
+            email = payload(shown, style=wish.style, headers=wish.headers)
+            size = len(json.dumps(email))
+            if harvest.emails and (len(harvest.emails) >= wish.batch_size or harvest.size + size > EVENT_BYTES):
+                harvest.full = True
+                return
+            harvest.emails.append(email)
+            harvest.mails.append(mail)
+            harvest.size += size
+        actions = wanted(outcome, (wish.on_match if matches else wish.on_no_match, wish.always))
+        if actions:
+            harvest.todo.setdefault(actions, []).append(mail.uid)
+
+    # --- fetching, whatever the mails are like -----------------------------------------------------------------
+
+    def _fetch(self, session: Session, status: FolderStatus, uids: Sequence[int]) -> list[tuple[int, Mail]]:
+        """Fetch mails; a mail that was expunged meanwhile is missing, one that cannot be read has defects."""
+        suspects, self._fetching = self._fetching, ()
+        if len(suspects) == 1:
+            self._losses[suspects[0]] = self._losses.get(suspects[0], 0) + 1
+        # The connection broke during the last fetch; perhaps one of those mails did it: take them one by one.
+        singly = not set(suspects).isdisjoint(uids) or any(uid in self._losses for uid in uids)
+        answers: dict[int, Mapping[bytes, Any]] = {}
+        if not singly:
+            try:
+                answers.update(self._guarded(session, uids, self._items))
+            except (ProtocolError, RefusedError):
+                if not session.usable:
+                    raise
+                singly = True
+        if singly:
+            for uid in uids:
+                answers.update(self._fetch_alone(session, uid))
+        mails = []
+        for uid in uids:
+            answer = answers.get(uid)
+            if answer is None or not any(key not in (b"UID", b"SEQ") for key in answer):
+                continue
+            mail = mail_from_fetch(
+                answer,
+                conn_id=self.wish.conn_id,
+                folder=status.name,
+                uid=uid,
+                uidvalidity=status.uidvalidity,
+                code_page=self._code_page(session),
+                headers=self._header_names(),
+            )
+            if self.wish.needs_text and mail.text_parts:
+                mail = self._with_text(session, mail)
+            mails.append((uid, mail))
+            self._losses.pop(uid, None)
+        return mails
+
+    def _with_text(self, session: Session, mail: Mail) -> Mail:
+        answer: Mapping[bytes, Any] = {}
+        if self._losses.get(mail.uid, 0) < LOSSES_PER_LEVEL:
+            try:
+                answer = self._guarded(session, [mail.uid], text_items(mail)).get(mail.uid, {})
+            except (ProtocolError, RefusedError) as error:
+                if not session.usable:
+                    raise
+                log.warning("the text of mail %s cannot be fetched: %s", mail.uid, error)
+        return with_text(mail, answer, self._code_page(session))
+
+    def _guarded(self, session: Session, uids: Sequence[int], items: Sequence[str]) -> dict[int, dict[bytes, Any]]:
+        """FETCH, and remember which mails were asked for if the connection does not survive it."""
+        self._fetching = tuple(uids)
+        try:
+            answers = session.fetch(uids, items)
+        except ImapError:
+            if session.usable:
+                self._fetching = ()
+            raise
+        self._fetching = ()
+        return answers
+
+    def _fetch_alone(self, session: Session, uid: int) -> dict[int, Mapping[bytes, Any]]:
+        """Fetch one mail, and if the server or its answer chokes on it, what can be had of it."""
+        without_structure = [item for item in self._items if item != "BODYSTRUCTURE"]
+        levels = (self._items, without_structure, ["FLAGS", "INTERNALDATE"])
+        for items in levels[self._losses.get(uid, 0) // LOSSES_PER_LEVEL :]:
+            try:
+                return dict(self._guarded(session, [uid], items))
+            except (ProtocolError, RefusedError) as error:
+                if not session.usable:
+                    raise
+                log.warning("mail %s cannot be fetched whole: %s", uid, error)
+        log.error("mail %s cannot be fetched at all: it is handled without its content", uid)
+        return {uid: {b"UNREADABLE": True}}
+
+
+def _highest(session: Session, status: FolderStatus) -> int:
+    """Return the highest UID in the folder now; the status may be days old."""
+    if status.uidnext:
+        criteria = ["UID", f"{max(status.uidnext - 1, 1)}:*"]
+    else:
+        # Courier does not tell UIDNEXT when a folder is opened.
+        criteria = ["UID", "*"] if status.exists else ["UID", "1:*"]
+    return max(session.search(criteria), default=0)
+
+
+def finds_substrings(session: Session) -> bool:
+    """Tell whether this server's text search can be trusted to find substrings."""
+    name = f"{session.greeting} {session.server_name}".lower()
+    return any(known in name for known in SUBSTRING_SEARCHERS) and not session.has("SEARCH=FUZZY")

@@ -1,0 +1,383 @@
+"""Watches one folder over one connection for everybody in this process who is interested in it.
+
+The connection rests in IDLE on the event loop, without a thread. Whatever the server says there is only a hint: the
+watcher wakes its members, and they read what is new for their own place, one after the other, in a worker thread. A
+session is owned by exactly one side at a time, the loop or one worker. Members are also woken after every (re)connect
+and by the safety poll, so that a server that forgets to push, or has no IDLE, costs time and not mail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+from airflow_imap_provider.connection.settings import Settings
+from airflow_imap_provider.errors import (
+    AuthenticationError,
+    ImapError,
+    LostConnectionError,
+    RefusedError,
+    SettingsError,
+)
+from airflow_imap_provider.mailbox import executor
+from airflow_imap_provider.mailbox.place import Place
+from airflow_imap_provider.mailbox.reader import Batch, Reader
+from airflow_imap_provider.mailbox.waiting import woken
+from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
+from airflow_imap_provider.transport.idle import IdleChannel
+from airflow_imap_provider.transport.session import FolderStatus, Session, open_session
+
+__all__ = ["Backoff", "FolderWatcher", "Member", "WatcherState", "join", "leave"]
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+IDLE_RENEWAL = 9 * 60.0
+"""Seconds in IDLE at most: Office 365 stops pushing after about ten minutes, NATs forget a silent connection."""
+
+CONNECTING = "connecting"
+"""The first state's error: nothing has gone wrong yet."""
+
+LOGOUT_LIMIT = 5.0
+"""Seconds a farewell may take before the connection is simply closed."""
+
+
+class Member(Protocol):
+    """Somebody who is interested in a folder."""
+
+    poll_interval: float
+    """Seconds between safety polls."""
+    idle: bool
+    """Whether IDLE may be used."""
+    acts: bool
+    """Whether the folder must be open for writing."""
+
+    def wake(self) -> None:
+        """Something may be new, or the connection's state has changed."""
+
+
+@dataclass(frozen=True)
+class WatcherState:
+    """What an operator wants to know.
+
+    :param since: when the state was reached.
+    :param error: why there is no connection; empty while there is one.
+    """
+
+    connected: bool
+    since: datetime
+    error: str = ""
+
+
+class Backoff:
+    """How long to wait before the next attempt.
+
+    Doubles from one second to a minute, with jitter so that a thousand mailboxes do not come back at once. A refused
+    login or a wrong setting waits longer, since servers lock accounts and nobody mends a form within seconds.
+    """
+
+    NETWORK = (1.0, 60.0)
+    REFUSED = (30.0, 900.0)
+    JITTER = 0.3
+
+    def __init__(self) -> None:
+        self._failures = 0
+
+    def reset(self) -> None:
+        """After a complete catch-up, and only then: a server that takes logins and drops sessions is not well."""
+        self._failures = 0
+
+    def next(self, error: BaseException) -> float:
+        """Return the seconds to wait after ``error``."""
+        first, most = self.REFUSED if isinstance(error, (AuthenticationError, SettingsError)) else self.NETWORK
+        delay = min(first * 2.0 ** min(self._failures, 20), most)
+        self._failures += 1
+        return delay * random.uniform(1 - self.JITTER, 1 + self.JITTER)
+
+
+class FolderWatcher:
+    """One connection that watches one folder.
+
+    :param settings: gives the connection's settings; asked before every attempt, so that an edited connection is used
+        at the next reconnect.
+    :param folder: the folder's name.
+    """
+
+    def __init__(
+        self, settings: Callable[[], Awaitable[Settings]], folder: str, *, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self.folder = folder
+        self.members: set[Member] = set()
+        self.state = WatcherState(connected=False, since=clock.now(), error=CONNECTING)
+        self._backoff = Backoff()
+        self._lock = asyncio.Lock()
+        self._users = 0
+        self._changed = asyncio.Event()
+        self._session: Session | None = None
+        self._status: FolderStatus | None = None
+        self._channel: IdleChannel | None = None
+        self._read_at: dict[Member, int] = {}
+        self._idle_refused = False
+        self._lost: ImapError | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[Any]] = set()
+
+    # --- members ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self._task = asyncio.get_running_loop().create_task(self._watch(), name=f"imap4 {self.folder}")
+
+    async def stop(self) -> None:
+        """Log out and end."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        if self._running:
+            await asyncio.wait(self._running, timeout=LOGOUT_LIMIT)
+        if self._running and self._session is not None:
+            self._session.close()  # ends what still waits for an answer
+        await self._drop_session(polite=True)
+
+    def forget(self, member: Member) -> None:
+        """Drop what is known of a member that has left."""
+        self.members.discard(member)
+        self._read_at.pop(member, None)
+
+    def wake_all(self) -> None:
+        """Tell every member to look."""
+        for member in list(self.members):
+            member.wake()
+
+    async def read(self, member: Member, reader: Reader, place: Place) -> Batch:
+        """Return the next batch after ``place`` for a member.
+
+        :raises ImapError: if there is no connection or it breaks; the member is woken when there is one again.
+        """
+
+        def work(session: Session, status: FolderStatus) -> Batch:
+            batch = reader.read(session, status, place)
+            if member in self.members:
+                self._read_at[member] = batch.arrivals
+            return batch
+
+        batch = await self.use(work)
+        self._backoff.reset()
+        return batch
+
+    async def use(self, work: Callable[[Session, FolderStatus], T], *, writing: bool = False) -> T:
+        """Run blocking ``work`` with the session, out of IDLE, in a worker thread, alone.
+
+        If the caller is cancelled, the work ends in the background, so that the others keep their connection.
+
+        :param writing: the folder must be open for writing.
+        :raises LostConnectionError: if there is no connection at present; members are woken when there is one.
+        """
+        task = asyncio.get_running_loop().create_task(self._use(work, writing=writing))
+        self._running.add(task)
+        task.add_done_callback(self._used)
+        return await asyncio.shield(task)
+
+    def _used(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # fetched here because the caller may be gone
+
+    async def _use(self, work: Callable[[Session, FolderStatus], T], *, writing: bool) -> T:
+        self._users += 1
+        self._changed.set()
+        try:
+            async with self._lock:
+                session = await self._ready_session(writing=writing)
+                status = self._status
+                assert status is not None
+                try:
+                    return await executor.working(lambda: work(session, status))
+                except ImapError as error:
+                    if not (writing and session.usable):
+                        # Refusals that concern single mails do not come out of a reader: the folder itself is in
+                        # trouble (deleted, say), and opening it anew tells what it is.
+                        self._lose(error)
+                    raise
+        finally:
+            self._users -= 1
+            self._changed.set()
+
+    async def _ready_session(self, *, writing: bool) -> Session:
+        if self._session is None or self._lost is not None:
+            raise LostConnectionError("there is no connection at present", stage="folder", reply=self.state.error)
+        await self._stop_idle()
+        session = self._session
+        if writing and self._status is not None and self._status.readonly:
+            # STORE in a folder opened with EXAMINE is refused, ignored or even carried out, depending on the server.
+            self._status = await executor.working(lambda: session.select(self.folder, readonly=False))
+        return session
+
+    # --- the connection -----------------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                await self._connect()
+                await self._serve()
+            except ImapError as error:
+                failure: ImapError = error
+            except Exception as error:
+                log.exception("unexpected error while watching %s", self.folder)
+                failure = ImapError(f"{type(error).__name__} while watching", stage="settings")
+            await self._drop_session(polite=False)
+            delay = self._backoff.next(failure)
+            self._report(failure, delay)
+            self.wake_all()
+            await asyncio.sleep(delay)
+
+    async def _connect(self) -> None:
+        settings = await self._settings()
+        readonly = not any(member.acts for member in self.members)
+
+        def connect() -> tuple[Session, FolderStatus]:
+            session = open_session(settings, clock=self._clock)
+            try:
+                return session, session.select(self.folder, readonly=readonly)
+            except BaseException:
+                session.close()
+                raise
+
+        connecting = asyncio.ensure_future(executor.connecting(connect))
+        try:
+            self._session, self._status = await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            connecting.add_done_callback(_close_unused)
+            raise
+        self._lost = None
+        self._idle_refused = False
+        self._read_at.clear()
+        self.state = WatcherState(connected=True, since=self._clock.now())
+        log.info("watching %s of %s (%s)", self.folder, settings.conn_id, settings.host)
+        self.wake_all()
+
+    async def _serve(self) -> None:
+        """Keep the session in IDLE while nobody works with it, until it is lost."""
+        loop = asyncio.get_running_loop()
+        while True:
+            if self._users == 0:
+                async with self._lock:
+                    if self._lost is None and self._channel is None and self._users == 0:
+                        self._rest(loop)
+            if self._lost is not None:
+                raise self._lost
+            self._changed.clear()
+            if self._users:
+                await self._changed.wait()
+                continue
+            if not await woken(self._changed, self._pause()):
+                async with self._lock:
+                    # Leaving IDLE is a round trip: it proves that the connection lives.
+                    await self._stop_idle()
+                self.wake_all()
+
+    def _rest(self, loop: asyncio.AbstractEventLoop) -> None:
+        session = self._session
+        assert session is not None
+        for member in list(self.members):
+            if self._read_at.get(member) != session.arrivals:
+                # Announced in the answer to another command: the server will not announce it again in IDLE.
+                self._read_at[member] = session.arrivals
+                member.wake()
+        if session.has("IDLE") and not self._idle_refused and all(member.idle for member in self.members):
+            channel = session.idle_channel()
+            channel.start(loop, self.wake_all, self._idle_ended)
+            self._channel = channel
+
+    def _pause(self) -> float:
+        return min([IDLE_RENEWAL, *(member.poll_interval for member in self.members)])
+
+    async def _stop_idle(self) -> None:
+        channel, self._channel = self._channel, None
+        if channel is None:
+            return
+        try:
+            await channel.stop()
+        except ImapError as error:
+            self._lose(error)
+            raise
+
+    def _idle_ended(self, error: ImapError) -> None:
+        self._channel = None
+        if isinstance(error, RefusedError):
+            # Some servers announce IDLE and do not have it, or not in every folder.
+            log.info("the server does not keep %s in IDLE; polling it instead: %s", self.folder, error)
+            self._idle_refused = True
+            self._changed.set()
+        else:
+            self._lose(error)
+
+    def _lose(self, error: ImapError) -> None:
+        if self._lost is None:
+            self._lost = error
+        self._changed.set()
+
+    async def _drop_session(self, *, polite: bool) -> None:
+        async with self._lock:
+            session, self._session = self._session, None
+            channel, self._channel = self._channel, None
+            if session is None:
+                return
+            if channel is not None:
+                if polite and self._lost is None:
+                    await asyncio.gather(channel.stop(), return_exceptions=True)
+                else:
+                    channel.abandon()
+            if polite and session.usable and self._lost is None:
+                farewell = asyncio.ensure_future(executor.working(session.logout))
+                await asyncio.wait([farewell], timeout=LOGOUT_LIMIT)
+            session.close()
+
+    def _report(self, error: ImapError, delay: float) -> None:
+        if self.state.connected or self.state.error != str(error):
+            log.error("not watching %s: %s Trying again in %.0f s and so on.", self.folder, error, delay)
+            self.state = WatcherState(connected=False, since=self._clock.now(), error=str(error))
+
+
+def _close_unused(connecting: asyncio.Future[tuple[Session, FolderStatus]]) -> None:
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result()[0].close()
+
+
+_watchers: dict[tuple[int, Hashable], FolderWatcher] = {}
+"""The watchers of this process by event loop and key."""
+
+
+def join(key: Hashable, member: Member, settings: Callable[[], Awaitable[Settings]], folder: str) -> FolderWatcher:
+    """Make ``member`` share the one connection to a folder; the first to come opens it, and each is woken at once.
+
+    :param key: names the connection and the folder.
+    """
+    place = (id(asyncio.get_running_loop()), key)
+    watcher = _watchers.get(place)
+    if watcher is None:
+        watcher = _watchers[place] = FolderWatcher(settings, folder)
+        watcher.start()
+    watcher.members.add(member)
+    member.wake()
+    return watcher
+
+
+async def leave(key: Hashable, member: Member) -> None:
+    """Take ``member`` away from the folder; the last to leave logs out."""
+    place = (id(asyncio.get_running_loop()), key)
+    watcher = _watchers.get(place)
+    if watcher is None or member not in watcher.members:
+        return
+    watcher.forget(member)
+    if not watcher.members:
+        del _watchers[place]
+        await watcher.stop()

@@ -1,0 +1,207 @@
+"""Operators for mails: taking what the Email Trigger has told."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Asset, AssetAlias, BaseOperator
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+from airflow_imap_provider.errors import SettingsError
+from airflow_imap_provider.mailbox.taking import Claim, Event, Record, Taking
+from airflow_imap_provider.triggers.store import CONSUMERS, consumer_key
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = ["ReceiveEmailsOperator"]
+
+OVERLAP = timedelta(hours=1)
+"""How far before the newest event the log is read again: event times are those of the triggerer's host, and after a
+fail-over another host's clock counts."""
+
+PAGE = 50
+"""Events read from Airflow at once: at most 1.6 MiB."""
+
+MOST = 1000
+"""Mails in one run at most: Airflow's ``[core] max_map_length`` is 1,024 by default."""
+
+CLAIMS_KEPT = 1000
+"""Runs whose claims stay in the asset's state store, beside those in the task's own."""
+
+REVISIT = timedelta(days=1)
+"""How often a consumer renews its entry in the list of consumers."""
+
+
+class ReceiveEmailsOperator(BaseOperator):
+    """Takes the mails of an asset that this task has not taken yet, whatever event has started the run.
+
+    Every mail that the asset's :class:`~airflow_imap_provider.triggers.email.EmailTrigger` tells comes out of this
+    operator exactly once, in bursts, after crashes and after pauses. A retry or a cleared run returns the same mails
+    again. A run that finds nothing to take is skipped.
+
+    The place in the log belongs to the DAG's and the task's id: renaming either begins anew, at the event that starts
+    the first run.
+
+    :param asset: the watched asset. Import the object that the DAG is scheduled on; do not declare it a second time.
+    :param max_mails: mails in one run at most (1 to 1,000). If more are waiting, the DAG is woken again at once.
+    :param history: at the very first run, take everything that the log still holds.
+    :return: a list of dicts, one per mail, as in ``docs/payload.md``.
+    """
+
+    ui_color = "#d7e8f7"
+
+    def __init__(self, *, asset: Asset, max_mails: int = 500, history: bool = False, **kwargs: Any) -> None:
+        if not isinstance(asset, Asset):
+            raise SettingsError(
+                f"asset={asset!r}; the Asset object with the watcher is accepted (a reference by name keeps no watcher "
+                "alive): import it from the module that declares it.",
+                stage="settings",
+            )
+        if isinstance(max_mails, bool) or not isinstance(max_mails, int) or not 1 <= max_mails <= MOST:
+            raise SettingsError(f"max_mails={max_mails!r}; a number from 1 to {MOST} is accepted.", stage="settings")
+        # Whatever default_args say: an intake that died is repeated, with the same mails, and never runs twice at once.
+        kwargs["retries"] = max(kwargs.get("retries") or 0, 3)
+        kwargs["max_active_tis_per_dag"] = 1
+        self._remainder = AssetAlias(name=f"imap4-remainder:{asset.name}")
+        inlets, outlets = _listed(kwargs.pop("inlets", None)), _listed(kwargs.pop("outlets", None))
+        super().__init__(
+            # The asset as an inlet keeps its state store alive while a DAG file is missing for a moment.
+            inlets=inlets if asset in inlets else [*inlets, asset],
+            outlets=[*outlets, self._remainder],
+            **kwargs,
+        )
+        self.asset = asset
+        self.max_mails = max_mails
+        self.history = history
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Claim, move on, return.
+
+        :raises AirflowSkipException: if there is nothing to take.
+        :raises AirflowFailException: if a cleared run's mails are no longer in the log.
+        """
+        store: Any = context["asset_state_store"][self.asset]
+        self._register(store)
+        key = consumer_key(self.dag_id, self.task_id)
+        stored = store.get(key)
+        record = Record.from_json(stored) if stored else Record(begin=self._begin(context))
+        run_id = str(context["run_id"])
+        claim = self._earlier_claim(context, store, record, run_id)
+        if claim is not None:
+            return self._again(context, claim)
+
+        taking = Taking(record, self.max_mails)
+        start = record.begin
+        if record.seen is not None:
+            start = max(record.seen - OVERLAP, record.begin) if record.begin else record.seen - OVERLAP
+        for event in self._events(context, start):
+            taking.feed(event)
+            if taking.enough:
+                break
+        claim = taking.claim(run_id)
+        # The claim and the ranges stand in one value: there is no moment at which a mail is taken and nobody's.
+        if record.to_json() != stored:
+            store.set(key, record.to_json())
+        if claim is None:
+            raise AirflowSkipException("No mails that this task has not taken yet.")
+        self._keep(context, store, record, run_id, claim)
+        if taking.enough:
+            self.log.info("More mails are waiting: waking the DAG again.")
+            context["outlet_events"][self._remainder].add(self.asset, extra={"imap4": "remainder"})
+        self.log.info("Took %s mails.", claim.count)
+        return taking.emails
+
+    # --- the log ------------------------------------------------------------------------------------------------
+
+    def _begin(self, context: Context) -> datetime | None:
+        """Return the moment from which events are this consumer's, at its very first run."""
+        if self.history:
+            return None
+        triggering = context["triggering_asset_events"].get(self.asset, ())
+        times: list[datetime] = [event.timestamp for event in triggering]
+        if times:
+            return min(times)
+        run: Any = context["dag_run"]
+        begin: datetime = run.run_after - OVERLAP
+        return begin
+
+    def _events(self, context: Context, start: datetime | None, end: datetime | None = None) -> Iterator[Event]:
+        """Go through the asset's events in the order of their times, page by page."""
+        done: set[int] = set()
+        limit = PAGE
+        while True:
+            page = context["inlet_events"][self.asset].ascending().limit(limit)
+            if start is not None:
+                page = page.after(start.isoformat())
+            if end is not None:
+                page = page.before((end + timedelta(seconds=1)).isoformat())
+            events = list(page)
+            for event in events:
+                if event.id in done:
+                    continue
+                payload = (event.extra or {}).get("payload")
+                if isinstance(payload, dict) and {"stream", "epoch", "uidvalidity", "emails"} <= payload.keys():
+                    yield Event(event.timestamp, payload)
+            if len(events) < limit:
+                return
+            # The next page begins at the last time of this one, inclusive; a whole page of one time needs a larger one.
+            newest = events[-1].timestamp
+            limit = limit * 2 if newest == start else PAGE
+            start, done = newest, {event.id for event in events if event.timestamp == newest}
+
+    # --- claims -------------------------------------------------------------------------------------------------
+
+    def _earlier_claim(self, context: Context, store: Any, record: Record, run_id: str) -> Claim | None:
+        """Return what this run has taken already, if it is a retry or was cleared."""
+        if run_id in record.claims:
+            return record.claims[run_id]
+        data: Any = context["task_state_store"].get("claim") or store.get(self._claim_key(run_id))
+        return Claim.from_json(data) if data else None
+
+    def _again(self, context: Context, claim: Claim) -> list[dict[str, Any]]:
+        emails = claim.collect(self._events(context, claim.first, claim.last))
+        if len(emails) != claim.count:
+            raise AirflowFailException(
+                f"This run has taken {claim.count} mails before, and only {len(emails)} of them are still in Airflow's "
+                "event log. Keep asset events longer than DAG runs are cleared (airflow db clean --clean-before-"
+                "timestamp)."
+            )
+        self.log.info("This run has taken %s mails before; here they are again.", claim.count)
+        return emails
+
+    def _keep(self, context: Context, store: Any, record: Record, run_id: str, claim: Claim) -> None:
+        """Keep the claim for as long as the run can be cleared, in bounded space."""
+        context["task_state_store"].set("claim", claim.to_json(), retention=NEVER_EXPIRE)
+        slot = consumer_key(self.dag_id, self.task_id, f"slot:{record.runs % CLAIMS_KEPT}")
+        out = store.get(slot)
+        if out:
+            store.delete(out)
+        store.set(self._claim_key(run_id), claim.to_json())
+        store.set(slot, self._claim_key(run_id))
+
+    def _claim_key(self, run_id: str) -> str:
+        return consumer_key(self.dag_id, self.task_id, f"claim:{hashlib.sha256(run_id.encode()).hexdigest()[:24]}")
+
+    def _register(self, store: Any) -> None:
+        """Enter this task into the list of consumers, by which the trigger knows whom to wake."""
+        name = f"{self.dag_id}/{self.task_id}"
+        now = datetime.now(timezone.utc)
+        # Two tasks may write the list at once: whoever is missing afterwards writes again.
+        for _ in range(3):
+            consumers = store.get(CONSUMERS) or {}
+            entry = consumers.get(name)
+            if entry and now - datetime.fromisoformat(entry["seen"]) < REVISIT:
+                return
+            entry = {"dag_id": self.dag_id, "task_id": self.task_id, "seen": now.isoformat()}
+            store.set(CONSUMERS, {**consumers, name: entry})
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]

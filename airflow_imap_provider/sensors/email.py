@@ -1,0 +1,185 @@
+"""A sensor that waits inside a DAG run for mails. To start DAG runs when mail arrives, use the Email Trigger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import conf
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
+from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+from airflow_imap_provider.errors import SettingsError
+from airflow_imap_provider.mail.conditions import Condition
+from airflow_imap_provider.mailbox.actions import Action, dump_actions, load_actions
+from airflow_imap_provider.mailbox.place import first_place, parse_start
+from airflow_imap_provider.triggers.email import as_conditions
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_imap_provider.mailbox.reader import Wish
+
+__all__ = ["EmailSensor"]
+
+MOST = 50
+"""Mails that a sensor returns at most: they are kept in the task's state store, so that a retry returns them again."""
+
+
+class EmailSensor(BaseSensorOperator):
+    """Waits for mails that meet conditions, and returns them.
+
+    A retry or a cleared task returns the mails that were found before, and repeats their actions.
+
+    :param imap4_conn_id: the connection of type IMAP4.
+    :param folder: the folder's name.
+    :param conditions: which mails match; none: every mail. See :mod:`airflow_imap_provider.mail.conditions`.
+    :param trigger_on: ``"all"`` conditions hold (default), ``"any"`` holds, ``"none"`` holds, or ``"always"``.
+    :param min_count: how many mails to wait for (1 to 50).
+    :param start: which mails count: ``"run"`` (received since the DAG run started, default), ``"new"`` (since this
+        sensor began to wait), ``"unread"``, ``"all"``, or a date.
+    :param on_match: actions for the mails that are returned, done on the worker before the task succeeds.
+    :param payload: ``"full"``, or ``"minimal"`` without subject and addresses.
+    :param headers: names of headers to show in the payload.
+    :param text: whether the payload holds the mail's text.
+    :param code_page: charset for text that declares none or a wrong one; overrides the connection's.
+    :param idle: ``False`` polls only.
+    :param deferrable: wait in the triggerer, on the connection that all watchers of the folder share, and not on a
+        worker.
+    :return: a list of dicts, one per mail, as in ``docs/payload.md``; at most 50.
+
+    The time limit and what follows it are Airflow's own ``timeout``, ``soft_fail`` and ``never_fail``;
+    ``poke_interval`` is the interval of polls.
+    """
+
+    template_fields: Sequence[str] = ("imap4_conn_id", "folder")
+    ui_color = "#d7e8f7"
+
+    def __init__(
+        self,
+        *,
+        imap4_conn_id: str = "imap4_default",
+        folder: str = "INBOX",
+        conditions: Sequence[Condition] | Condition | str = (),
+        trigger_on: str = "all",
+        min_count: int = 1,
+        start: str | date | datetime = "run",
+        on_match: Sequence[Action] | Action | str = (),
+        payload: str = "full",
+        headers: Sequence[str] = (),
+        text: bool = False,
+        code_page: str = "",
+        idle: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if isinstance(min_count, bool) or not isinstance(min_count, int) or not 1 <= min_count <= MOST:
+            raise SettingsError(f"min_count={min_count!r}; a number from 1 to {MOST} is accepted.", stage="settings")
+        if payload not in ("full", "minimal"):
+            raise SettingsError(f"payload={payload!r}; accepted are 'full' and 'minimal'.", stage="settings")
+        self.imap4_conn_id = imap4_conn_id
+        self.folder = folder
+        self.conditions = as_conditions(conditions, trigger_on).dumps()
+        self.min_count = min_count
+        self.start = "run" if start == "run" else parse_start(start)
+        self.on_match = dump_actions(on_match)
+        self.payload = payload
+        self.headers = list(headers)
+        self.text = text
+        self.code_page = code_page
+        self.idle = idle
+        self.deferrable = deferrable
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Look once, then wait: in the triggerer, or here."""
+        found: Any = context["task_state_store"].get("found")
+        if found:
+            self.log.info("These mails were found before; returning them again.")
+            return self._finish(found)
+        if not self.deferrable:
+            emails: list[dict[str, Any]] = super().execute(context)
+            return emails
+        now = self.poke(context)
+        if now:
+            return list(now.xcom_value or ())
+        from airflow_imap_provider.triggers.wait import EmailWaitTrigger
+
+        self.defer(
+            trigger=EmailWaitTrigger(
+                wish=self._wish().to_json(),
+                start=self._policy(context),
+                activated=self._activated(context).isoformat(),
+                min_count=self.min_count,
+                poll_interval=max(self.poke_interval, 1.0),
+                idle=self.idle,
+            ),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=self.timeout),
+        )
+        raise AssertionError("defer() does not return")
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look into the folder once."""
+        from airflow_imap_provider.hooks.imap4 import Imap4Hook
+
+        place = first_place(self._policy(context), self._activated(context))
+        with Imap4Hook(self.imap4_conn_id) as hook:
+            emails = hook.read(self._wish(), place, enough=self.min_count)
+        if len(emails) < self.min_count:
+            self.log.info("%s of %s mails are there.", len(emails), self.min_count)
+            return PokeReturnValue(is_done=False)
+        return PokeReturnValue(is_done=True, xcom_value=self._found(context, emails))
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> list[dict[str, Any]]:
+        """Go on with what the trigger has found."""
+        return self._found(context, event["emails"])
+
+    def _found(self, context: Context, emails: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        emails = emails[:MOST]
+        store: Any = context["task_state_store"]
+        # Before the actions: a mail that is moved away must not be waited for again by a retry.
+        store.set("found", emails, retention=NEVER_EXPIRE)
+        return self._finish(emails)
+
+    def _finish(self, emails: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        actions = load_actions(self.on_match)
+        if actions:
+            from airflow_imap_provider.hooks.imap4 import Imap4Hook
+
+            with Imap4Hook(self.imap4_conn_id) as hook:
+                hook.act(emails, actions, repeated=True)
+        self.log.info("Found %s mails.", len(emails))
+        return emails
+
+    def _wish(self) -> Wish:
+        from airflow_imap_provider.mail.conditions import Conditions
+        from airflow_imap_provider.mailbox.reader import Wish
+
+        return Wish(
+            conn_id=self.imap4_conn_id,
+            folder=self.folder,
+            conditions=Conditions.loads(self.conditions),
+            batch_size=MOST,
+            style=self.payload,
+            headers=tuple(self.headers),
+            text=self.text,
+            code_page=self.code_page,
+        )
+
+    def _policy(self, context: Context) -> str:
+        if self.start != "run":
+            return self.start
+        run: Any = context["dag_run"]
+        begin: datetime = run.start_date or run.run_after
+        return begin.replace(microsecond=0).isoformat()
+
+    def _activated(self, context: Context) -> datetime:
+        """Return when this task began to wait, over pokes, reschedules and retries."""
+        store: Any = context["task_state_store"]
+        activated = store.get("activated")
+        if activated is None:
+            activated = datetime.now(timezone.utc).isoformat()
+            store.set("activated", activated, retention=NEVER_EXPIRE)
+        return datetime.fromisoformat(activated)

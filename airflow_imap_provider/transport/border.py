@@ -1,0 +1,158 @@
+"""The border of the package's own errors: what imaplib, IMAPClient and their parsers raise becomes one family here.
+
+The server's words are repeated, since they say most, but cleaned first: a server that echoes a command must not bring
+a password into an exception, a log or Airflow's page.
+"""
+
+from __future__ import annotations
+
+import base64
+import imaplib
+import re
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from ..connection.settings import Settings
+from ..errors import (
+    FolderNotFoundError,
+    ImapError,
+    LostConnectionError,
+    ProtocolError,
+    RefusedError,
+)
+from .limits import MAX_REPLY_CHARACTERS
+from .stream import BufferedIMAP4
+
+__all__ = ["Scrubber", "guarded", "is_temporary"]
+
+T = TypeVar("T")
+
+_FOREIGN_ERRORS = (
+    imaplib.IMAP4.error,  # IMAPClient's errors derive from it
+    OSError,
+    # What parsers raise on an answer that nobody thought of; RecursionError by deeply nested parentheses.
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    RecursionError,
+)
+
+_HIDDEN = "***"
+_NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_TEMPORARY = re.compile(r"\[(?:UNAVAILABLE|SERVERBUG|INUSE|LIMIT|CONTACTADMIN)\]", re.IGNORECASE)
+_GONE = re.compile(r"\[(?:NONEXISTENT|TRYCREATE)\]", re.IGNORECASE)
+
+
+def is_temporary(words: str) -> bool:
+    """Whether a refusal says that it is the server's own trouble (RFC 5530): nobody needs to change anything."""
+    return _TEMPORARY.search(words) is not None
+
+
+class Scrubber:
+    """Makes a server's words fit to be shown.
+
+    :param settings: whose secrets are taken out, as they are and as SASL and quoted strings write them.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._secrets = sorted(_forms(settings), key=len, reverse=True)
+
+    def clean(self, words: object) -> str:
+        """The words as one printable line without a secret."""
+        text = words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words)
+        for secret in self._secrets:
+            text = text.replace(secret, _HIDDEN)
+        text = _NOT_PRINTABLE.sub(" ", text).strip()
+        return text if len(text) <= MAX_REPLY_CHARACTERS else f"{text[:MAX_REPLY_CHARACTERS]}…"
+
+    def reply(self, answer: tuple[str, list[object]] | None) -> str:
+        """The words of a tagged answer."""
+        if answer is None or not answer[1] or answer[1][-1] is None:
+            return ""
+        return self.clean(answer[1][-1])
+
+
+def _forms(settings: Settings) -> Iterable[str]:
+    login = settings.auth.login
+    for secret in settings.secrets():
+        yield secret
+        yield secret.replace("\\", "\\\\").replace('"', '\\"')
+        yield repr(secret)[1:-1]
+        yield repr(secret.encode("utf-8", "surrogatepass"))[2:-1]
+        yield _base64(secret)
+        yield _base64(f"\0{login}\0{secret}")
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode("utf-8", "surrogatepass")).decode("ascii")
+
+
+def guarded(
+    call: Callable[[], T], stream: BufferedIMAP4, scrubber: Scrubber, refused: type[ImapError] = RefusedError
+) -> T:
+    """Run a command; what goes wrong comes out as one of the package's own errors.
+
+    :param refused: what a NO or BAD is at this stage.
+    """
+    try:
+        return call()
+    except (ImapError, *_FOREIGN_ERRORS) as exc:
+        error = _translate(exc, stream, scrubber, refused)
+    except BaseException:
+        # A task's timeout or Ctrl-C struck in the middle of an answer: what comes next would be taken for another.
+        stream.fail(LostConnectionError("a command was interrupted.", stage=stream.stage))
+        raise
+    # Only here, so that the foreign exception is not attached as context: it may quote what was sent.
+    raise error
+
+
+def _translate(
+    exc: Exception, stream: BufferedIMAP4, scrubber: Scrubber, refused: type[ImapError] = RefusedError
+) -> ImapError:
+    """The error of our family for what went wrong in a command.
+
+    :param exc: one of :data:`_FOREIGN_ERRORS`, or already one of the family.
+    :param stream: what it went wrong on; marked as unusable when nobody can tell where in the protocol it stands.
+    :param refused: what a NO or BAD is at this stage.
+    """
+    stage = stream.stage
+    bye = stream.untagged_responses.get("BYE")
+    if bye and (stream.failure is None or isinstance(stream.failure, LostConnectionError)):
+        # Its last words say more than the end of the connection that follows them.
+        stream.failure = LostConnectionError(
+            "the server ended the connection.", stage=stage, reply=scrubber.clean(bye[-1])
+        )
+    if stream.failure is not None:
+        return stream.fail(stream.failure)
+    if isinstance(exc, ImapError):
+        return exc
+    if stage == "greeting":
+        words = scrubber.clean(stream.first_line)
+        return stream.fail(ProtocolError("no IMAP server greets like this.", stage=stage, reply=words))
+    if stream.answer is None:
+        # The answer was not understood to its end, so whatever comes next would be taken for something else.
+        return stream.fail(ProtocolError("the server's answer breaks the protocol.", stage=stage, reply=_kind(exc)))
+    if stream.answer[0] in ("NO", "BAD"):
+        return _refusal(stream.answer, stage, scrubber, refused)
+    return ProtocolError("the server's answer cannot be understood.", stage=stage, reply=_kind(exc))
+
+
+def _refusal(
+    answer: tuple[str, list[object]], stage: str, scrubber: Scrubber, refused: type[ImapError] = RefusedError
+) -> ImapError:
+    """The error for a NO (the server will not) or BAD (it does not accept the command as it is)."""
+    words = scrubber.reply(answer)
+    if is_temporary(words):
+        refused = RefusedError
+    elif refused is RefusedError and _GONE.search(words):
+        refused = FolderNotFoundError
+    problem = "the server refuses." if answer[0] == "NO" else "the server does not accept this command."
+    return refused(problem, stage=stage, reply=words)
+
+
+def _kind(exc: Exception) -> str:
+    """What kind of trouble it was, without the answer itself, which may be somebody's mail."""
+    return f"{type(exc).__name__} while reading it"

@@ -1,0 +1,53 @@
+"""IMAPClient on our stream.
+
+The one place that leans on IMAPClient's private names: ``_create_IMAP4`` to put our stream under it, ``_imap`` and
+``_starttls_done`` to keep its state right. A test notices when one of them goes.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from imapclient import IMAPClient
+
+from .stream import BufferedIMAP4
+
+__all__ = ["StreamClient"]
+
+
+class StreamClient(IMAPClient):  # type: ignore[misc]  # IMAPClient brings no types for subclasses
+    """IMAPClient that speaks over a stream that is open already.
+
+    :param stream: connected, greeting read.
+    :param implicit: whether it was encrypted from the first byte.
+    """
+
+    def __init__(self, stream: BufferedIMAP4, *, implicit: bool) -> None:
+        self._stream = stream
+        self._starttls_done: bool
+        super().__init__(stream.host, stream.port, ssl=implicit)
+        # IMAPClient sets 5, which writes every literal as repr() to the log: bodies in the log, and twice the memory.
+        stream.debug = 0
+        # Aware dates; True would give naive ones in this machine's time zone.
+        self.normalise_times = False
+
+    def _create_IMAP4(self) -> BufferedIMAP4:  # noqa: N802
+        return self._stream
+
+    def _set_read_timeout(self) -> None:
+        """Leave the socket alone: the stream sets its timeout before each wait."""
+
+    def starttls(self, ssl_context: ssl.SSLContext | None = None) -> Any:
+        """Encrypt with the context of the connection's settings; another one is not accepted.
+
+        :raises TlsError: as :meth:`BufferedIMAP4.starttls`.
+        """
+        if ssl_context is not None:
+            raise ValueError("the connection's settings decide about TLS")
+        if self.ssl or self._starttls_done:
+            raise self.AbortError("TLS session already established")
+        status, words = self._stream.starttls()
+        self._checkok("starttls", status, words)
+        self._starttls_done = True
+        return words[0]

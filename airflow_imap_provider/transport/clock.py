@@ -1,0 +1,71 @@
+"""One clock and one deadline, passed in, so that time can be tested.
+
+Opening a session has a single total budget; each later answer has one of its own. Both are a :class:`Deadline`, which
+is asked again before every wait: no sequence of small waits can take longer than the whole.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from typing import Protocol
+
+from ..errors import ImapTimeoutError
+
+__all__ = ["SYSTEM_CLOCK", "Clock", "Deadline"]
+
+
+class Clock(Protocol):
+    """Where time comes from."""
+
+    def monotonic(self) -> float:
+        """Seconds since some moment; never goes back."""
+        ...
+
+    def now(self) -> datetime:
+        """The wall clock, aware, in UTC."""
+        ...
+
+
+class _SystemClock:
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def now(self) -> datetime:
+        return datetime.now(timezone.utc)
+
+
+SYSTEM_CLOCK: Clock = _SystemClock()
+
+
+class Deadline:
+    """A moment by which something must be over.
+
+    :param clock: the clock that it is measured with.
+    :param seconds: time from now.
+    """
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._end = clock.monotonic() + seconds
+
+    def remaining(self, stage: str, remedy: str = "") -> float:
+        """Seconds left, more than zero.
+
+        :param stage: what is being waited for; the error names it.
+        :param remedy: what the error suggests.
+        :raises ImapTimeoutError: when it is over.
+        """
+        left = self._end - self._clock.monotonic()
+        if left <= 0:
+            raise self.missed(stage, remedy)
+        return left
+
+    def missed(self, stage: str, remedy: str = "") -> ImapTimeoutError:
+        """The error for a wait that this deadline ended."""
+        return ImapTimeoutError(f"no complete answer within {self._seconds:g} s.", stage=stage, remedy=remedy)
+
+    def extend(self, seconds: float) -> None:
+        """Move the deadline away by so many seconds."""
+        self._end += seconds

@@ -1,0 +1,128 @@
+"""From a host name to a connected TCP socket, within one deadline.
+
+Resolving counts against the deadline too, and every address of the name is tried before giving up. No proxy and no
+TLS here.
+"""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import ConnectError
+from .clock import Deadline
+
+__all__ = ["dial"]
+
+Address = tuple[socket.AddressFamily, Any]
+
+KEEPALIVE_IDLE = 60
+"""Seconds of silence before the first probe: below the five minutes after which common NAT boxes forget a flow."""
+KEEPALIVE_INTERVAL = 15
+"""Seconds between probes."""
+KEEPALIVE_PROBES = 4
+"""Unanswered probes until the connection counts as dead: a vanished server is noticed within two minutes."""
+UNACKNOWLEDGED_LIMIT = 120
+"""Seconds that sent bytes may stay unacknowledged; without it Linux retransmits for a quarter of an hour."""
+MAX_ADDRESSES = 16
+"""Addresses of one name that are tried: more only serves to use up the time of each."""
+
+
+def dial(host: str, port: int, deadline: Deadline) -> socket.socket:
+    """Connect to a host.
+
+    :param host: DNS name, IPv4 or IPv6 literal.
+    :param port: TCP port.
+    :param deadline: the budget for resolving and connecting.
+    :returns: a connected socket, in blocking mode with a timeout.
+    :raises ConnectError: the name does not resolve, or no address accepts a connection.
+    :raises ImapTimeoutError: stage ``dns`` or ``tcp``.
+    """
+    addresses = _resolve(host, port, deadline)
+    failures: list[str] = []
+    timed_out = 0
+    for number, (family, address) in enumerate(addresses):
+        # A share each, so that one address that swallows packets leaves time for the others.
+        share = deadline.remaining("tcp", _UNREACHABLE) / (len(addresses) - number)
+        try:
+            return _connect(family, address, share)
+        except TimeoutError:
+            timed_out += 1
+            failures.append(f"{address[0]}: no answer within {share:.3g} s")
+        except OSError as exc:
+            failures.append(f"{address[0]}: {_words(exc)}")
+    if timed_out == len(addresses):
+        raise deadline.missed("tcp", _UNREACHABLE)
+    raise ConnectError(
+        f"cannot connect to {host} port {port} ({'; '.join(failures)}).",
+        stage="tcp",
+        remedy="Check Address (host) and Port (port), and that the server runs and no firewall is between.",
+    )
+
+
+_UNREACHABLE = "The server's machine does not answer: check Address (host) and Port (port), firewalls and routes."
+_UNRESOLVED = "Check Address (host) and the DNS of this machine."
+
+
+def _resolve(host: str, port: int, deadline: Deadline) -> Sequence[Address]:
+    """All addresses of a name, in the resolver's order (RFC 6724).
+
+    ``getaddrinfo`` knows no timeout, so it runs in a thread of its own, which is left behind when it takes too long;
+    a shared pool would let one broken resolver hold up everybody.
+    """
+    answers: queue.SimpleQueue[list[Address] | Exception] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, ValueError) as exc:  # ValueError: no possible DNS name (a label too long, a NUL in it)
+            answers.put(exc)
+        else:
+            answers.put([(family, address) for family, _, _, _, address in found])
+
+    threading.Thread(target=look_up, name=f"resolve {host}", daemon=True).start()
+    try:
+        answer = answers.get(timeout=deadline.remaining("dns", _UNRESOLVED))
+    except queue.Empty:
+        raise deadline.missed("dns", _UNRESOLVED) from None
+    if isinstance(answer, Exception):
+        words = _words(answer) if isinstance(answer, OSError) else "not a possible name"
+        raise ConnectError(f"the name {host!r} does not resolve ({words}).", stage="dns", remedy=_UNRESOLVED)
+    if not answer:
+        raise ConnectError(f"the name {host!r} has no address.", stage="dns", remedy=_UNRESOLVED)
+    return answer[:MAX_ADDRESSES]
+
+
+def _connect(family: socket.AddressFamily, address: Any, seconds: float) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(seconds)
+        sock.connect(address)
+        _tune(sock)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _tune(sock: socket.socket) -> None:
+    """Send small commands at once, and notice a peer that vanished; the options differ between systems."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", KEEPALIVE_IDLE),
+        ("TCP_KEEPALIVE", KEEPALIVE_IDLE),  # macOS's name for it
+        ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL),
+        ("TCP_KEEPCNT", KEEPALIVE_PROBES),
+        ("TCP_USER_TIMEOUT", UNACKNOWLEDGED_LIMIT * 1000),
+    ):
+        option = getattr(socket, name, None)
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _words(exc: OSError) -> str:
+    return exc.strerror or str(exc) or type(exc).__name__

@@ -1,0 +1,133 @@
+"""From settings to an authenticated connection: dial, encrypt, greet, STARTTLS, log in, ask what the server can.
+
+The stages run in this order under one deadline, and each names itself in its errors. Capabilities are asked for again
+after TLS and after the login, since servers announce others then (and somebody on the way could have written the
+first ones).
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+from dataclasses import dataclass
+
+from imapclient import IMAPClient
+
+from .. import __version__
+from ..connection.settings import Settings
+from ..errors import AuthenticationError, ImapError, TlsError
+from .auth import authenticate
+from .border import Scrubber, guarded
+from .client import StreamClient
+from .clock import Clock, Deadline
+from .dial import dial
+from .stream import BufferedIMAP4
+from .tls import encrypt
+
+__all__ = ["Connection", "connect"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An authenticated connection.
+
+    :param greeting: the server's first words.
+    :param capabilities: upper-case, as they are after the login.
+    :param server_name: what the server calls itself (ID, RFC 2971); empty if it does not say.
+    """
+
+    stream: BufferedIMAP4
+    client: IMAPClient
+    scrubber: Scrubber
+    greeting: str
+    capabilities: frozenset[str]
+    server_name: str
+
+
+def connect(settings: Settings, clock: Clock) -> Connection:
+    """Open a connection and log in, all within ``settings.timeout`` seconds.
+
+    :raises ImapError: one of its children, with the stage.
+    """
+    deadline = Deadline(clock, settings.timeout)
+    scrubber = Scrubber(settings)
+
+    def secure(sock: socket.socket) -> ssl.SSLSocket:
+        return encrypt(sock, settings.tls, settings.host, deadline, explicit=settings.security == "starttls")
+
+    sock = dial(settings.host, settings.port, deadline)
+    try:
+        if settings.security == "implicit":
+            sock = secure(sock)
+    except ImapError:
+        sock.close()
+        raise
+    stream = BufferedIMAP4(
+        sock,
+        settings.host,
+        settings.port,
+        encrypt=secure,
+        clock=clock,
+        deadline=deadline,
+        timeout=settings.timeout,
+    )
+    try:
+        return _log_in(stream, settings, scrubber)
+    except BaseException:
+        stream.shutdown()
+        raise
+
+
+def _log_in(stream: BufferedIMAP4, settings: Settings, scrubber: Scrubber) -> Connection:
+    guarded(stream.greet, stream, scrubber)
+    greeting = scrubber.clean(stream.welcome.removeprefix(b"* "))
+    client = StreamClient(stream, implicit=settings.security == "implicit")
+    if settings.security == "starttls":
+        if stream.state == "AUTH":
+            # Somebody on the way could greet like this to keep us from encrypting (CVE-2020-12398).
+            raise TlsError(
+                "the server greets with PREAUTH, after which STARTTLS is not possible.",
+                stage="starttls",
+                reply=greeting,
+                remedy="Choose Security mode Implicit, if the server offers it.",
+            )
+        guarded(client.starttls, stream, scrubber, TlsError)
+    if stream.state == "AUTH":
+        logger.info("%s: the server has let us in without a login (PREAUTH).", settings.host)
+    else:
+        stream.stage = "authentication"
+        offered = frozenset(stream.capabilities)
+        guarded(lambda: authenticate(stream, settings, offered, scrubber), stream, scrubber, AuthenticationError)
+    stream.stage = "capabilities"
+    capabilities = frozenset(
+        item.decode("ascii", "replace").upper() for item in guarded(client.capabilities, stream, scrubber)
+    )
+    server_name = _exchange_names(client, stream, scrubber) if "ID" in capabilities else ""
+    stream.opened()
+    return Connection(stream, client, scrubber, greeting, capabilities, server_name)
+
+
+def _exchange_names(client: StreamClient, stream: BufferedIMAP4, scrubber: Scrubber) -> str:
+    """ID (RFC 2971); some servers (NetEase's) open no folder for clients that do not name themselves."""
+    stream.stage = "ID"
+    stream.answer = None
+    try:
+        fields = guarded(
+            lambda: client.id_({"name": "airflow-imap-provider", "version": __version__}), stream, scrubber
+        )
+    except ImapError as exc:
+        if stream.failure is not None:
+            raise
+        # Politeness only: a server that announces ID and refuses it is usable all the same.
+        logger.debug("%s", exc)
+        return ""
+    pairs = fields[0] if fields and isinstance(fields[0], tuple) else ()
+    named = {
+        key.lower(): value
+        for key, value in zip(pairs[::2], pairs[1::2], strict=False)
+        if isinstance(key, bytes) and isinstance(value, bytes)
+    }
+    return scrubber.clean(named.get(b"name", b""))

@@ -1,0 +1,385 @@
+"""A session: one authenticated connection to one mailbox, and what the rest of the package does with it.
+
+Opening has one budget from DNS to login, each later answer has its own. Whatever goes wrong comes out as one of the
+package's own errors; after a timeout or a loss the session is not usable any more and nothing else is tried on it.
+No Airflow here, and nothing about places, conditions or actions.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..connection.availability import require_available
+from ..connection.settings import Settings
+from ..errors import (
+    FolderNotFoundError,
+    ImapError,
+    LostConnectionError,
+    ProtocolError,
+    RefusedError,
+)
+from . import commands
+from .clock import SYSTEM_CLOCK, Clock
+from .limits import LOGOUT_LIMIT, MAX_COMMAND_BYTES
+
+if TYPE_CHECKING:
+    # Heavy: imported when a session is opened, not when a DAG file is parsed.
+    from imapclient import IMAPClient
+
+    from .idle import IdleChannel
+    from .opening import Connection
+
+__all__ = ["Folder", "FolderStatus", "Session", "open_session"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class FolderStatus:
+    """What the server says about a folder when it is opened.
+
+    :param uidvalidity: UIDs mean the same mails as long as it stays the same.
+    :param uidnext: the UID that the next mail will have at least; ``None`` if the server does not say (Courier).
+    :param exists: number of mails.
+    :param readonly: whether nothing can be changed, because it was asked for or because the server allows no more.
+    """
+
+    name: str
+    uidvalidity: int
+    uidnext: int | None
+    exists: int
+    readonly: bool
+
+
+@dataclass(frozen=True)
+class Folder:
+    r"""A folder as the server lists it.
+
+    :param name: plain Unicode.
+    :param delimiter: between the levels of names; empty for a flat name.
+    :param attributes: as the server writes them, like ``\HasNoChildren`` or ``\Sent``.
+    """
+
+    name: str
+    delimiter: str
+    attributes: tuple[str, ...]
+
+
+def open_session(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Session:
+    """Connect and log in; blocks for at most ``settings.timeout`` seconds.
+
+    :raises NotAvailableError: the settings ask for what this version cannot do yet; nothing was sent.
+    :raises ConnectError: the name does not resolve, or nobody listens.
+    :raises TlsError: no encryption as the connection demands it.
+    :raises AuthenticationError: the server does not accept the login.
+    :raises ImapTimeoutError: the time is up; its stage says in what.
+    :raises ImapError: any other child.
+    """
+    require_available(settings)
+    from .opening import connect
+
+    return Session(settings, connect(settings, clock))
+
+
+class Session:
+    """One authenticated connection. Made by :func:`open_session`.
+
+    Methods block, except :meth:`close`, and may be called from any thread, but by one at a time. They raise nothing but
+    :class:`~airflow_imap_provider.errors.ImapError` and its children.
+
+    :ivar settings: what it was opened with.
+    :ivar client: the IMAPClient underneath, for commands that are not here.
+    :ivar capabilities: upper-case, as after the login.
+    :ivar greeting: the server's first words.
+    :ivar server_name: what the server calls itself; empty if it does not say.
+    """
+
+    def __init__(self, settings: Settings, connection: Connection) -> None:
+        self.settings = settings
+        self.client: IMAPClient = connection.client
+        self.capabilities = connection.capabilities
+        self.greeting = connection.greeting
+        self.server_name = connection.server_name
+        self._stream = connection.stream
+        self._scrubber = connection.scrubber
+        self._busy = threading.Lock()
+        self._closing = False
+        self._opened: FolderStatus | None = None
+
+    def has(self, capability: str) -> bool:
+        """Whether the server announces a capability."""
+        return capability.upper() in self.capabilities
+
+    @property
+    def arrivals(self) -> int:
+        """``* n EXISTS`` lines seen so far, in any answer: compare two readings to see whether mail was announced."""
+        return self._stream.arrivals
+
+    @property
+    def usable(self) -> bool:
+        """Whether further commands make sense; ``False`` after a timeout, a loss or :meth:`close`."""
+        return self._stream.failure is None
+
+    # -- folders ----------------------------------------------------------------------------------------------------
+
+    def select(self, folder: str, *, readonly: bool) -> FolderStatus:
+        """Open a folder: SELECT, or EXAMINE if *readonly*.
+
+        :param folder: its name in plain Unicode.
+        :raises FolderNotFoundError: the server does not open it.
+        """
+        mailbox = self._mailbox(folder)
+        self._opened = None
+        stream = self._stream
+
+        def command() -> None:
+            try:
+                status, words = stream.select(mailbox, readonly)
+            except stream.readonly:
+                # imaplib's way to say that the server opened it for reading only; FolderStatus says so too.
+                stream.is_readonly = True
+                return
+            if status != "OK":
+                raise stream.error(words)
+
+        def call() -> FolderStatus:
+            command()
+            uidvalidity = self._number("UIDVALIDITY")
+            if uidvalidity is None:
+                raise ProtocolError(
+                    "the server gives the folder no UIDVALIDITY: its mails cannot be told apart for good.",
+                    stage="folder",
+                )
+            return FolderStatus(
+                name=folder,
+                uidvalidity=uidvalidity,
+                uidnext=self._number("UIDNEXT"),
+                exists=self._number("EXISTS") or 0,
+                readonly=readonly or "READ-ONLY" in stream.untagged_responses,
+            )
+
+        self._opened = self._exchange("folder", call, FolderNotFoundError)
+        return self._opened
+
+    def folders(self, pattern: str = "*") -> list[Folder]:
+        """The folders that match a pattern: ``*`` stands for anything, ``%`` for anything within a level."""
+        mailbox = self._mailbox(pattern)
+        stream = self._stream
+
+        def call() -> list[Folder]:
+            from .answers import parse_folders
+
+            status, lines = stream.list('""', mailbox)
+            if status != "OK":
+                raise stream.error(lines)
+            return [Folder(*parts) for parts in parse_folders(lines)]
+
+        return self._exchange("LIST", call)
+
+    def noop(self) -> None:
+        """Let the server tell what is new, and hear whether it is still there."""
+        self._command("NOOP", self._stream.noop)
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    def search(self, criteria: Sequence[object], charset: str | None = None) -> list[int]:
+        """UID SEARCH in the open folder.
+
+        :param criteria: a list as IMAPClient takes it: keys and values one after the other, lists for parentheses,
+            numbers, dates. Values are quoted here.
+        :param charset: for values beyond ASCII; UTF-8 when left out.
+        :returns: UIDs in the server's order.
+        :raises SettingsError: a value with CR, LF or NUL, or one that the charset does not have.
+        """
+        self._require_folder("SEARCH")
+        pieces = commands.search_pieces(criteria, charset or "UTF-8")
+        if charset or any(isinstance(piece, commands.Literal) for piece in pieces):
+            pieces = [f"CHARSET {charset or 'UTF-8'} ", *pieces]
+
+        def call() -> list[int]:
+            from .answers import parse_search
+
+            stream = self._stream
+            status, words = stream.execute("UID SEARCH", [" ", *pieces], literal_plus=self.has("LITERAL+"))
+            if status != "OK":
+                raise stream.error(words)
+            return parse_search(stream.untagged_responses.pop("SEARCH", []))
+
+        return self._exchange("SEARCH", call)
+
+    def fetch(self, uids: Sequence[int], items: Sequence[str]) -> dict[int, dict[bytes, Any]]:
+        """UID FETCH in the open folder, in as many commands as the UIDs need.
+
+        Mails that are gone are missing, or there without some of the items: servers differ.
+
+        :param uids: any number of them, in any order.
+        :param items: like ``FLAGS`` or ``BODY.PEEK[]``.
+        :returns: by UID, the values by the item's name as the server writes it, upper-case; dates are aware.
+        :raises ProtocolError: the answer cannot be parsed; the session stays usable.
+        """
+        self._require_folder("FETCH")
+        wanted = commands.item_list(items)
+        found: dict[int, dict[bytes, Any]] = {}
+        for text, members in self._sets(uids, wanted):
+            found.update(self._exchange("FETCH", partial(self._fetch, text, members, wanted)))
+        return found
+
+    def _fetch(self, text: str, members: Iterable[int], items: str) -> dict[int, dict[bytes, Any]]:
+        from .answers import parse_fetch
+
+        stream = self._stream
+        status, data = stream.uid("FETCH", text, items)
+        if status != "OK":
+            if b"[EXPUNGEISSUED]" not in bytes(data[-1] or b"").upper():
+                raise stream.error(data)
+            # RFC 5530: some of them have just been removed by somebody else; the rest has been sent.
+            data = stream.untagged_responses.pop("FETCH", [])
+        return parse_fetch(data, members)
+
+    # -- changing ---------------------------------------------------------------------------------------------------
+
+    def add_flags(self, uids: Sequence[int], flags: Sequence[str]) -> None:
+        """Set flags or keywords; UIDs that are gone are passed over.
+
+        :raises RefusedError: the folder is open for reading only, or the server refuses.
+        """
+        self._change("STORE", uids, "+FLAGS.SILENT", commands.flag_list(flags))
+
+    def remove_flags(self, uids: Sequence[int], flags: Sequence[str]) -> None:
+        """Clear flags or keywords; UIDs that are gone are passed over.
+
+        :raises RefusedError: the folder is open for reading only, or the server refuses.
+        """
+        self._change("STORE", uids, "-FLAGS.SILENT", commands.flag_list(flags))
+
+    def copy(self, uids: Sequence[int], folder: str) -> None:
+        """Copy mails into another folder.
+
+        :raises FolderNotFoundError: there is no such folder.
+        """
+        self._require_folder("COPY")
+        self._for_sets("COPY", uids, self._mailbox(folder))
+
+    def move(self, uids: Sequence[int], folder: str) -> None:
+        """Move mails into another folder (RFC 6851); only where the server has MOVE.
+
+        :raises FolderNotFoundError: there is no such folder.
+        :raises RefusedError: the server has no MOVE, or the folder is open for reading only.
+        """
+        self._require_capability("MOVE", "MOVE")
+        self._change("MOVE", uids, self._mailbox(folder))
+
+    def expunge(self, uids: Sequence[int]) -> None:
+        r"""Remove those of these mails for good that have ``\Deleted`` (UID EXPUNGE, RFC 4315); never any others.
+
+        :raises RefusedError: the server has no UIDPLUS, or the folder is open for reading only.
+        """
+        self._require_capability("EXPUNGE", "UIDPLUS")
+        self._change("EXPUNGE", uids)
+
+    # -- waiting and ending -----------------------------------------------------------------------------------------
+
+    def idle_channel(self) -> IdleChannel:
+        """A channel that waits for new mail in the open folder, on an event loop."""
+        from .idle import IdleChannel
+
+        self._require_folder("idle")
+        return IdleChannel(self._stream, self._scrubber, self.settings.timeout, self._claim, self._release)
+
+    def logout(self) -> None:
+        """Say goodbye if the server still listens, and close; never raises."""
+        if self.usable:
+            self._stream.hurry(LOGOUT_LIMIT)
+            try:
+                self._exchange("LOGOUT", self._stream.logout)
+            except ImapError as exc:
+                logger.debug("%s", exc)
+        self.close()
+
+    def close(self) -> None:
+        """End the connection at once.
+
+        Safe from any thread and at any time: a call that waits in another thread ends with LostConnectionError.
+        """
+        self._closing = True
+        self._stream.cut(LostConnectionError("this side has closed the connection.", stage=self._stream.stage))
+        # While somebody uses the socket its number must stay taken; who uses it closes it when done (_release).
+        if self._busy.acquire(blocking=False):
+            try:
+                self._stream.shutdown()
+            finally:
+                self._busy.release()
+
+    # -- helpers ----------------------------------------------------------------------------------------------------
+
+    def _claim(self, stage: str) -> None:
+        if not self._busy.acquire(blocking=False):
+            raise ImapError("the session is in use by another call, or in IDLE.", stage=stage)
+        try:
+            self._stream.begin(stage)
+        except ImapError:
+            self._release()
+            raise
+
+    def _release(self) -> None:
+        self._busy.release()
+        if self._closing:
+            self.close()
+
+    def _exchange(self, stage: str, call: Callable[[], T], refused: type[ImapError] = RefusedError) -> T:
+        from .border import guarded
+
+        self._claim(stage)
+        try:
+            return guarded(call, self._stream, self._scrubber, refused)
+        finally:
+            self._release()
+
+    def _command(self, stage: str, command: Callable[[], tuple[str, Any]]) -> None:
+        def call() -> None:
+            status, words = command()
+            if status != "OK":
+                raise self._stream.error(words)
+
+        self._exchange(stage, call)
+
+    def _change(self, command: str, uids: Sequence[int], *arguments: str) -> None:
+        opened = self._require_folder(command)
+        if opened.readonly:
+            # Asked here: Courier obeys a STORE in a folder that was opened for reading only.
+            raise RefusedError(f"the folder {opened.name!r} is open for reading only.", stage=command)
+        self._for_sets(command, uids, *arguments)
+
+    def _for_sets(self, command: str, uids: Sequence[int], *arguments: str) -> None:
+        stream = self._stream
+        for text, _ in self._sets(uids, *arguments):
+            self._command(command, partial(stream.uid, command, text, *arguments))
+
+    def _sets(self, uids: Sequence[int], *arguments: str) -> Iterable[tuple[str, list[int]]]:
+        return commands.uid_sets(uids, MAX_COMMAND_BYTES - commands.OVERHEAD - sum(map(len, arguments)))
+
+    def _mailbox(self, folder: str) -> str:
+        """The name as a quoted string in modified UTF-7 (RFC 9051 appendix A)."""
+        from imapclient.imap_utf7 import encode
+
+        return commands.quoted(encode(commands.check_folder(folder)).decode("ascii"))
+
+    def _number(self, key: str) -> int | None:
+        values: list[Any] = self._stream.untagged_responses.get(key, [])
+        return int(values[-1]) if values else None
+
+    def _require_folder(self, stage: str) -> FolderStatus:
+        if self._opened is None:
+            raise ImapError("no folder is open.", stage=stage)
+        return self._opened
+
+    def _require_capability(self, command: str, capability: str) -> None:
+        if not self.has(capability):
+            raise RefusedError(f"the server does not have {capability}.", stage=command)

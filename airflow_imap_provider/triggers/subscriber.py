@@ -1,0 +1,314 @@
+"""One trigger's share of a watched folder: reads from its own place, tells Airflow, and has its progress committed.
+
+Runs on the triggerer's event loop and never raises for a reason that lies in the network, the server or a mail: Airflow
+would restart the trigger every two seconds, for ever. Whatever fails is logged once, shown in the health entry, and
+tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from airflow_imap_provider.connection.settings import Settings
+from airflow_imap_provider.errors import ImapError
+from airflow_imap_provider.mailbox import watcher as watching
+from airflow_imap_provider.mailbox.place import Place, first_place
+from airflow_imap_provider.mailbox.reader import Batch, Reader, Wish
+from airflow_imap_provider.mailbox.waiting import within
+from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
+from airflow_imap_provider.triggers.committer import Committer
+from airflow_imap_provider.triggers.health import Health
+from airflow_imap_provider.triggers.nudge import Nudge
+from airflow_imap_provider.triggers.producer import Doorbell, WakeUp, doorbell
+from airflow_imap_provider.triggers.store import AssetStore, Stream, furthest_behind
+
+__all__ = ["Subscriber", "Terms"]
+
+log = logging.getLogger(__name__)
+
+UNCOMMITTED = 20
+"""Batches told and not committed at most: bounds what a crash makes this tell again, and the memory."""
+
+READ_LIMIT = 200.0
+"""Seconds that a wake-up may be held for reading. Airflow fails a subscriber that holds one for 300."""
+
+STORE_RETRY = 10.0
+"""Seconds between attempts to reach Airflow's state store, which refuses while the asset is not active."""
+
+CONFLICT_WARNING = 30.0
+"""Seconds after which two triggers with the same place are an error and not the hand-over of an edited DAG."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a subscriber goes about it.
+
+    :param start: the start policy, as :func:`~airflow_imap_provider.mailbox.place.parse_start` returns it.
+    :param pace: seconds between two events at least.
+    :param poll_interval: seconds between safety polls, and between polls where there is no IDLE.
+    :param idle: whether IDLE may be used.
+    """
+
+    start: str
+    pace: float
+    poll_interval: float
+    idle: bool
+
+
+class Subscriber:
+    """See the module. ``alive`` turns false when Airflow has taken the trigger away."""
+
+    def __init__(
+        self, wish: Wish, stream: Stream, terms: Terms, store: AssetStore, *, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self.poll_interval = terms.poll_interval
+        self.idle = terms.idle
+        self.acts = wish.acts
+        self._wish, self._stream, self._terms, self._store, self._clock = wish, stream, terms, store, clock
+        self._key = (stream.conn_id, stream.folder)
+        self._reader = Reader(wish)
+        self._place: Place | None = None
+        self._committer: Committer | None = None
+        self._bell: Doorbell | None = None
+        self._watcher: watching.FolderWatcher | None = None
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._nudge_timer: asyncio.TimerHandle | None = None
+        self._not_before = 0.0
+        self._full = False
+        self._store_failure = ""
+        self._joined_at = clock.monotonic()
+        self._health = Health(store, stream, clock)
+        self._nudge = Nudge(store, stream, clock)
+
+    # --- being woken --------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Something may be new, or the connection's state has changed."""
+        if self._committer is not None:
+            self._committer.look()
+        if self._bell is not None:
+            self._bell.ring()
+
+    def _wake_in(self, seconds: float) -> None:
+        def ring() -> None:
+            self._timers.discard(timer)
+            self.wake()
+
+        timer = asyncio.get_running_loop().call_later(max(seconds, 0.0), ring)
+        self._timers.add(timer)
+
+    def _plan_nudge(self) -> None:
+        if self._nudge_timer is not None:
+            self._nudge_timer.cancel()
+        wait = self._nudge.next_in()
+        self._nudge_timer = None if wait is None else asyncio.get_running_loop().call_later(wait, self.wake)
+
+    # --- the life of a subscriber -------------------------------------------------------------------------------
+
+    async def events(
+        self, wake_ups: AsyncIterator[WakeUp], settings: Callable[[], Awaitable[Settings]]
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Yield payloads for Airflow, at most one per wake-up.
+
+        :param wake_ups: Airflow's shared stream.
+        :param settings: gives the connection's settings; asked again at every reconnect.
+        """
+        self._bell = doorbell(self._key)
+        self._watcher = watching.join(self._key, self, settings, self._stream.folder)
+        try:
+            async for wake_up in wake_ups:
+                step = await self._guarded_step()
+                if step is None:
+                    continue
+                payload, place = step
+                if payload is not None:
+                    yield payload
+                # Only now: a subscriber that was taken away while it held the event has promised nothing.
+                self._promise(wake_up, place, told=payload is not None)
+        finally:
+            await self.leave()
+
+    async def leave(self) -> None:
+        """Airflow has taken the trigger away: nothing more is committed, the folder may be given up."""
+        if _holders.get(self._holding()) is self:
+            del _holders[self._holding()]
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        if self._nudge_timer is not None:
+            self._nudge_timer.cancel()
+        committer, self._committer = self._committer, None
+        if committer is not None:
+            await committer.stop()
+        if self._watcher is not None:
+            await watching.leave(self._key, self)
+
+    def _promise(self, wake_up: WakeUp, place: Place | None, *, told: bool) -> None:
+        if place is None or self._committer is None:
+            return
+        promise = self._committer.promise(place, self._clock.monotonic() if told else None)
+        self._committer.append(promise)
+        wake_up.promises.append(promise)
+
+    # --- one step -----------------------------------------------------------------------------------------------
+
+    async def _guarded_step(self) -> tuple[dict[str, Any] | None, Place | None] | None:
+        try:
+            return await self._step()
+        except ImapError as error:
+            # The watcher reports it, reconnects and wakes this subscriber.
+            log.debug("nothing read: %s", error)
+        except asyncio.TimeoutError:
+            log.warning("reading %s takes longer than %.0f s; it is tried again", self._stream.name, READ_LIMIT)
+            self._wake_in(self._terms.poll_interval)
+        except Exception:
+            log.exception("unexpected error in the watcher of %s; it goes on", self._stream.name)
+            self._wake_in(self._terms.poll_interval)
+        return None
+
+    async def _step(self) -> tuple[dict[str, Any] | None, Place | None] | None:
+        """Return what to tell and the place after it, or ``None`` if there is nothing to do."""
+        watcher = self._watcher
+        assert watcher is not None
+        if not self._holds_place() or not await self._has_place():
+            return None
+        assert self._place is not None
+        assert self._committer is not None
+        await self._health.note(watcher.state, failed_actions=self._committer.failed_actions)
+        if (wait := self._not_before - self._clock.monotonic()) > 0:
+            self._wake_in(wait)
+            return None
+        self._full = len(self._committer) >= UNCOMMITTED
+        if self._full:
+            return None  # the next commit wakes this subscriber
+        place = self._place
+        batch = await within(watcher.read(self, self._reader, place), READ_LIMIT)
+        self._place = replace(batch.place, todo=())
+        self._notice_rebase(place, batch)
+        self._health.caught_up(batch)
+        if batch.emails:
+            self._not_before = self._clock.monotonic() + self._terms.pace
+        if batch.more:
+            self._wake_in(self._terms.pace if batch.emails else 0.0)
+        if batch.emails:
+            return self._event(batch), batch.place
+        if await self._nudge_due():
+            told = self._committer.committed.told_uid
+            return {**self._event(batch), "first_uid": told + 1, "last_uid": told, "nudge": told}, None
+        return (None, batch.place) if batch.place != place else None
+
+    async def _nudge_due(self) -> bool:
+        if self._nudge.next_in() is None:
+            return False
+        assert self._committer is not None
+        due = await self._nudge.due(self._committer.committed)
+        self._plan_nudge()
+        return due
+
+    def _event(self, batch: Batch) -> dict[str, Any]:
+        first, last = batch.span
+        return {
+            "stream": self._stream.name,
+            "conn_id": self._stream.conn_id,
+            "folder": self._stream.folder,
+            "uidvalidity": batch.place.uidvalidity,
+            "epoch": batch.place.epoch,
+            "first_uid": first,
+            "last_uid": last,
+            "emails": list(batch.emails),
+        }
+
+    def _notice_rebase(self, before: Place, batch: Batch) -> None:
+        if before.uidvalidity not in (None, batch.place.uidvalidity):
+            log.warning(
+                "UIDVALIDITY of %s has changed from %s to %s (the folder was re-created, or the server restored it): "
+                "mails that were handled are recognised by Message-ID, date and size and not repeated; actions that "
+                "were still owed to mails of before are dropped.",
+                self._stream.folder,
+                before.uidvalidity,
+                batch.place.uidvalidity,
+            )
+
+    # --- the place ----------------------------------------------------------------------------------------------
+
+    def _holding(self) -> tuple[int, tuple[str, ...], str]:
+        return id(asyncio.get_running_loop()), self._store.assets, self._stream.name
+
+    def _holds_place(self) -> bool:
+        """Make sure that no other trigger of these assets moves the same place."""
+        holder = _holders.setdefault(self._holding(), self)
+        if holder is self:
+            return True
+        waited = self._clock.monotonic() - self._joined_at
+        if waited > CONFLICT_WARNING:
+            log.error(
+                "Two watchers of the asset %s read the folder %s of %s with the same place %r: only the first one "
+                "works. Give each its own: EmailTrigger(place=...).",
+                ", ".join(self._store.assets),
+                self._stream.folder,
+                self._stream.conn_id,
+                self._stream.place,
+            )
+        self._wake_in(1.0 if waited < CONFLICT_WARNING else 300.0)
+        return False
+
+    async def _has_place(self) -> bool:
+        if self._place is not None:
+            return True
+        assert self._watcher is not None
+        try:
+            stored = await self._load_place()
+        except Exception as error:  # noqa: BLE001 - Airflow raises its own errors here, and its client's
+            # An inactive asset looks empty and refuses writing; believing it would start over.
+            if str(error) != self._store_failure:
+                self._store_failure = str(error)
+                log.warning(
+                    "Airflow's state store for the asset %s is not available yet (the asset may not be active): %s",
+                    ", ".join(self._store.assets),
+                    error,
+                )
+            self._wake_in(STORE_RETRY)
+            return False
+        self._place = replace(stored, todo=())
+        self._committer = Committer(
+            self._store,
+            self._stream.key("place"),
+            stored,
+            self._watcher,
+            self._clock,
+            self._committed,
+            self._rewound,
+        )
+        self._nudge.expect(stored)
+        self._plan_nudge()
+        return True
+
+    async def _load_place(self) -> Place:
+        key = self._stream.key("place")
+        # Probe with another key: writing a first place into a store that only looked empty would lose the real one.
+        await self._store.write(self._stream.key("probe"), self._clock.now().isoformat())
+        records = await self._store.read(key)
+        record = furthest_behind(records)
+        if record is not None:
+            return Place.from_json(record)
+        place = first_place(self._terms.start, self._clock.now())
+        await self._store.write(key, place.to_json())
+        return place
+
+    def _committed(self, place: Place) -> None:
+        if self._nudge.expect(place):
+            self._plan_nudge()
+        if self._full:
+            self.wake()
+
+    def _rewound(self, place: Place) -> None:
+        self._place = place
+        self.wake()
+
+
+_holders: dict[tuple[int, tuple[str, ...], str], Subscriber] = {}
+"""Which subscriber moves a place, by event loop, assets and stream."""

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import Any
+
+import pytest
+
+from airflow_imap_provider import __version__
+from airflow_imap_provider.connection.availability import require_available
+from airflow_imap_provider.connection.field import Choice, Field
+from airflow_imap_provider.connection.fields import FIELDS, field
+from airflow_imap_provider.errors import NotAvailableError
+
+from .builders import CERTIFICATE, COMPLETE, KEY, PIN, PKCS12, connect
+
+OAUTH = COMPLETE["oauth"]
+PROXY = {"tunnel_host": "proxy.example.com", "tunnel_port": 3128, "tunnel_remote_dns": False}
+
+# What has to be filled in besides, for each choice that is not available yet.
+BESIDES: dict[tuple[str, str], dict[str, Any]] = {
+    ("auth_method", "external"): {"client_private_key": PKCS12},
+    ("auth_method", "oauth-client-credentials"): OAUTH,
+    ("auth_method", "oauth-refresh-token"): OAUTH,
+    ("auth_method", "oauth-service-account"): OAUTH,
+    ("verify", "pinned"): {"pins": [PIN]},
+    ("tunnel_type", "http"): PROXY,
+    ("tunnel_type", "socks4"): PROXY,
+    ("tunnel_type", "socks4a"): PROXY,
+    ("tunnel_type", "socks5"): PROXY,
+    ("tunnel_auth", "basic"): {**PROXY, "tunnel_type": "http", "tunnel_login": "joe"},
+    ("tunnel_auth", "digest"): {**PROXY, "tunnel_type": "http", "tunnel_login": "joe"},
+    ("tunnel_auth", "ntlm"): {**PROXY, "tunnel_type": "http", "tunnel_login": "joe"},
+}
+CHOICES = [(spec, choice) for spec in FIELDS for choice in spec.choices]
+
+
+@pytest.mark.parametrize(
+    ("spec", "choice"),
+    [pair for pair in CHOICES if pair[1].available],
+    ids=lambda part: getattr(part, "key", None) or part.value,
+)
+def test_every_choice_that_is_available_passes(spec: Field, choice: Choice) -> None:
+    besides = {"auth_method": "login"} if spec.key == "preset" else {}
+    require_available(connect(**besides, **{spec.key: choice.value}))
+
+
+@pytest.mark.parametrize(
+    ("spec", "choice"),
+    [pair for pair in CHOICES if not pair[1].available],
+    ids=lambda part: getattr(part, "key", None) or part.value,
+)
+def test_every_choice_that_is_not_available_is_parsed_and_then_refused(spec: Field, choice: Choice) -> None:
+    settings = connect(**{**BESIDES.get((spec.key, choice.value), {}), spec.key: choice.value})
+    assert attrgetter(spec.path)(settings) == choice.value
+    with pytest.raises(NotAvailableError, match=rf"not available in version {__version__} yet"):
+        require_available(settings)
+    assert not spec.can(choice.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "extra"),
+    [
+        ("alias", {"alias": "sales", "auth_method": "plain"}),
+        ("pins", {"pins": PIN}),
+        ("client_certificate", {"client_certificate": CERTIFICATE, "client_private_key": KEY}),
+        ("client_private_key", {"client_private_key": PKCS12}),
+        ("smime_private_key", {"smime_private_key": PKCS12}),
+    ],
+)
+def test_a_field_that_is_not_available_is_refused_by_its_name_without_its_value(
+    key: str, extra: dict[str, Any]
+) -> None:
+    with pytest.raises(NotAvailableError) as caught:
+        require_available(connect(**extra))
+    assert f"{field(key).name} is not available in version {__version__} yet. Leave it empty." in str(caught.value)
+    assert "connection 'mail'" in str(caught.value)
+
+
+def test_a_refused_choice_names_those_that_are_available() -> None:
+    with pytest.raises(NotAvailableError) as caught:
+        require_available(connect(auth_method="cram-md5"))
+    assert str(caught.value) == (
+        "settings: connection 'mail', tab Authentication: Method (auth_method) 'cram-md5' (CRAM-MD5) is not available "
+        f"in version {__version__} yet. Choose auto or login or plain."
+    )
+
+
+def test_a_proxy_is_refused_by_its_type() -> None:
+    with pytest.raises(NotAvailableError, match=r"Proxy type \(tunnel_type\) 'http'"):
+        require_available(connect(tunnel_type="http", **PROXY))
+
+
+def test_everything_of_this_version_together_passes() -> None:
+    require_available(
+        connect(
+            preset="gmail",
+            timeout=5,
+            code_page="koi8-r",
+            auth_method="plain",
+            encryption="tls",
+            security_mode="explicit",
+            tls_versions=["TLSv1", "TLSv1.3"],
+            verify="chain",
+            ca_bundle=CERTIFICATE,
+            server_name="mail.example.com",
+            strict_x509=False,
+            tunnel_type="none",
+        )
+    )

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_imap_provider.connection.field import Field, Kind
+from airflow_imap_provider.connection.fields import FIELDS, field
+from airflow_imap_provider.connection.values import Value, Values, read
+from airflow_imap_provider.errors import SettingsError
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+every_field = pytest.mark.parametrize("spec", FIELDS, ids=attrgetter("key"))
+
+
+def read_or_refusal(spec: Field, raw: Any) -> tuple[Value | None, str | None]:
+    try:
+        return read(spec, raw), None
+    except SettingsError as error:
+        return None, str(error)
+
+
+TYPES = {
+    Kind.INTEGER: int,
+    Kind.NUMBER: float,
+    Kind.FLAG: bool,
+    Kind.CHOICES: tuple,
+    Kind.PINS: tuple,
+}
+
+
+@every_field
+@given(raw=json_values)
+def test_any_value_is_either_read_with_the_type_of_its_kind_or_refused_by_name(spec: Field, raw: Any) -> None:
+    value, refusal = read_or_refusal(spec, raw)
+    assert value is None or type(value) is TYPES.get(spec.kind, str)
+    assert refusal is None or (spec.name in refusal and spec.tab in refusal)
+    assert value is None or read(spec, value) == value, "what was read is read again as the same"
+
+
+@every_field
+@given(raw=st.text(alphabet="abcdefgh\n", min_size=8))
+def test_no_error_shows_a_secret(spec: Field, raw: str) -> None:
+    _, refusal = read_or_refusal(spec, raw)
+    assert refusal is None or not spec.secret or raw not in refusal
+
+
+@every_field
+@pytest.mark.parametrize("raw", [None, "", [], ()])
+def test_nothing_means_not_set(spec: Field, raw: object) -> None:
+    assert read(spec, raw) is None
+
+
+@pytest.mark.parametrize("spec", [spec for spec in FIELDS if not spec.secret], ids=attrgetter("key"))
+def test_blanks_alone_mean_not_set(spec: Field) -> None:
+    assert read(spec, "  ") is None
+
+
+def test_a_password_may_begin_and_end_with_blanks() -> None:
+    assert read(field("password"), "  two  ") == "  two  "
+
+
+@pytest.mark.parametrize(
+    ("key", "raw", "value"),
+    [
+        ("port", "993", 993),
+        ("port", 993.0, 993),
+        ("timeout", "12.5", 12.5),
+        ("timeout", 60, 60.0),
+        ("strict_x509", "False", False),
+        ("strict_x509", 0, False),
+        ("strict_x509", "on", True),
+        ("encryption", "SSL", "ssl"),
+        ("auth_method", "CRAM_MD5", "cram-md5"),
+        ("tls_versions", "TLSv1.3, TLSv1.2", ("TLSv1.2", "TLSv1.3")),
+        ("tls_versions", ["TLS 1.0", "tlsv1.1", "TLSv1"], ("TLSv1", "TLSv1.1")),
+        ("tls_versions", '["TLSv1.2"]', ("TLSv1.2",)),
+        ("tls_versions", 1.2, ("TLSv1.2",)),
+        ("tls_versions", ["", None, "TLSv1.3"], ("TLSv1.3",)),
+        ("code_page", "windows-1252", "cp1252"),
+        ("code_page", 1250, "cp1250"),
+        ("code_page", "UTF8", "utf-8"),
+        ("login", 12345, "12345"),
+        ("password", True, "true"),
+        ("oauth_endpoint", "http://127.0.0.1:8080/token", "http://127.0.0.1:8080/token"),
+        ("pins", ["ab" * 32, "AB:" * 31 + "AB", ""], ("ab" * 32,)),
+    ],
+)
+def test_values_are_understood_as_forms_json_uris_and_people_write_them(key: str, raw: object, value: Value) -> None:
+    assert read(field(key), raw) == value
+
+
+@pytest.mark.parametrize(
+    ("key", "raw", "said"),
+    [
+        ("port", 0, "a whole number from 1 to 65535"),
+        ("port", "imap", "is 'imap'"),
+        ("port", 993.5, "is 993.5"),
+        ("port", True, "is True"),
+        ("timeout", "nan", "a number from 1 to 3600"),
+        ("timeout", "60s", "is '60s'"),
+        ("timeout", 10**400, "a number from 1 to 3600"),
+        ("strict_x509", "maybe", "accepted are true and false"),
+        ("verify", "ful", "Did you mean full?"),
+        ("verify", ["full"], "accepted are full, chain, pinned, none"),
+        ("tls_versions", "TLSv1.4", "accepted are TLSv1, TLSv1.1, TLSv1.2, TLSv1.3"),
+        ("tls_versions", {"TLSv1.2": True}, "Accepted are TLSv1,"),
+        ("tls_versions", [["TLSv1.2"]], "a list of texts"),
+        ("code_page", "klingon", "is 'klingon'"),
+        ("code_page", "base64", "no character set"),
+        ("code_page", "unicode_escape", "no character set"),
+        ("password", 1e5, "its exact text is lost"),
+        ("password", "***", "Enter the secret once more"),
+        ("password", "secret\n", "line break"),
+        ("login", {"a": 1}, "it must be text"),
+        ("oauth_endpoint", "http://login.example.com/token", "must begin with https://"),
+        ("oauth_endpoint", "https://joe:secret@login.example.com/", "'https://***@login.example.com/'"),
+        ("oauth_endpoint", "https://login.example.com:0x50/", "Port could not be cast"),
+        ("ca_bundle", 5, "it must be text"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_is_accepted(key: str, raw: object, said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read(field(key), raw)
+    assert said in str(caught.value)
+    assert field(key).name in str(caught.value)
+
+
+@pytest.mark.parametrize("version", ["SSLv2", "SSLv3", "sslv3", "SSL 3.0".replace(".0", "")])
+def test_the_ssl_versions_that_no_openssl_has_are_refused_with_the_reason(version: str) -> None:
+    with pytest.raises(SettingsError, match=r"no current OpenSSL has it.*Choose TLSv1"):
+        read(field("tls_versions"), [version, "TLSv1.2"])
+
+
+def test_a_long_wrong_value_is_shown_in_part() -> None:
+    with pytest.raises(SettingsError) as caught:
+        read(field("verify"), "x" * 10_000)
+    assert len(str(caught.value)) < 400
+
+
+def test_asking_a_value_for_the_wrong_type_is_a_mistake_of_ours() -> None:
+    values = Values({"timeout": 5.0, "login": "joe"})
+    with pytest.raises(TypeError):
+        values.text("timeout")
+    with pytest.raises(TypeError):
+        values.integer("login")
+    with pytest.raises(TypeError):
+        values.number("login", 1.0)
+    with pytest.raises(TypeError):
+        values.items("login")

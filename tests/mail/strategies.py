@@ -1,0 +1,192 @@
+"""Random headers, structures, mails and conditions for property tests."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+from functools import reduce
+from operator import and_, or_
+
+from hypothesis import strategies as st
+
+from airflow_imap_provider.mail.addresses import parse_addresses
+from airflow_imap_provider.mail.condition import Condition
+from airflow_imap_provider.mail.conditions import Body, Cc, Conditions, From, Header, Received, ReplyTo, Subject, To
+from airflow_imap_provider.mail.fetching import EPOCH
+from airflow_imap_provider.mail.message import Mail
+from tests.mail.builders import mail
+
+NEEDLES = (
+    "billing@example.com",
+    "Billing@Example.COM",
+    "@example.com",
+    "ling@exam",
+    "Billing Team",
+    "invoice",
+    "stra\u00dfe@x.de",
+    "STRASSE@X.de",
+    "office@flk.si",
+    "kiss@ko.fi",
+    "a@b",
+    "Billing Team <billing@example.com>",
+    "ann@\u017fkk.de",
+    "\u00e9",
+    "jo.doe@mail.example.org",
+    "x",
+    "@",
+    "root",
+    "doe@mail.example.org>",
+    "4711",
+)
+"""What conditions of the tests look for: most occur in the mails, some with letters that case folding changes."""
+
+FRAGMENTS = (
+    b"billing@example.com",
+    b"BILLING@EXAMPLE.COM",
+    b"Billing Team",
+    b"<",
+    b">",
+    b",",
+    b";",
+    b":",
+    b'"',
+    b"(",
+    b")",
+    b" ",
+    b"\r\n\t",
+    b"@",
+    b".",
+    b"\\",
+    b"example.com",
+    b"billing",
+    b"=?utf-8?Q?",
+    b"=?utf-8?B?",
+    b"?=",
+    b"=?",
+    b"?",
+    b"=",
+    b"=?utf-8?Q?billing=40example.com?=",
+    b"=?utf-8?B?YmlsbGluZ0BleGFtcGxlLmNvbQ==?=",
+    b"=?utf-8?B?YmlsbGluZ0BleGFtcGxlLmNvbQ?=",
+    b"=?utf-8?Q?Billing?= =?utf-8?Q?_Team?=",
+    b"=?iso-2022-jp?B?GyRCRnxLXBsoQg==?=",
+    b"\xe9",
+    b"\xc3\xa9",
+    b"\x00",
+    b"mailto:",
+    "stra\u00dfe@x.de".encode(),
+    "o\ufb03ce@\ufb02k.si".encode(),
+    b"office@flk.si",
+    "\u212aiss@\u212ao.fi".encode(),
+    b"invoice",
+    b"jo.doe@mail.example.org",
+    b"root",
+    b"[",
+    b"]",
+    "\u017f".encode(),
+    b"ann@skk.de",
+    b"jo . doe @ mail.example.org",
+    b"(x)",
+    b"@a,@b:",
+    b"undisclosed-recipients:;",
+    b"4711",
+    b"'",
+    b"\xfe\xff",
+    b"+",
+    b"~{",
+    b"jo.\r\n doe@mail.example.org",
+)
+"""What headers of the tests are put together from: enough that needles occur, whole and broken."""
+
+header_values = st.lists(st.sampled_from(FRAGMENTS), min_size=1, max_size=8).map(b"".join)
+
+plausible_headers = st.builds(
+    lambda name, address, tail: name + b" <" + address + b">" + tail,
+    st.sampled_from((b"Billing Team", b'"Doe, Jo"', b"=?utf-8?Q?J=C3=B6?=", b"", b"billing@example.com", b'"a@b"')),
+    st.sampled_from(tuple(f for f in FRAGMENTS if b"@" in f and b"?" not in f and b":" not in f)),
+    st.sampled_from((b"", b", root", b" (comment)", b",\r\n\tann@skk.de")),
+)
+
+values = st.sampled_from(NEEDLES) | st.text(
+    st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1
+)
+
+patterns = st.sampled_from(("inv.*", "^billing", r"@example\.com$", "(?i)x", "[0-9]+", "kiss|office"))
+
+moments = st.integers(-10 * 365 * 86_400, 70 * 365 * 86_400).map(lambda seconds: EPOCH + timedelta(seconds=seconds))
+
+near_moments = st.builds(
+    lambda minutes, hours: (
+        datetime(2026, 1, 31, 12, tzinfo=timezone(timedelta(hours=hours))) + timedelta(minutes=minutes)
+    ),
+    st.integers(-4_000, 4_000),
+    st.integers(-12, 14),
+)
+
+
+@st.composite
+def text_tests(draw: st.DrawFn, *, fields: tuple[object, ...] | None = None) -> Condition:
+    field = draw(
+        st.sampled_from(fields or (From, To, Cc, ReplyTo, Subject, Body, Header("X-Priority"), Header("from")))
+    )
+    case = draw(st.booleans())
+    op = draw(
+        st.sampled_from(("equals", "contains", "starts_with", "ends_with", "glob", "one_of", "regex", "not_equals"))
+    )
+    if op == "one_of":
+        given: object = draw(st.lists(values, min_size=1, max_size=3))
+    else:
+        given = draw(patterns if op == "regex" else values)
+    made: Condition = getattr(field, op)(given, case=case)
+    return made
+
+
+@st.composite
+def date_tests(draw: st.DrawFn) -> Condition:
+    op = draw(st.sampled_from(("before", "after", "at_or_before", "at_or_after", "on", "equals", "not_equals")))
+    given = draw(near_moments | moments | st.dates(date(1960, 1, 1), date(2040, 1, 1)))
+    made: Condition = getattr(Received, op)(given)
+    return made
+
+
+leaves = text_tests() | date_tests() | st.sampled_from((Header("X-Priority").exists(), Header("subject").exists()))
+
+
+def trees(of: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
+    """Conditions joined in any way."""
+    return st.recursive(
+        of,
+        lambda inner: st.one_of(
+            inner.map(lambda one: ~one),
+            st.lists(inner, min_size=2, max_size=3).map(lambda several: reduce(and_, several)),
+            st.lists(inner, min_size=2, max_size=3).map(lambda several: reduce(or_, several)),
+        ),
+        max_leaves=6,
+    )
+
+
+conditions = trees(leaves)
+
+trigger_on = st.sampled_from(("all", "any", "none", "always"))
+
+
+def lists_of(inner: st.SearchStrategy[Condition]) -> st.SearchStrategy[Conditions]:
+    """Lists of conditions with what must be true of them."""
+    return st.builds(Conditions, st.lists(inner, min_size=1, max_size=3), trigger_on)
+
+
+@st.composite
+def mails(draw: st.DrawFn) -> Mail:
+    """Mails with texts that conditions may meet."""
+
+    def addresses() -> tuple[object, ...]:
+        return parse_addresses(draw(header_values | plausible_headers), "windows-1252", [])
+
+    return mail(
+        subject=draw(values),
+        from_=addresses(),
+        to=addresses(),
+        cc=addresses(),
+        text=draw(values),
+        received=draw(near_moments | moments),
+        headers=draw(st.sampled_from(({}, {"x-priority": ("x",)}, {"x-priority": ("1", "invoice 4711")}))),
+    )

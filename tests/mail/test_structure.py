@@ -1,0 +1,215 @@
+"""What a BODYSTRUCTURE says about attachments and text, from servers' own lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_imap_provider.mail.structure import (
+    DEPTH_LIMIT,
+    PARTS_LIMIT,
+    TEXT_PARTS_LIMIT,
+    Structure,
+    read_structure,
+)
+from tests.mail.builders import PLAIN_TEXT, answer
+
+HTML = b'("text" "html" ("charset" "utf-8") NIL NIL "quoted-printable" 900 30 NIL NIL NIL NIL)'
+CSV = (
+    b'("application" "octet-stream" ("name" "old.csv") NIL NIL "base64" 780 NIL '
+    b'("attachment" ("filename" "invoice.csv")) NIL NIL)'
+)
+
+
+def structure(line: bytes, code_page: str = "") -> Structure:
+    return read_structure(answer(structure=line)[b"BODYSTRUCTURE"], code_page)
+
+
+def files(found: Structure) -> list[tuple[str, str, str]]:
+    return [(each.part, each.name, each.content_type) for each in found.attachments]
+
+
+def texts(found: Structure) -> list[str]:
+    return [each.part for each in found.text_parts]
+
+
+def test_a_mail_of_text_alone_has_part_1_and_no_attachment() -> None:
+    found = structure(PLAIN_TEXT)
+    assert (texts(found), files(found), found.problems) == (["1"], [], [])
+    assert found.text_parts[0].charset == "utf-8"
+
+
+def test_text_and_attachment() -> None:
+    found = structure(b"(" + PLAIN_TEXT + CSV + b' "mixed" ("boundary" "x") NIL NIL NIL)')
+    assert texts(found) == ["1"]
+    assert files(found) == [("2", "invoice.csv", "application/octet-stream")]
+
+
+def test_a_file_name_of_the_disposition_comes_before_that_of_the_type() -> None:
+    only_type = b'("image" "png" ("name" "a.png") NIL NIL "base64" 78 NIL NIL NIL NIL)'
+    assert [name for _, name, _ in files(structure(only_type))] == ["a.png"]
+    assert [name for _, name, _ in files(structure(CSV))] == ["invoice.csv"]
+
+
+def test_of_alternatives_the_plain_text_is_read_and_none_is_an_attachment() -> None:
+    calendar = b'("text" "calendar" ("method" "REQUEST") NIL NIL "7bit" 300 9 NIL NIL NIL NIL)'
+    found = structure(b"(" + PLAIN_TEXT + HTML + calendar + b' "alternative" NIL NIL NIL)')
+    assert texts(found) == ["1"]
+    assert files(found) == [("3", "", "text/calendar")], "an invitation is something to work with"
+
+
+def test_of_alternatives_html_is_read_where_the_plain_text_is_empty() -> None:
+    empty = PLAIN_TEXT.replace(b" 120 4 ", b" 2 1 ")
+    assert texts(structure(b"(" + empty + HTML + b' "alternative" NIL NIL NIL)')) == ["2"]
+
+
+def test_alternatives_within_related_within_mixed_have_their_part_numbers() -> None:
+    logo = b'("image" "png" NIL "<logo>" NIL "base64" 78 NIL ("inline" NIL) NIL NIL)'
+    alternative = b"(" + PLAIN_TEXT + HTML + b' "alternative" NIL NIL NIL)'
+    related = b"(" + alternative + logo + b' "related" NIL NIL NIL)'
+    found = structure(b"(" + related + CSV + b' "mixed" NIL NIL NIL)')
+    assert texts(found) == ["1.1.1"]
+    assert files(found) == [("2", "invoice.csv", "application/octet-stream")], "an embedded logo is no attachment"
+
+
+def test_an_inline_part_with_a_file_name_is_an_attachment_and_not_text() -> None:
+    notes = PLAIN_TEXT.replace(b"NIL NIL NIL NIL)", b'NIL ("inline" ("filename" "notes.txt")) NIL NIL)')
+    found = structure(b"(" + PLAIN_TEXT + notes + b' "mixed" NIL NIL NIL)')
+    assert texts(found) == ["1"]
+    assert files(found) == [("2", "notes.txt", "text/plain")]
+
+
+def test_text_that_is_attached_is_no_text_of_the_mail() -> None:
+    attached = PLAIN_TEXT.replace(b"NIL NIL NIL NIL)", b'NIL ("attachment" NIL) NIL NIL)')
+    found = structure(b"(" + HTML + attached + b' "mixed" NIL NIL NIL)')
+    assert (texts(found), files(found)) == (["1"], [("2", "", "text/plain")])
+
+
+def test_texts_around_a_picture_are_all_read() -> None:
+    picture = b'("image" "jpeg" ("name" "a.jpg") NIL NIL "base64" 78 NIL ("inline" ("filename" "a.jpg")) NIL NIL)'
+    assert texts(structure(b"(" + PLAIN_TEXT + picture + PLAIN_TEXT + b' "mixed" NIL NIL NIL)')) == ["1", "3"]
+
+
+@pytest.mark.parametrize("inner", [PLAIN_TEXT, b"(" + PLAIN_TEXT + CSV + b' "mixed" NIL NIL NIL)'])
+def test_a_forwarded_mail_is_an_attachment_and_so_is_what_is_in_it(inner: bytes) -> None:
+    envelope = b'("date" "subject" NIL NIL NIL NIL NIL NIL NIL "<i@d>")'
+    forwarded = (
+        b'("message" "rfc822" ("name" "Fwd.eml") NIL NIL "7bit" 500 %s %s 20 NIL ("attachment" '
+        b'("filename" "Forwarded.eml")) NIL NIL)' % (envelope, inner)
+    )
+    found = structure(b"(" + PLAIN_TEXT + forwarded + b' "mixed" NIL NIL NIL)')
+    assert texts(found) == ["1"], "the forwarded mail's text is not this one's"
+    expected = [("2", "Forwarded.eml", "message/rfc822")]
+    if inner is not PLAIN_TEXT:
+        expected.append(("2.2", "invoice.csv", "application/octet-stream"))
+    assert files(found) == expected
+
+
+def test_a_single_attachment_in_a_forwarded_mail_has_the_number_below_it() -> None:
+    envelope = b"(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)"
+    line = b'("message" "rfc822" NIL NIL NIL "7bit" 500 %s %s 20 NIL NIL NIL NIL)' % (envelope, CSV)
+    assert files(structure(line)) == [
+        ("1", "", "message/rfc822"),
+        ("1.1", "invoice.csv", "application/octet-stream"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name"),
+    [
+        (b'"filename*" "utf-8\'\'Rechnung%20M%C3%A4rz.csv"', "Rechnung März.csv"),
+        (b'"filename*0*" "utf-8\'\'Rechnung%20" "filename*1*" "M%C3%A4rz.csv"', "Rechnung März.csv"),
+        (b'"filename" "=?utf-8?Q?Rechnung_M=C3=A4rz.csv?="', "Rechnung März.csv"),
+        (b'"filename" "Rechnung M\xe4rz.csv"', "Rechnung März.csv"),
+        (b'"filename" 4711', "4711"),
+        (b'"filename"', "old.csv"),
+        (b'"filename" NIL', "old.csv"),
+    ],
+)
+def test_file_names_are_decoded(parameters: bytes, name: str) -> None:
+    line = CSV.replace(b'"filename" "invoice.csv"', parameters)
+    assert [each.name for each in structure(line, "windows-1252").attachments] == [name]
+
+
+def test_sizes_are_given_as_transferred_and_as_reckoned_after_decoding() -> None:
+    attachment = structure(CSV).attachments[0]
+    assert (attachment.octets, attachment.size) == (780, 570)
+    assert structure(HTML).text_parts[0].size == 900
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 56, 57, 58, 1000])
+def test_the_reckoned_size_of_base64_is_within_two_bytes(length: int) -> None:
+    import base64
+
+    lines = base64.encodebytes(b"x" * length).replace(b"\n", b"\r\n")
+    for octets in (len(lines), len(lines) - 2):  # with and without the last line's end
+        size = structure(CSV.replace(b" 780 ", b" %d " % octets)).attachments[0].size
+        assert 0 <= size - length <= 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"NIL",
+        b"()",
+        b'("text")',
+        b"(NIL NIL NIL NIL NIL NIL NIL)",
+        b'("text" "plain" "charset" NIL NIL NIL "many")',
+        b'((NIL NIL) "mixed")',
+        b'("application" "pdf" NIL NIL NIL "base64" 10 NIL "attachment")',
+        b'("message" "rfc822" NIL NIL NIL "7bit" 10 NIL NIL 2)',
+        b'("message" "rfc822" NIL NIL NIL "7bit" 10)',
+    ],
+    ids=str,
+)
+def test_a_broken_structure_is_read_as_far_as_it_goes(line: bytes) -> None:
+    response: dict[bytes, Any] = answer() if line in (b"NIL", b"()") else answer(structure=line)
+    found = read_structure({b"NIL": None, b"()": ()}.get(line, response[b"BODYSTRUCTURE"]), "")
+    if line in (b"NIL", b"()"):
+        assert found.problems == ["the server tells no body structure"]
+    assert len(found.attachments) + len(found.text_parts) <= 1
+
+
+def test_depth_and_number_of_parts_are_bounded() -> None:
+    deep: Any = (b"text", b"plain", None, None, None, b"7bit", 1, 1)
+    for _ in range(DEPTH_LIMIT * 20):
+        deep = ([deep], b"mixed")
+    assert read_structure(deep, "").problems == ["the body has more parts, or parts within parts, than are looked at"]
+    wide = ([(b"image", b"png", None, None, None, b"base64", 1)] * (PARTS_LIMIT * 2), b"mixed")
+    assert len(read_structure(wide, "").attachments) == PARTS_LIMIT - 1
+    texts_only = ([(b"text", b"plain", None, None, None, b"7bit", 10, 1)] * 20, b"mixed")
+    assert len(read_structure(texts_only, "").text_parts) == TEXT_PARTS_LIMIT
+
+
+atoms = (
+    st.none()
+    | st.integers(-5, 10**12)
+    | st.binary(max_size=12)
+    | st.sampled_from(
+        (
+            b"text",
+            b"plain",
+            b"html",
+            b"message",
+            b"rfc822",
+            b"mixed",
+            b"alternative",
+            b"attachment",
+            b"filename",
+            b"base64",
+        )
+    )
+)
+trees = st.recursive(atoms, lambda inner: st.lists(inner, max_size=12).map(tuple) | st.lists(inner, max_size=4))
+
+
+@given(trees)
+def test_any_tree_is_read_without_an_exception(tree: Any) -> None:
+    found = read_structure(tree, "windows-1252")
+    for attachment in found.attachments:
+        assert attachment.size >= 0
+        attachment.name.encode("utf-8")
+        assert attachment.content_type.isprintable()

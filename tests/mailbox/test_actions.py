@@ -1,0 +1,80 @@
+"""Actions as data: checked early, canonical, and removed mails last."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_imap_provider.errors import SettingsError
+from airflow_imap_provider.mailbox.actions import (
+    Action,
+    AddKeyword,
+    Copy,
+    Delete,
+    Flag,
+    MarkRead,
+    MarkUnread,
+    Move,
+    RemoveKeyword,
+    Unflag,
+    dump_actions,
+    load_actions,
+    wanted,
+)
+
+EVERY = [MarkRead(), MarkUnread(), Flag(), Unflag(), AddKeyword("$A"), RemoveKeyword("b"), Copy("C/Größe"), Move("D")]
+
+
+def test_actions_survive_their_stored_form() -> None:
+    text = dump_actions(EVERY)
+    assert load_actions(text) == tuple(EVERY)
+    assert dump_actions(text) == text
+    assert load_actions(dump_actions(Delete(when="any"))) == (Delete(when="any"),)
+
+
+def test_equal_lists_have_equal_texts() -> None:
+    assert (
+        dump_actions(
+            [
+                Move("A"),
+            ]
+        )
+        == dump_actions((Move("A"),))
+        == dump_actions(Move("A"))
+        == '[{"do":"move","to":"A"}]'
+    )
+    assert dump_actions(()) == "[]"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Move(""),
+        lambda: Copy(""),
+        lambda: AddKeyword("two words"),
+        lambda: AddKeyword("größe"),
+        lambda: AddKeyword("\\Seen"),
+        lambda: RemoveKeyword(""),
+        lambda: MarkRead(when="sometimes"),
+        lambda: Action("explode"),
+        lambda: dump_actions([Move("A"), MarkRead()]),
+        lambda: dump_actions([Delete(), Copy("A")]),
+        lambda: dump_actions(["mark_read"]),  # type: ignore[list-item]
+        lambda: dump_actions("MarkRead"),
+        lambda: load_actions('{"do": "move"}'),
+        lambda: load_actions('[{"do": "move", "too": "A"}]'),
+    ],
+)
+def test_what_cannot_be_done_is_refused_when_it_is_written(make: object) -> None:
+    with pytest.raises(SettingsError):
+        make()  # type: ignore[operator]
+
+
+def test_removal_comes_last_and_only_once_whatever_list_it_stands_in() -> None:
+    due = wanted(frozenset({"all", "any"}), ([Move("Done")], [MarkRead(), Delete()]))
+    assert due == (MarkRead(), Move("Done"))
+
+
+def test_an_action_may_depend_on_the_outcome() -> None:
+    lists = ([MarkRead(when="all"), Flag(when="none"), Copy("A", when="always"), Delete(when="never")],)
+    assert wanted(frozenset({"all", "any"}), lists) == (MarkRead(when="all"), Copy("A", when="always"))
+    assert wanted(frozenset({"none"}), lists) == (Flag(when="none"), Copy("A", when="always"))

@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+import contextlib
+import logging
+import ssl
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from airflow_imap_provider.connection.settings import TlsSettings
+from airflow_imap_provider.errors import ImapTimeoutError, SettingsError, TlsError
+from airflow_imap_provider.transport.tls import CACHED_CONTEXTS, context_for
+from tests.servers.certificates import Authority, self_signed
+from tests.servers.dovecot import Dovecot
+from tests.servers.scripted import Peer, ScriptedServer
+from tests.transport.conftest import Opener, server_context, settings_for
+
+
+def tls_server(context: ssl.SSLContext) -> ScriptedServer:
+    return ScriptedServer(Peer.let_in, tls=context)
+
+
+def failure(opened: Opener, context: ssl.SSLContext, tls: TlsSettings, host: str = "127.0.0.1") -> TlsError:
+    with tls_server(context) as server, pytest.raises(TlsError) as caught:
+        opened(settings_for(server, security="implicit", tls=tls, host=host))
+    assert caught.value.stage == "tls"
+    return caught.value
+
+
+# -- contexts ---------------------------------------------------------------------------------------------------------
+
+
+def test_equal_settings_share_one_context() -> None:
+    assert context_for(TlsSettings()) is context_for(TlsSettings())
+    assert context_for(TlsSettings()) is not context_for(TlsSettings(verify="chain"))
+
+
+def test_a_changed_ca_bundle_file_makes_a_new_context(authority: Authority, tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text(authority.pem)
+    settings = TlsSettings(ca_bundle=str(bundle))
+    first = context_for(settings)
+    assert context_for(settings) is first
+    bundle.write_text(authority.pem * 2)
+    assert context_for(settings) is not first
+
+
+def test_only_so_many_contexts_are_kept() -> None:
+    first = context_for(TlsSettings(verify="none", server_name="first.example.com"))
+    for number in range(CACHED_CONTEXTS):
+        context_for(TlsSettings(verify="none", server_name=f"{number}.example.com"))
+    assert context_for(TlsSettings(verify="none", server_name="first.example.com")) is not first
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_strict_checks_mean_the_same_on_every_python(strict: bool) -> None:
+    flags = context_for(TlsSettings(strict_x509=strict)).verify_flags
+    assert bool(flags & ssl.VERIFY_X509_STRICT) is strict
+    assert flags & ssl.VERIFY_X509_PARTIAL_CHAIN
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n"])
+def test_an_unreadable_ca_bundle_is_a_settings_error_that_names_the_field(content: str | None, tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    if content is not None:
+        bundle.write_text(content)
+    with pytest.raises(SettingsError, match=r"CA bundle \(ca_bundle\)"):
+        context_for(TlsSettings(ca_bundle=str(bundle)))
+
+
+def test_pem_text_without_a_certificate_is_a_settings_error_without_the_text() -> None:
+    with pytest.raises(SettingsError, match="the text holds no certificate") as caught:
+        context_for(TlsSettings(ca_bundle="-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"))
+    assert "c2VjcmV0" not in str(caught.value)
+
+
+def test_a_context_with_versions_in_between_left_out_does_not_speak_them() -> None:
+    context = context_for(TlsSettings(versions=("TLSv1.1", "TLSv1.3"), verify="none"))
+    assert context.options & ssl.OP_NO_TLSv1_2
+    assert not context.options & ssl.OP_NO_TLSv1_1
+    assert context.maximum_version == ssl.TLSVersion.TLSv1_3
+
+
+# -- handshakes that work ---------------------------------------------------------------------------------------------
+
+
+def test_a_ca_bundle_is_a_path_a_hashed_folder_or_text(
+    opened: Opener, authority: Authority, tls: ssl.SSLContext, tmp_path: Path
+) -> None:
+    name = subprocess.run(
+        ["openssl", "x509", "-hash", "-noout", "-in", authority.path], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    (tmp_path / f"{name}.0").write_text(authority.pem)
+    with tls_server(tls) as server:
+        for bundle in (str(authority.path), str(tmp_path), authority.pem):
+            assert opened(settings_for(server, security="implicit", tls=TlsSettings(ca_bundle=bundle))).usable
+
+
+def test_the_server_name_is_checked_instead_of_the_address(opened: Opener, authority: Authority) -> None:
+    context = server_context(authority.issue("other", names=("mail.example.com",), addresses=()))
+    tls = TlsSettings(ca_bundle=authority.pem, server_name="mail.example.com")
+    with tls_server(context) as server:
+        assert opened(settings_for(server, security="implicit", tls=tls)).usable
+
+
+def test_chain_only_accepts_another_name_and_still_wants_the_authority(opened: Opener, authority: Authority) -> None:
+    context = server_context(authority.issue("elsewhere", names=("elsewhere.example.com",), addresses=()))
+    with tls_server(context) as server:
+        chain = TlsSettings(verify="chain", ca_bundle=authority.pem)
+        assert opened(settings_for(server, security="implicit", tls=chain)).usable
+        with pytest.raises(TlsError):
+            opened(settings_for(server, security="implicit", tls=replace(chain, ca_bundle="")))
+
+
+def test_no_verification_accepts_anything(opened: Opener, tmp_path: Path) -> None:
+    context = server_context(self_signed(tmp_path, "anybody", names=("nobody.example.com",)))
+    with tls_server(context) as server:
+        assert opened(settings_for(server, security="implicit", tls=TlsSettings(verify="none"))).usable
+
+
+def test_a_self_signed_certificate_works_as_its_own_ca_bundle(opened: Opener, tmp_path: Path) -> None:
+    certificate = self_signed(tmp_path, "own")
+    tls = TlsSettings(ca_bundle=certificate.pem, strict_x509=False)
+    with tls_server(server_context(certificate)) as server:
+        assert opened(settings_for(server, security="implicit", tls=tls)).usable
+
+
+def test_an_old_private_authority_works_with_strict_checks_off(opened: Opener, authority: Authority) -> None:
+    context = server_context(authority.issue("sloppy", strict=False))
+    with tls_server(context) as server:
+        tls = TlsSettings(ca_bundle=authority.pem, strict_x509=False)
+        assert opened(settings_for(server, security="implicit", tls=tls)).usable
+
+
+@pytest.mark.parametrize("version", ["TLSv1", "TLSv1.1"])
+def test_a_server_that_only_speaks_an_old_version_works_when_it_is_allowed(
+    version: str, opened: Opener, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = old_server(authority, version)
+    tls = TlsSettings(versions=(version,), ca_bundle=authority.pem)
+    with caplog.at_level(logging.WARNING), tls_server(context) as server:
+        session = opened(settings_for(server, security="implicit", tls=tls))
+        assert session.client.socket().version() == version
+    assert "tls_versions" in caplog.text
+    assert "broken" in caplog.text
+
+
+# -- handshakes that fail, and what they say --------------------------------------------------------------------------
+
+
+def test_an_expired_certificate_says_so(opened: Opener, authority: Authority) -> None:
+    context = server_context(authority.issue("expired", days=(-30, -1)))
+    error = failure(opened, context, TlsSettings(ca_bundle=authority.pem))
+    assert "expired" in error.problem
+    assert "renew" in error.remedy
+
+
+def test_a_certificate_of_tomorrow_says_so(opened: Opener, authority: Authority) -> None:
+    context = server_context(authority.issue("tomorrow", days=(1, 30)))
+    error = failure(opened, context, TlsSettings(ca_bundle=authority.pem))
+    assert "not valid yet" in error.problem
+    assert "clock" in error.remedy
+
+
+def test_a_self_signed_certificate_says_so(opened: Opener, authority: Authority, tmp_path: Path) -> None:
+    context = server_context(self_signed(tmp_path, "selfish"))
+    error = failure(opened, context, TlsSettings(ca_bundle=authority.pem))
+    assert "self-signed" in error.problem
+    assert "ca_bundle" in error.remedy
+
+
+def test_an_unknown_authority_says_so(opened: Opener, tls: ssl.SSLContext) -> None:
+    error = failure(opened, tls, TlsSettings())
+    assert "not known here" in error.problem
+    assert "ca_bundle" in error.remedy
+
+
+def test_a_certificate_for_another_name_says_for_which_it_is_not(opened: Opener, authority: Authority) -> None:
+    context = server_context(authority.issue("wrong-name", names=("mail.example.com",), addresses=()))
+    tls = TlsSettings(ca_bundle=authority.pem)
+    for host in ("127.0.0.1", "localhost"):
+        error = failure(opened, context, tls, host)
+        assert f"not for '{host}'" in error.problem
+        assert "server_name" in error.remedy
+
+
+def test_a_sloppy_certificate_says_which_switch_helps(opened: Opener, authority: Authority) -> None:
+    context = server_context(authority.issue("sloppy-too", strict=False))
+    error = failure(opened, context, TlsSettings(ca_bundle=authority.pem, strict_x509=True))
+    assert "strict_x509" in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("server", "allowed"), [("TLSv1.1", ("TLSv1.2", "TLSv1.3")), ("TLSv1.2", ("TLSv1.3",)), ("TLSv1.3", ("TLSv1.2",))]
+)
+def test_no_common_version_says_which_are_allowed_here(
+    server: str, allowed: tuple[str, ...], opened: Opener, authority: Authority
+) -> None:
+    error = failure(opened, old_server(authority, server), TlsSettings(versions=allowed, ca_bundle=authority.pem))
+    assert ", ".join(allowed) in str(error)
+    assert "tls_versions" in error.remedy
+
+
+def test_a_plaintext_server_on_a_tls_port_says_so(opened: Opener) -> None:
+    with ScriptedServer(Peer.let_in) as server, pytest.raises(TlsError, match="not TLS") as caught:
+        opened(settings_for(server, security="implicit"))
+    assert "Explicit" in caught.value.remedy
+
+
+def test_a_server_that_closes_during_the_handshake_says_so(opened: Opener) -> None:
+    with ScriptedServer(Peer.close) as server, pytest.raises(TlsError, match="closed the connection") as caught:
+        opened(settings_for(server, security="implicit"))
+    assert "tls_versions" in caught.value.remedy
+
+
+def test_a_server_that_does_not_answer_the_handshake_is_a_timeout_at_stage_tls(opened: Opener) -> None:
+    def silent(peer: Peer) -> None:
+        while True:
+            peer.exactly(1)
+
+    with ScriptedServer(silent) as server, pytest.raises(ImapTimeoutError) as caught:
+        opened(settings_for(server, security="implicit", timeout=0.2))
+    assert caught.value.stage == "tls"
+
+
+def test_a_tls_server_on_a_plaintext_port_is_a_timeout_whose_remedy_names_the_mode(
+    opened: Opener, tls: ssl.SSLContext
+) -> None:
+    with tls_server(tls) as server, pytest.raises(ImapTimeoutError) as caught:
+        opened(settings_for(server, timeout=0.2))
+    assert caught.value.stage == "greeting"
+    assert "Implicit" in caught.value.remedy
+
+
+def test_a_server_that_wants_a_client_certificate_is_a_tls_error_with_its_words(
+    opened: Opener, authority: Authority, trusting: TlsSettings
+) -> None:
+    context = server_context(authority.issue("demanding"))
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(authority.path)
+    with tls_server(context) as server, pytest.raises(TlsError, match="CERTIFICATE_REQUIRED"):
+        opened(settings_for(server, security="implicit", tls=trusting))
+
+
+def test_a_name_that_no_server_can_have_says_which_field(opened: Opener, tls: ssl.SSLContext) -> None:
+    error = failure(opened, tls, TlsSettings(server_name=".example.com"))
+    assert "server_name" in error.remedy
+
+
+def test_a_tls_alert_in_place_of_a_greeting_is_a_tls_error(opened: Opener) -> None:
+    def alert(peer: Peer) -> None:
+        peer.send_raw(b"\x15\x03\x01\x00\x02\x02\x28")
+
+    with ScriptedServer(alert) as server, pytest.raises(TlsError, match="TLS from the first byte") as caught:
+        opened(settings_for(server))
+    assert "Implicit" in caught.value.remedy
+
+
+@pytest.mark.dovecot
+def test_a_wrong_authority_is_refused_by_starttls_too(opened: Opener, dovecot: Dovecot) -> None:
+    settings = dovecot.settings(dovecot.alice, security="starttls")
+    with pytest.raises(TlsError, match="not known here"):
+        opened(replace(settings, tls=TlsSettings()))
+
+
+def old_server(authority: Authority, version: str) -> ssl.SSLContext:
+    """A server that speaks exactly one version."""
+    context = server_context(authority.issue(f"only-{version}", rsa_key=True))
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    number = {"TLSv1": 0x301, "TLSv1.1": 0x302, "TLSv1.2": 0x303, "TLSv1.3": 0x304}[version]
+    with pytest.warns(DeprecationWarning, match="TLSv1") if number < 0x303 else contextlib.nullcontext():
+        context.minimum_version = context.maximum_version = ssl.TLSVersion(number)
+    return context
