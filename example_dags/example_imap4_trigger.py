@@ -11,9 +11,9 @@ import io
 from typing import Any
 
 from airflow.sdk import Asset, AssetWatcher, dag, task
+
 from airflow_imap_provider.hooks.imap4 import Imap4Hook
 from airflow_imap_provider.mail.conditions import From, Subject
-
 from airflow_imap_provider.mailbox.actions import MarkRead
 from airflow_imap_provider.operators.email import ReceiveEmailsOperator
 from airflow_imap_provider.triggers.email import EmailTrigger

@@ -1,7 +1,7 @@
 """Conditions as a tree of plain data: tests at its leaves, joined by and, or, not.
 
-How a tree is written down is in ``condition_json``, what the leaves compare in ``text_condition`` and ``date_condition``, and
-what a DAG author writes in ``conditions``.
+How a tree is written down is in ``condition_json``, what the leaves compare in ``text_condition`` and
+``date_condition``, and what a DAG author writes in ``conditions``.
 """
 
 from __future__ import annotations

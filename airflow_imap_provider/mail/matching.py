@@ -22,13 +22,16 @@ MATCHERS_KEPT = 1_024
 
 
 @lru_cache(maxsize=MATCHERS_KEPT)
-def matcher(op: str, value: str, *, case: bool) -> Callable[[str], bool]:
+def matcher(op: str, value: str | tuple[str, ...], *, case: bool) -> Callable[[str], bool]:
     """Return a function that tells whether a text compares to the value.
 
-    :param op: ``equals``, ``contains``, ``starts_with``, ``ends_with``, ``glob`` or ``regex``.
-    :param value: the text, pattern or regular expression given by the user.
+    :param op: ``equals``, ``contains``, ``starts_with``, ``ends_with``, ``glob``, ``regex`` or ``one_of``.
+    :param value: the text, pattern or regular expression given by the user; for ``one_of`` several texts.
     :param case: whether case matters.
     """
+    if isinstance(value, tuple):
+        accepted = frozenset(fold(each, case=case) for each in value)
+        return lambda text: fold(text, case=case) in accepted
     if op == "regex":
         pattern = compile_regex(value, case=case)
         return lambda text: pattern.search(fold(text, case=True)) is not None

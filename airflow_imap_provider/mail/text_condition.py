@@ -83,7 +83,7 @@ class TextCondition(Condition):
         problem = ""
         if not isinstance(value, str):
             problem = f"takes text, not {type(value).__name__}"
-        elif not value and not empty:
+        elif not empty and not (_unwrapped(value) if self.field == "body" else value):
             problem = "needs a text that is not empty"
         elif len(value) > VALUE_LIMIT:
             problem = f"takes at most {VALUE_LIMIT} characters, not {len(value)}"
@@ -109,13 +109,11 @@ class TextCondition(Condition):
         texts = self._texts(mail)
         if self.op == "exists":
             return bool(texts)
-        if isinstance(self.value, tuple):
-            return any(matcher("equals", self._in_form(v), case=self.case)(t) for v in self.value for t in texts)
-        matches = matcher(self.op, self._in_form(str(self.value)), case=self.case)
+        value = self.value
+        if self.field == "body" and self.op != "regex":
+            value = tuple(map(_unwrapped, value)) if isinstance(value, tuple) else _unwrapped(str(value))
+        matches = matcher(self.op, value or "", case=self.case)
         return any(matches(text) for text in texts)
-
-    def _in_form(self, value: str) -> str:
-        return _wrapped_no_more(value) if self.field == "body" and self.op != "regex" else value
 
     def _texts(self, mail: Mail) -> tuple[str, ...]:
         """Return the texts of the field, each of which is compared."""
@@ -127,7 +125,7 @@ class TextCondition(Condition):
             if mail.text is None and mail.text_parts:
                 raise RuntimeError("a condition on the body is asked before the mail's text was fetched")
             text = mail.text or ""
-            return (text if self.op == "regex" else _wrapped_no_more(text),)
+            return (text if self.op == "regex" else _unwrapped(text),)
         fields = {"from": mail.from_, "to": mail.to, "cc": mail.cc, "reply_to": mail.reply_to}
         return tuple(text for address in fields[self.field] for text in _address_texts(address))
 
@@ -167,6 +165,6 @@ def _address_texts(address: Address) -> list[str]:
     return texts
 
 
-def _wrapped_no_more(text: str) -> str:
+def _unwrapped(text: str) -> str:
     """Return the text with single blanks: where a mailer broke its lines is nothing to compare."""
     return " ".join(text.split())

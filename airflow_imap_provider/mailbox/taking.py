@@ -1,39 +1,47 @@
-"""What a consumer has taken from an asset's event log, and what it may take next. No I/O and no Airflow.
+"""What a consumer has taken of what was told, and what it may take next. No I/O and no Airflow.
 
-The log is the queue: events may stand in it twice (after a crash or a fail-over) and out of order, but every mail that
-was told stands in it. A consumer keeps, for each stream and generation of UIDs, the ranges that it has taken; what an
-event covers beyond them is new. A run claims what it takes in the same record in which the ranges grow, so that there
-is no moment at which a mail is taken and belongs to nobody.
+What was told stands in journals, each append-only and written by one trigger instance. The same mails may be told
+twice (after a crash or a fail-over), and by several journals, but every mail that was told stands in one. A consumer
+keeps, for each stream and generation of UIDs, the ranges that it has taken; what an entry covers beyond them is new. A
+run claims what it takes in the same record in which the ranges grow, so that there is no moment at which a mail is
+taken and belongs to nobody.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from airflow_imap_provider.mailbox.ranges import UidRanges
 
-__all__ = ["Claim", "Event", "Record", "Taking"]
+__all__ = ["Claim", "Entry", "Record", "Taking"]
 
 GENERATIONS = 4
-"""Generations of UIDs kept for a stream: events of older ones are no news any more."""
+"""Generations of UIDs kept for a stream: mails of older ones are no news any more."""
 
 CLAIMS_AT_HAND = 8
 """Claims kept in the record itself; older ones stand under keys of their own."""
 
 
 @dataclass(frozen=True)
-class Event:
-    """One entry of the asset's event log.
+class Entry:
+    """One entry of a journal.
 
-    :param timestamp: when Airflow stored it.
-    :param payload: what :class:`~airflow_imap_provider.triggers.email.EmailTrigger` told; anything else is no mail.
+    :param journal: the journal's id.
+    :param number: its number there, from 0 on.
+    :param payload: what :class:`~airflow_imap_provider.triggers.email.EmailTrigger` told.
     """
 
-    timestamp: datetime
+    journal: str
+    number: int
     payload: Mapping[str, Any]
+
+    @property
+    def at(self) -> datetime:
+        """When it was written, by the clock of the triggerer's host."""
+        return datetime.fromisoformat(self.payload["at"])
 
     @property
     def generation(self) -> str:
@@ -43,23 +51,21 @@ class Event:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a run has taken, small enough to keep, and enough to find the mails in the log again.
+    """What a run has taken, small enough to keep, and enough to find the mails again.
 
-    :param first: time of the earliest event that was used, :param last: of the latest.
+    :param entries: by journal, the numbers of the entries that were used.
     :param uids: by stream and generation, the UIDs of the mails.
     :param count: how many mails.
     """
 
-    first: datetime
-    last: datetime
+    entries: dict[str, UidRanges]
     uids: dict[str, dict[str, UidRanges]]
     count: int
 
     def to_json(self) -> dict[str, Any]:
         """Return the stored form."""
         return {
-            "first": self.first.isoformat(),
-            "last": self.last.isoformat(),
+            "entries": {journal: numbers.dumps() for journal, numbers in self.entries.items()},
             "uids": _dump(self.uids),
             "count": self.count,
         }
@@ -67,22 +73,25 @@ class Claim:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Claim:
         """Rebuild a claim from :meth:`to_json`'s form."""
-        return cls(
-            datetime.fromisoformat(data["first"]),
-            datetime.fromisoformat(data["last"]),
-            _load(data["uids"]),
-            data["count"],
-        )
+        entries = {journal: UidRanges.of(numbers) for journal, numbers in data["entries"].items()}
+        return cls(entries, _load(data["uids"]), data["count"])
 
-    def collect(self, events: Iterable[Event]) -> list[dict[str, Any]]:
-        """Return the claimed mails from the log, each once; fewer than :attr:`count` if events are gone."""
+    def numbers(self) -> Iterator[tuple[str, int]]:
+        """Go through the journals and numbers of the entries."""
+        for journal, numbers in self.entries.items():
+            for first, last in numbers.spans:
+                for number in range(first, last + 1):
+                    yield journal, number
+
+    def collect(self, entries: Iterable[Entry]) -> list[dict[str, Any]]:
+        """Return the claimed mails from entries, each once; fewer than :attr:`count` if entries are missing."""
         emails: dict[tuple[str, str, int], dict[str, Any]] = {}
-        for event in events:
-            stream = event.payload["stream"]
-            claimed = self.uids.get(stream, {}).get(event.generation, UidRanges())
-            for email in event.payload["emails"]:
+        for entry in entries:
+            stream = entry.payload["stream"]
+            claimed = self.uids.get(stream, {}).get(entry.generation, UidRanges())
+            for email in entry.payload["emails"]:
                 if email["uid"] in claimed:
-                    emails.setdefault((stream, event.generation, email["uid"]), dict(email))
+                    emails.setdefault((stream, entry.generation, email["uid"]), dict(email))
         return list(emails.values())
 
 
@@ -90,8 +99,8 @@ class Claim:
 class Record:
     """A consumer's record.
 
-    :param begin: events before this moment are not this consumer's; ``None``: all are.
-    :param seen: time of the newest event that was used up.
+    :param begin: entries before this moment are not this consumer's; ``None``: all are.
+    :param positions: by journal, the number of the next entry; -1 for one that is finished.
     :param ranges: by stream and generation, what is taken.
     :param nudged: by stream, the last UID of the newest nudge that was seen.
     :param claims: the newest claims by run id.
@@ -99,7 +108,7 @@ class Record:
     """
 
     begin: datetime | None = None
-    seen: datetime | None = None
+    positions: dict[str, int] = field(default_factory=dict)
     ranges: dict[str, dict[str, UidRanges]] = field(default_factory=dict)
     nudged: dict[str, int] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
@@ -109,7 +118,7 @@ class Record:
         """Return the stored form. ``streams`` is what the trigger looks at to see whether to nudge."""
         return {
             "begin": self.begin.isoformat() if self.begin else "",
-            "seen": self.seen.isoformat() if self.seen else "",
+            "positions": dict(self.positions),
             "streams": {
                 stream: {"generations": generations, "nudged": self.nudged.get(stream, 0)}
                 for stream, generations in _dump(self.ranges).items()
@@ -124,7 +133,7 @@ class Record:
         streams = data["streams"]
         return cls(
             begin=datetime.fromisoformat(data["begin"]) if data["begin"] else None,
-            seen=datetime.fromisoformat(data["seen"]) if data["seen"] else None,
+            positions=dict(data["positions"]),
             ranges=_load({stream: item["generations"] for stream, item in streams.items()}),
             nudged={stream: item["nudged"] for stream, item in streams.items()},
             claims={run_id: Claim.from_json(claim) for run_id, claim in data["claims"].items()},
@@ -141,9 +150,9 @@ class Record:
 
 
 class Taking:
-    """Takes mails from the log for one run.
+    """Takes mails from entries for one run.
 
-    Feed it events in the order of their times until it says that it has enough; then :meth:`claim`.
+    Feed it entries until it says that it has enough; then :meth:`claim`.
 
     :param record: the consumer's record; it is changed.
     :param most: mails to take at most.
@@ -154,42 +163,44 @@ class Taking:
         self.emails: list[dict[str, Any]] = []
         self.enough = False
         self._most = most
-        self._times: list[datetime] = []
+        self._entries: dict[str, UidRanges] = {}
         self._uids: dict[str, dict[str, UidRanges]] = {}
 
-    def feed(self, event: Event) -> None:
-        """Use one event; sets :attr:`enough` if mails of it are left for another run."""
-        if self.record.begin is not None and event.timestamp < self.record.begin:
-            return
-        stream, generation = event.payload["stream"], event.generation
+    def feed(self, entry: Entry) -> None:
+        """Use one entry; sets :attr:`enough` if mails of it are left for another run."""
+        payload, stream, generation = entry.payload, entry.payload["stream"], entry.generation
         generations = self.record.ranges.setdefault(stream, {})
-        if generation not in generations and not _make_room(generations, generation):
+        early = self.record.begin is not None and entry.at < self.record.begin
+        if not early and (generation in generations or _make_room(generations, generation)):
+            self._take(entry, stream, generation)
+        if self.enough:
             return
-        before = generations[generation]
-        fresh = [email for email in event.payload["emails"] if email["uid"] not in before]
+        if payload.get("nudge"):
+            self.record.nudged[stream] = payload["nudge"]
+        self.record.positions[entry.journal] = entry.number + 1
+
+    def _take(self, entry: Entry, stream: str, generation: str) -> None:
+        payload, before = entry.payload, self.record.ranges[stream][generation]
+        fresh = [email for email in payload["emails"] if email["uid"] not in before]
         room = self._most - len(self.emails)
         took, left = fresh[:room], fresh[room:]
-        # Up to the first mail that is left, everything that the event covers is taken, matching or not.
-        last = left[0]["uid"] - 1 if left else event.payload["last_uid"]
-        generations[generation] = before.union(UidRanges.of([(event.payload["first_uid"], last)]))
+        # Up to the first mail that is left, everything that the entry covers is taken, matching or not.
+        last = left[0]["uid"] - 1 if left else payload["last_uid"]
+        self.record.ranges[stream][generation] = before.union(UidRanges.of([(payload["first_uid"], last)]))
+        self.enough = bool(left)
         if took:
-            self._times.append(event.timestamp)
+            used = self._entries.get(entry.journal, UidRanges())
+            self._entries[entry.journal] = used.union(UidRanges.of([(entry.number, entry.number)]))
             mine = self._uids.setdefault(stream, {})
             new = UidRanges.of((email["uid"], email["uid"]) for email in took)
             mine[generation] = mine.get(generation, UidRanges()).union(new)
             self.emails += [dict(email) for email in took]
-        if left:
-            self.enough = True
-            return
-        if event.payload.get("nudge"):
-            self.record.nudged[stream] = event.payload["nudge"]
-        self.record.seen = max(self.record.seen or event.timestamp, event.timestamp)
 
     def claim(self, run_id: str) -> Claim | None:
         """Enter the claim into the record and return it; ``None`` if nothing was taken."""
         if not self.emails:
             return None
-        claim = Claim(min(self._times), max(self._times), self._uids, len(self.emails))
+        claim = Claim(self._entries, self._uids, len(self.emails))
         kept = list(self.record.claims.items())[-(CLAIMS_AT_HAND - 1) :]
         self.record.claims = {**dict(kept), run_id: claim}
         self.record.runs += 1

@@ -14,7 +14,7 @@ import random
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import (
@@ -29,8 +29,10 @@ from airflow_imap_provider.mailbox.place import Place
 from airflow_imap_provider.mailbox.reader import Batch, Reader
 from airflow_imap_provider.mailbox.waiting import woken
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
-from airflow_imap_provider.transport.idle import IdleChannel
 from airflow_imap_provider.transport.session import FolderStatus, Session, open_session
+
+if TYPE_CHECKING:
+    from airflow_imap_provider.transport.idle import IdleChannel
 
 __all__ = ["Backoff", "FolderWatcher", "Member", "WatcherState", "join", "leave"]
 

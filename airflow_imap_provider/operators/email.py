@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,8 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
 from airflow_imap_provider.errors import SettingsError
-from airflow_imap_provider.mailbox.taking import Claim, Event, Record, Taking
+from airflow_imap_provider.mailbox.taking import Claim, Record, Taking
+from airflow_imap_provider.triggers import journal
 from airflow_imap_provider.triggers.store import CONSUMERS, consumer_key
 
 if TYPE_CHECKING:
@@ -20,12 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ReceiveEmailsOperator"]
 
-OVERLAP = timedelta(hours=1)
-"""How far before the newest event the log is read again: event times are those of the triggerer's host, and after a
-fail-over another host's clock counts."""
+MANUAL_LOOK_BACK = timedelta(hours=1)
+"""How far before its start a consumer's very first run looks if no event but a person has started it."""
 
-PAGE = 50
-"""Events read from Airflow at once: at most 1.6 MiB."""
+RETRY_DELAY = timedelta(seconds=10)
+"""Airflow's default of five minutes would hold back mails that are claimed already."""
 
 MOST = 1000
 """Mails in one run at most: Airflow's ``[core] max_map_length`` is 1,024 by default."""
@@ -44,12 +44,12 @@ class ReceiveEmailsOperator(BaseOperator):
     operator exactly once, in bursts, after crashes and after pauses. A retry or a cleared run returns the same mails
     again. A run that finds nothing to take is skipped.
 
-    The place in the log belongs to the DAG's and the task's id: renaming either begins anew, at the event that starts
-    the first run.
+    Its place belongs to the DAG's and the task's id: renaming either begins anew, at the event that starts the first
+    run.
 
     :param asset: the watched asset. Import the object that the DAG is scheduled on; do not declare it a second time.
     :param max_mails: mails in one run at most (1 to 1,000). If more are waiting, the DAG is woken again at once.
-    :param history: at the very first run, take everything that the log still holds.
+    :param history: at the very first run, take everything that was told and is still kept (30 days at least).
     :return: a list of dicts, one per mail, as in ``docs/payload.md``.
     """
 
@@ -67,6 +67,7 @@ class ReceiveEmailsOperator(BaseOperator):
         # Whatever default_args say: an intake that died is repeated, with the same mails, and never runs twice at once.
         kwargs["retries"] = max(kwargs.get("retries") or 0, 3)
         kwargs["max_active_tis_per_dag"] = 1
+        kwargs.setdefault("retry_delay", RETRY_DELAY)
         self._remainder = AssetAlias(name=f"imap4-remainder:{asset.name}")
         inlets, outlets = _listed(kwargs.pop("inlets", None)), _listed(kwargs.pop("outlets", None))
         super().__init__(
@@ -83,7 +84,7 @@ class ReceiveEmailsOperator(BaseOperator):
         """Claim, move on, return.
 
         :raises AirflowSkipException: if there is nothing to take.
-        :raises AirflowFailException: if a cleared run's mails are no longer in the log.
+        :raises AirflowFailException: if a cleared run's mails are no longer kept.
         """
         store: Any = context["asset_state_store"][self.asset]
         self._register(store)
@@ -93,14 +94,11 @@ class ReceiveEmailsOperator(BaseOperator):
         run_id = str(context["run_id"])
         claim = self._earlier_claim(context, store, record, run_id)
         if claim is not None:
-            return self._again(context, claim)
+            return self._again(store, claim)
 
         taking = Taking(record, self.max_mails)
-        start = record.begin
-        if record.seen is not None:
-            start = max(record.seen - OVERLAP, record.begin) if record.begin else record.seen - OVERLAP
-        for event in self._events(context, start):
-            taking.feed(event)
+        for entry in journal.entries(store, record.positions, datetime.now(timezone.utc)):
+            taking.feed(entry)
             if taking.enough:
                 break
         claim = taking.claim(run_id)
@@ -116,43 +114,19 @@ class ReceiveEmailsOperator(BaseOperator):
         self.log.info("Took %s mails.", claim.count)
         return taking.emails
 
-    # --- the log ------------------------------------------------------------------------------------------------
-
     def _begin(self, context: Context) -> datetime | None:
-        """Return the moment from which events are this consumer's, at its very first run."""
+        """Return the moment from which mails are this consumer's, at its very first run."""
         if self.history:
             return None
         triggering = context["triggering_asset_events"].get(self.asset, ())
-        times: list[datetime] = [event.timestamp for event in triggering]
-        if times:
-            return min(times)
+        payloads: list[Any] = [(event.extra or {}).get("payload") for event in triggering]
+        times = [
+            datetime.fromisoformat(payload["at"])
+            for payload in payloads
+            if isinstance(payload, dict) and isinstance(payload.get("at"), str)
+        ]
         run: Any = context["dag_run"]
-        begin: datetime = run.run_after - OVERLAP
-        return begin
-
-    def _events(self, context: Context, start: datetime | None, end: datetime | None = None) -> Iterator[Event]:
-        """Go through the asset's events in the order of their times, page by page."""
-        done: set[int] = set()
-        limit = PAGE
-        while True:
-            page = context["inlet_events"][self.asset].ascending().limit(limit)
-            if start is not None:
-                page = page.after(start.isoformat())
-            if end is not None:
-                page = page.before((end + timedelta(seconds=1)).isoformat())
-            events = list(page)
-            for event in events:
-                if event.id in done:
-                    continue
-                payload = (event.extra or {}).get("payload")
-                if isinstance(payload, dict) and {"stream", "epoch", "uidvalidity", "emails"} <= payload.keys():
-                    yield Event(event.timestamp, payload)
-            if len(events) < limit:
-                return
-            # The next page begins at the last time of this one, inclusive; a whole page of one time needs a larger one.
-            newest = events[-1].timestamp
-            limit = limit * 2 if newest == start else PAGE
-            start, done = newest, {event.id for event in events if event.timestamp == newest}
+        return min(times, default=run.run_after - MANUAL_LOOK_BACK)
 
     # --- claims -------------------------------------------------------------------------------------------------
 
@@ -163,13 +137,13 @@ class ReceiveEmailsOperator(BaseOperator):
         data: Any = context["task_state_store"].get("claim") or store.get(self._claim_key(run_id))
         return Claim.from_json(data) if data else None
 
-    def _again(self, context: Context, claim: Claim) -> list[dict[str, Any]]:
-        emails = claim.collect(self._events(context, claim.first, claim.last))
+    def _again(self, store: Any, claim: Claim) -> list[dict[str, Any]]:
+        found = (journal.entry(store, name, number) for name, number in claim.numbers())
+        emails = claim.collect(entry for entry in found if entry is not None)
         if len(emails) != claim.count:
             raise AirflowFailException(
-                f"This run has taken {claim.count} mails before, and only {len(emails)} of them are still in Airflow's "
-                "event log. Keep asset events longer than DAG runs are cleared (airflow db clean --clean-before-"
-                "timestamp)."
+                f"This run has taken {claim.count} mails before, and only {len(emails)} of them are still kept: they "
+                f"are dropped {journal.RETENTION.days} days after the trigger that told them has ended."
             )
         self.log.info("This run has taken %s mails before; here they are again.", claim.count)
         return emails

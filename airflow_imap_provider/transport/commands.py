@@ -21,6 +21,7 @@ OVERHEAD = 40
 LARGEST_UID = 2**32 - 1
 """UIDs are 32-bit numbers (RFC 9051 section 2.3.1.1)."""
 
+_CHARSET = "UTF-8"
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _VALUES_AFTER = {
     **dict.fromkeys(("BCC", "BODY", "CC", "FROM", "SUBJECT", "TEXT", "TO", "X-GM-RAW", "X-GM-LABELS"), 1),
@@ -80,15 +81,24 @@ def _runs(uids: Iterable[int]) -> Iterator[tuple[int, int]]:
         yield first, last
 
 
-def search_pieces(criteria: Sequence[object], charset: str) -> list[str | Literal]:
+def search_pieces(criteria: Sequence[object], charset: str | None = None) -> list[str | Literal]:
     """SEARCH criteria as pieces of a command line.
 
     :param criteria: a list as IMAPClient takes it: keys and values one after the other, lists for parentheses, numbers,
         dates.
-    :param charset: the encoding of values beyond ASCII.
+    :param charset: the encoding of values beyond ASCII; UTF-8 when left out, and not named if nothing needs it.
     :returns: text to be sent as it is, and literals; blanks included.
-    :raises SettingsError: nothing to search for, or a value with CR, LF or NUL.
+    :raises SettingsError: nothing to search for, or a value with CR, LF or NUL, or one that the charset does not have.
     """
+    if charset is not None and not _BARE.fullmatch(charset):
+        raise SettingsError(f"{charset!r} cannot be the name of a charset.")
+    pieces = _pieces(criteria, charset or _CHARSET)
+    if charset is None and not any(isinstance(piece, Literal) for piece in pieces):
+        return pieces
+    return [f"CHARSET {charset or _CHARSET} ", *pieces]
+
+
+def _pieces(criteria: Sequence[object], charset: str) -> list[str | Literal]:
     if isinstance(criteria, (str, bytes)) or not criteria:
         raise SettingsError("search criteria are a list with at least one item.")
     pieces: list[str | Literal] = []
@@ -98,7 +108,7 @@ def search_pieces(criteria: Sequence[object], charset: str) -> list[str | Litera
         if number:
             pieces.append(" ")
         if isinstance(item, (list, tuple)):
-            pieces += ["(", *search_pieces(item, charset), ")"]
+            pieces += ["(", *_pieces(item, charset), ")"]
             previous = ""
             continue
         text = _text(item)

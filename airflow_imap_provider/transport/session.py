@@ -199,9 +199,7 @@ class Session:
         :raises SettingsError: a value with CR, LF or NUL, or one that the charset does not have.
         """
         self._require_folder("SEARCH")
-        pieces = commands.search_pieces(criteria, charset or "UTF-8")
-        if charset or any(isinstance(piece, commands.Literal) for piece in pieces):
-            pieces = [f"CHARSET {charset or 'UTF-8'} ", *pieces]
+        pieces = commands.search_pieces(criteria, charset)
 
         def call() -> list[int]:
             from .answers import parse_search

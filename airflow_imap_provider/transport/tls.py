@@ -58,6 +58,11 @@ def encrypt(
     """
     name = settings.server_name or host
     context = context_for(settings)
+    try:
+        # Here, since wrap_socket() loses track of the open socket when it finds this out.
+        name.encode("idna")
+    except UnicodeError:
+        raise _tls_error(f"{name!r} cannot be a server's name.", "", "Check Server name (server_name).") from None
     wrapped = sock
     try:
         wrapped = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
@@ -66,7 +71,7 @@ def encrypt(
     except TimeoutError:
         wrapped.close()
         raise deadline.missed("tls", "" if explicit else _NOT_TLS) from None
-    except (OSError, ValueError) as exc:  # ValueError: a name that no certificate can have
+    except OSError as exc:
         wrapped.close()
         raise _explain(exc, name, settings, explicit=explicit) from exc
     return wrapped
@@ -210,7 +215,7 @@ _NAME_PROBLEMS = frozenset({62, 64})  # host name mismatch, IP address mismatch
 _STRICT_PROBLEMS = range(79, 96)  # from "CA cert does not include key usage" on: what VERIFY_X509_STRICT adds
 
 
-def _explain(exc: Exception, name: str, settings: TlsSettings, *, explicit: bool) -> TlsError:
+def _explain(exc: OSError, name: str, settings: TlsSettings, *, explicit: bool) -> TlsError:
     if isinstance(exc, ssl.SSLCertVerificationError):
         return _explain_certificate(exc, name, settings)
     reason = (getattr(exc, "reason", None) or "") if isinstance(exc, ssl.SSLError) else ""
@@ -236,8 +241,6 @@ def _explain(exc: Exception, name: str, settings: TlsSettings, *, explicit: bool
             "It may allow other versions of TLS than Allowed SSL/TLS versions (tls_versions), or no TLS on this port. "
             + ("" if explicit else _NOT_TLS),
         )
-    if isinstance(exc, ValueError):
-        return _tls_error(f"{name!r} cannot be a server's name.", "", "Check Server name (server_name).")
     return _tls_error("the handshake failed.", reason or str(exc), "")
 
 

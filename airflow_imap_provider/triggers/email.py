@@ -87,6 +87,8 @@ class EmailTrigger(BaseEventTrigger):
         super().__init__(**kwargs)  # type: ignore[no-untyped-call]  # Airflow's is untyped
         self.imap4_conn_id = _name("imap4_conn_id", imap4_conn_id)
         self.folder = _name("folder", folder)
+        if self.folder.upper() == "INBOX":
+            self.folder = "INBOX"  # the one name whose case does not count (RFC 3501, section 5.1)
         self.place = _name("place", place)
         # Airflow loses a watcher, without any error, if a trigger's argument is a list that contains dicts: conditions
         # and actions are canonical JSON strings.

@@ -1,6 +1,7 @@
 """What an operations engineer wants to know of a stream, kept in the asset's state store: no metrics stack is needed.
 
-Written when something has changed, at once if that is the connection, else once a minute at most; an unchanged state is confirmed every ten minutes.
+Written when something has changed, at once if that is the connection, else once a minute at most; an unchanged state is
+confirmed every ten minutes.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ A trigger that several assets watch writes to all of them and reads from the one
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +17,22 @@ from airflow_imap_provider.mailbox import executor
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.context import AssetStateStoreAccessor, AssetStateStoreAccessors
 
-__all__ = ["CONSUMERS", "AssetStore", "Stream", "consumer_key"]
+__all__ = ["CONSUMERS", "JOURNALS", "AssetStore", "Stream", "consumer_key", "furthest_behind", "journal_key"]
 
 LONGEST_KEY = 512
 """What Airflow's asset state store takes."""
 
 CONSUMERS = "imap4:consumers"
 """Under this key stand the consumers of an asset's mails, each with the time of its last visit."""
+
+
+JOURNALS = "imap4:journals"
+"""Under this key stand the journals of an asset."""
+
+
+def journal_key(journal: str, number: int) -> str:
+    """Return the key of one entry of a journal."""
+    return f"imap4:journal:{journal}:{number}"
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,14 @@ class AssetStore:
         """
         for accessor in self._accessors.values():
             await _set(accessor, key, value)
+
+    async def delete(self, key: str) -> None:
+        """Delete a key for every asset."""
+        for accessor in self._accessors.values():
+            if hasattr(accessor, "adelete"):
+                await accessor.adelete(key)
+            else:
+                await executor.working(functools.partial(accessor.delete, key))  # Airflow 3.3.0 and 3.3.1
 
 
 async def _get(accessor: AssetStateStoreAccessor, key: str) -> Any:

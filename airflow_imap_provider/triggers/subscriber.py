@@ -22,6 +22,7 @@ from airflow_imap_provider.mailbox.waiting import within
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
 from airflow_imap_provider.triggers.committer import Committer
 from airflow_imap_provider.triggers.health import Health
+from airflow_imap_provider.triggers.journal import Journal
 from airflow_imap_provider.triggers.nudge import Nudge
 from airflow_imap_provider.triggers.producer import Doorbell, WakeUp, doorbell
 from airflow_imap_provider.triggers.store import AssetStore, Stream, furthest_behind
@@ -83,6 +84,7 @@ class Subscriber:
         self._joined_at = clock.monotonic()
         self._health = Health(store, stream, clock)
         self._nudge = Nudge(store, stream, clock)
+        self._journal = Journal(store, stream, clock)
 
     # --- being woken --------------------------------------------------------------------------------------------
 
@@ -187,6 +189,11 @@ class Subscriber:
             return None  # the next commit wakes this subscriber
         place = self._place
         batch = await within(watcher.read(self, self._reader, place), READ_LIMIT)
+        payload = None
+        if batch.emails:
+            payload = await self._journaled(self._event(batch))
+            if payload is None:
+                return None  # the place has not moved: the batch is read again
         self._place = replace(batch.place, todo=())
         self._notice_rebase(place, batch)
         self._health.caught_up(batch)
@@ -194,12 +201,21 @@ class Subscriber:
             self._not_before = self._clock.monotonic() + self._terms.pace
         if batch.more:
             self._wake_in(self._terms.pace if batch.emails else 0.0)
-        if batch.emails:
-            return self._event(batch), batch.place
+        if payload is not None:
+            return payload, batch.place
         if await self._nudge_due():
             told = self._committer.committed.told_uid
-            return {**self._event(batch), "first_uid": told + 1, "last_uid": told, "nudge": told}, None
+            nudge = {**self._event(batch), "first_uid": told + 1, "last_uid": told, "nudge": told}
+            return await self._journaled(nudge), None
         return (None, batch.place) if batch.place != place else None
+
+    async def _journaled(self, payload: dict[str, Any]) -> dict[str, Any] | None:
+        try:
+            return await self._journal.append(payload)
+        except Exception as error:  # noqa: BLE001 - Airflow raises its own errors here, and its client's
+            log.warning("the mails cannot be stored; trying again in %.0f s: %s", STORE_RETRY, error)
+            self._wake_in(STORE_RETRY)
+            return None
 
     async def _nudge_due(self) -> bool:
         if self._nudge.next_in() is None:

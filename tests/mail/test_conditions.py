@@ -210,6 +210,7 @@ def test_pendulum_dates_are_stored_as_plain_ones() -> None:
         (lambda: Subject.regex("(?=x)"), r"invalid perl operator: \(\?="),
         (lambda: Subject.contains(""), "Subject.contains needs a text that is not empty"),
         (lambda: From.equals(""), "From.equals needs a text"),
+        (lambda: Body.contains(" \n"), "Body.contains needs a text"),
         (lambda: Subject.contains(7), "Subject.contains takes text, not int"),
         (lambda: Subject.contains(b"x"), "takes text, not bytes"),
         (lambda: Subject.contains("\ud800"), "has a character that no mail's text can hold"),

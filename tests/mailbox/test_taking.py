@@ -1,19 +1,21 @@
-"""Taking from the event log: each mail once, whatever repetitions and orders the log shows."""
+"""Taking what was told: each mail once, whatever repetitions and orders the journals show."""
 
 from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_imap_provider.mailbox.taking import CLAIMS_AT_HAND, GENERATIONS, Claim, Event, Record, Taking
+from airflow_imap_provider.mailbox.taking import CLAIMS_AT_HAND, GENERATIONS, Claim, Entry, Record, Taking
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
+Told = dict[str, Any]
 
 
-def event(
+def told(
     first: int,
     last: int,
     uids: list[int] | None = None,
@@ -22,24 +24,39 @@ def event(
     stream: str = "s",
     epoch: int = 0,
     **more: int,
-) -> Event:
+) -> Told:
     mails = range(first, last + 1) if uids is None else uids
-    payload = {
+    return {
         "stream": stream,
         "epoch": epoch,
         "uidvalidity": 7,
         "first_uid": first,
         "last_uid": last,
+        "at": (NOON + timedelta(seconds=second)).isoformat(),
         "emails": [{"uid": uid} for uid in mails],
         **more,
     }
-    return Event(NOON + timedelta(seconds=second), payload)
 
 
-def take(record: Record, events: list[Event], most: int = 500) -> list[int]:
+class Journal:
+    """A journal as it grows."""
+
+    def __init__(self, *payloads: Told) -> None:
+        self.payloads = list(payloads)
+
+    def read(self, record: Record) -> list[Entry]:
+        start = record.positions.get("j", 0)
+        return [Entry("j", number, payload) for number, payload in enumerate(self.payloads)][start:]
+
+    @property
+    def all(self) -> list[Entry]:
+        return self.read(Record())
+
+
+def take(record: Record, journal: Journal, most: int = 500) -> list[int]:
     taking = Taking(record, most)
-    for item in events:
-        taking.feed(item)
+    for entry in journal.read(record):
+        taking.feed(entry)
         if taking.enough:
             break
     taking.claim(f"run {record.runs}")
@@ -50,100 +67,104 @@ def stored(record: Record) -> Record:
     return Record.from_json(json.loads(json.dumps(record.to_json())))
 
 
-def test_a_repeated_event_is_taken_once() -> None:
-    record = Record()
-    assert take(record, [event(1, 3), event(1, 3)]) == [1, 2, 3]
-    assert take(stored(record), [event(1, 3), event(2, 5)]) == [4, 5]
+def test_a_repetition_is_taken_once() -> None:
+    record, journal = Record(), Journal(told(1, 3), told(1, 3))
+    assert take(record, journal) == [1, 2, 3]
+    journal.payloads += [told(1, 3), told(2, 5)]
+    assert take(stored(record), journal) == [4, 5]
 
 
-def test_the_rest_of_an_event_is_left_for_the_next_run() -> None:
-    record = Record()
-    events = [event(1, 4), event(5, 9, [6, 8], second=1)]
-    assert take(record, events, most=3) == [1, 2, 3]
+def test_the_rest_of_an_entry_is_left_for_the_next_run() -> None:
+    record, journal = Record(), Journal(told(1, 4), told(5, 9, [6, 8]))
+    assert take(record, journal, most=3) == [1, 2, 3]
     record = stored(record)
-    assert take(record, events, most=2) == [4, 6]
-    assert take(record, events, most=2) == [8]
-    assert take(record, events, most=2) == []
-    assert record.ranges == {"s": {"0.7": record.ranges["s"]["0.7"]}}
+    assert take(record, journal, most=2) == [4, 6]
+    assert take(record, journal, most=2) == [8]
+    assert take(record, journal, most=2) == []
     assert record.ranges["s"]["0.7"].spans == ((1, 9),)
 
 
-def test_events_before_the_first_one_of_a_new_consumer_are_not_its_own() -> None:
+def test_entries_before_the_first_one_of_a_new_consumer_are_not_its_own() -> None:
     record = Record(begin=NOON + timedelta(seconds=5))
-    assert take(record, [event(1, 2), event(3, 4, second=5), event(5, 5, second=6)]) == [3, 4, 5]
+    assert take(record, Journal(told(1, 2), told(3, 4, second=5), told(5, 5, second=6))) == [3, 4, 5]
 
 
 def test_the_same_uids_of_a_new_generation_are_other_mails() -> None:
-    record = Record()
-    assert take(record, [event(1, 2)]) == [1, 2]
-    assert take(record, [event(1, 2), event(1, 2, epoch=1)]) == [1, 2]
-    assert take(record, [event(1, 2), event(1, 2, epoch=1)]) == []
+    record, journal = Record(), Journal(told(1, 2))
+    assert take(record, journal) == [1, 2]
+    journal.payloads += [told(1, 2), told(1, 2, epoch=1)]
+    assert take(record, journal) == [1, 2]
+    journal.payloads += [told(1, 2), told(1, 2, epoch=1)]
+    assert take(record, journal) == []
 
 
 def test_generations_are_forgotten_in_the_end_and_never_taken_again() -> None:
-    record = Record()
+    record, journal = Record(), Journal()
     for epoch in range(GENERATIONS + 3):
-        assert take(record, [event(1, 1, epoch=epoch)]) == [1]
+        journal.payloads.append(told(1, 1, epoch=epoch))
+        assert take(record, journal) == [1]
     assert len(record.ranges["s"]) == GENERATIONS
-    assert take(record, [event(1, 1, epoch=0)]) == []
+    journal.payloads.append(told(1, 1, epoch=0))
+    assert take(record, journal) == []
 
 
 def test_two_streams_of_one_asset_do_not_shadow_each_other() -> None:
-    record = Record()
-    assert take(record, [event(1, 1), event(1, 1, stream="t")]) == [1, 1]
+    assert take(Record(), Journal(told(1, 1), told(1, 1, stream="t"))) == [1, 1]
 
 
 def test_a_claim_finds_its_mails_again() -> None:
-    record = Record()
-    events = [event(1, 4), event(3, 8, [5, 8], second=1), event(9, 9, second=2)]
-    assert take(record, events, most=5) == [1, 2, 3, 4, 5]
+    record, journal = Record(), Journal(told(1, 4), told(3, 8, [5, 8]), told(9, 9))
+    assert take(record, journal, most=5) == [1, 2, 3, 4, 5]
     claim = Claim.from_json(json.loads(json.dumps(record.claims["run 0"].to_json())))
-    assert [email["uid"] for email in claim.collect(events)] == [1, 2, 3, 4, 5]
-    assert len(claim.collect(events[1:])) < claim.count
+    assert list(claim.numbers()) == [("j", 0), ("j", 1)]
+    assert [email["uid"] for email in claim.collect(journal.all)] == [1, 2, 3, 4, 5]
+    assert len(claim.collect(journal.all[1:])) < claim.count
 
 
 def test_only_the_newest_claims_stay_in_the_record() -> None:
-    record = Record()
+    record, journal = Record(), Journal()
     for uid in range(1, 30):
-        take(record, [event(uid, uid)])
+        journal.payloads.append(told(uid, uid))
+        take(record, journal)
     assert list(record.claims) == [f"run {number}" for number in range(29 - CLAIMS_AT_HAND, 29)]
     assert len(json.dumps(record.to_json())) < 4096
 
 
 def test_a_stored_record_tells_what_its_consumer_is_done_with() -> None:
-    record = Record()
-    take(record, [event(1, 5)])
+    record, journal = Record(), Journal(told(1, 5))
+    take(record, journal)
     data = record.to_json()
     assert Record.covers(data, "s", "0.7", 5)
     assert not Record.covers(data, "s", "0.7", 6)
     assert not Record.covers(data, "s", "1.7", 5)
     assert not Record.covers(data, "t", "0.7", 5)
     assert not Record.covers(None, "s", "0.7", 5)
-    take(record, [event(7, 6, [], nudge=6)])
+    journal.payloads.append(told(7, 6, [], nudge=6))
+    take(record, journal)
     assert Record.covers(record.to_json(), "s", "0.7", 6)
 
 
 @st.composite
-def logs(draw: st.DrawFn) -> list[Event]:
-    """A log as crashes and fail-overs make it: batches of any borders, repeated, out of order."""
+def histories(draw: st.DrawFn) -> list[Told]:
+    """What crashes and fail-overs make of a folder: batches of any borders, repeated, out of order."""
     highest = draw(st.integers(1, 40))
     matching = draw(st.sets(st.integers(1, highest)))
-    events: list[Event] = []
+    history: list[Told] = []
     for _ in range(draw(st.integers(1, 3))):
         last = 0
         while last < highest:
             first, last = last + 1, min(draw(st.integers(last + 1, last + 8)), highest)
             uids = sorted(matching & set(range(first, last + 1)))
             if uids:
-                events.append(event(first, last, uids, second=len(events)))
-    return draw(st.permutations(events))
+                history.append(told(first, last, uids))
+    return draw(st.permutations(history))
 
 
-@given(logs(), st.integers(1, 7), st.lists(st.integers(0, 60), max_size=6))
-def test_every_mail_of_the_log_is_taken_exactly_once(log: list[Event], most: int, cuts: list[int]) -> None:
+@given(histories(), st.integers(1, 7), st.lists(st.integers(0, 60), max_size=6))
+def test_every_mail_is_taken_exactly_once(history: list[Told], most: int, cuts: list[int]) -> None:
     record, taken = Record(), []
-    for visible in [*sorted(cuts), *[len(log)] * (len(log) * 8 + 1)]:
+    for visible in [*sorted(cuts), *[len(history)] * (len(history) * 8 + 1)]:
         record = stored(record)
-        taken += take(record, log[:visible], most)
-    told = {email["uid"] for item in log for email in item.payload["emails"]}
-    assert sorted(taken) == sorted(told)
+        taken += take(record, Journal(*history[:visible]), most)
+    everything = {email["uid"] for payload in history for email in payload["emails"]}
+    assert sorted(taken) == sorted(everything)

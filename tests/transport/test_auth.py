@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import base64
 import re
-import ssl
+import socket
 from typing import Any
 
 import pytest
 
-from airflow_imap_provider.connection.settings import AuthSettings, TlsSettings
-from airflow_imap_provider.errors import AuthenticationError, ProtocolError, RefusedError, SettingsError, TlsError
+from airflow_imap_provider.connection.settings import AuthSettings
+from airflow_imap_provider.errors import AuthenticationError, RefusedError, SettingsError
 from airflow_imap_provider.transport.auth import choose_mechanism
 from tests.servers.dovecot import Dovecot
 from tests.servers.scripted import CAPABILITIES, Peer, ScriptedServer
@@ -260,112 +260,23 @@ def test_a_refusal_before_all_literals_are_sent_is_understood(opened: Opener) ->
         opened(settings_for(server, auth=AuthSettings(login=LOGIN, password="ä")))
 
 
-# -- nothing secret before encryption ---------------------------------------------------------------------------------
-
-
-def test_no_login_is_sent_where_the_server_forbids_it(opened: Opener) -> None:
-    def script(peer: Peer) -> None:
-        peer.greet("IMAP4rev1 STARTTLS LOGINDISABLED")
-        peer.wait_for_end()
-
-    with ScriptedServer(script) as server:
-        with pytest.raises(AuthenticationError, match="LOGINDISABLED"):
-            opened(settings_for(server))
-        assert b"LOGIN " not in server.received
-
-
-def test_no_login_is_sent_when_starttls_is_demanded_and_not_offered(opened: Opener) -> None:
-    def script(peer: Peer) -> None:
-        peer.greet()
-        peer.wait_for_end()
-
-    with ScriptedServer(script) as server:
-        with pytest.raises(TlsError, match="does not offer STARTTLS") as caught:
-            opened(settings_for(server, security="starttls"))
-        assert "Implicit" in caught.value.remedy
-        assert b"AUTHENTICATE" not in server.received
-
-
-@pytest.mark.parametrize("verb", ["no", "bad"])
-def test_no_login_is_sent_when_starttls_is_refused(verb: str, opened: Opener) -> None:
-    def script(peer: Peer) -> None:
-        peer.greet("IMAP4rev1 STARTTLS AUTH=PLAIN")
-        peer.expect("STARTTLS")
-        getattr(peer, verb)("certificate is lost")
-        peer.wait_for_end()
-
-    with ScriptedServer(script) as server:
-        with pytest.raises(TlsError, match="certificate is lost") as caught:
-            opened(settings_for(server, security="starttls"))
-        assert caught.value.stage == "starttls"
-        assert b"AUTHENTICATE" not in server.received
-
-
-def test_bytes_behind_the_answer_to_starttls_are_refused(opened: Opener) -> None:
-    def script(peer: Peer) -> None:
-        peer.greet("IMAP4rev1 STARTTLS AUTH=PLAIN")
-        peer.expect("STARTTLS")
-        peer.send(f"{peer.tag} OK begin", "* CAPABILITY IMAP4rev1 AUTH=PLAIN X-INJECTED")
-        peer.wait_for_end()
-
-    with ScriptedServer(script) as server:
-        with pytest.raises(TlsError, match="tampering"):
-            opened(settings_for(server, security="starttls"))
-        assert b"AUTHENTICATE" not in server.received
-
-
-def test_preauth_is_refused_where_starttls_is_demanded(opened: Opener) -> None:
-    def script(peer: Peer) -> None:
-        peer.send("* PREAUTH welcome home")
-        peer.tell_capabilities("IMAP4rev1 STARTTLS")
-        peer.wait_for_end()
-
-    with ScriptedServer(script) as server, pytest.raises(TlsError, match="PREAUTH"):
-        opened(settings_for(server, security="starttls"))
-
-
-def test_preauth_needs_no_login_otherwise(opened: Opener) -> None:
-    def script(peer: Peer) -> None:
-        peer.send("* PREAUTH welcome home")
-        peer.tell_capabilities("IMAP4rev1")
-        peer.tell_capabilities("IMAP4rev1 IDLE")
-        peer.open_inbox()
-
-    with ScriptedServer(script) as server:
-        session = opened(settings_for(server))
-        assert session.capabilities == {"IMAP4REV1", "IDLE"}
-        assert session.select("INBOX", readonly=True).exists == 3
-        assert b"LOGIN" not in server.received
-
-
-def test_capabilities_count_only_as_told_after_tls_and_after_the_login(
-    opened: Opener, tls: ssl.SSLContext, trusting: TlsSettings
-) -> None:
-    def script(peer: Peer) -> None:
-        peer.send("* OK [CAPABILITY IMAP4rev1 STARTTLS X-GREETING] ready")
-        peer.tell_capabilities("IMAP4rev1 STARTTLS LOGINDISABLED X-PLAINTEXT")
-        peer.expect("STARTTLS")
-        peer.ok()
-        peer.starttls(tls)
-        peer.tell_capabilities("IMAP4rev1 AUTH=PLAIN X-ENCRYPTED")
-        peer.expect("AUTHENTICATE PLAIN")
-        peer.send("+ ")
-        assert peer.line() == PLAIN
-        peer.ok()
-        peer.tell_capabilities("IMAP4rev1 IDLE")
-
-    with ScriptedServer(script) as server:
-        session = opened(settings_for(server, security="starttls", tls=trusting))
-        assert session.capabilities == {"IMAP4REV1", "IDLE"}
-
-
-def test_a_server_that_breaks_the_protocol_at_login_is_a_protocol_error(opened: Opener) -> None:
+@pytest.mark.parametrize(
+    ("host", "remedy"),
+    [
+        ("outlook.office365.com", "OAuth 2.0"),
+        ("imap.gmail.com", "app password"),
+        ("notgmail.com", "Password (password)"),
+    ],
+)
+def test_the_remedy_fits_the_provider(host: str, remedy: str, opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     def script(peer: Peer) -> None:
         peer.greet()
         peer.expect("AUTHENTICATE")
-        peer.send("250 this is SMTP")
-        peer.wait_for_end()
+        peer.no("AUTHENTICATE failed.")
 
-    with ScriptedServer(script) as server, pytest.raises(ProtocolError) as caught:
-        opened(settings_for(server))
-    assert caught.value.stage == "authentication"
+    with ScriptedServer(script) as server:
+        address = (socket.AF_INET, socket.SOCK_STREAM, 6, "", (server.host, server.port))
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [address])
+        with pytest.raises(AuthenticationError) as caught:
+            opened(settings_for(server, host=host))
+    assert remedy in caught.value.remedy

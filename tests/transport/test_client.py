@@ -5,6 +5,8 @@ from __future__ import annotations
 import imaplib
 import inspect
 import logging
+import subprocess
+import sys
 
 import imapclient
 import pytest
@@ -59,6 +61,14 @@ def test_imaplibs_own_file_is_never_made() -> None:
 
 def test_imapclient_is_one_of_the_versions_that_this_was_written_for() -> None:
     assert imapclient.version_info[:2] >= (4, 1)
+
+
+def test_nothing_heavy_is_imported_before_a_session_is_opened() -> None:
+    code = (
+        "import sys, airflow_imap_provider.transport.session as _;"
+        "print(*{'imapclient', 'imaplib', 'ssl', 'cryptography', 'asyncio'} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "\n"
 
 
 def test_bodies_never_reach_the_log_even_at_debug(opened: Opener, caplog: pytest.LogCaptureFixture) -> None:

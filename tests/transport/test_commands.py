@@ -20,8 +20,8 @@ from airflow_imap_provider.transport.commands import (
 UIDS = st.lists(st.integers(1, 2**32 - 1) | st.integers(1, 300))
 
 
-def written(criteria: list[object], charset: str = "UTF-8") -> str:
-    pieces = search_pieces(criteria, charset)
+def written(criteria: list[object]) -> str:
+    pieces = search_pieces(criteria)
     assert all(isinstance(piece, str) for piece in pieces)
     return "".join(piece for piece in pieces if isinstance(piece, str))
 
@@ -80,8 +80,8 @@ def test_both_the_name_and_the_value_of_a_header_are_values() -> None:
 
 
 def test_text_beyond_ascii_is_a_literal_also_in_parentheses() -> None:
-    assert search_pieces(["NOT", ["SUBJECT", "hällo"]], "UTF-8") == [
-        "NOT", " ", "(", "SUBJECT", " ", Literal("hällo".encode()), ")",
+    assert search_pieces(["NOT", ["SUBJECT", "hällo"]]) == [
+        "CHARSET UTF-8 ", "NOT", " ", "(", "SUBJECT", " ", Literal("hällo".encode()), ")",
     ]  # fmt: skip
 
 
@@ -90,13 +90,13 @@ def test_text_beyond_ascii_is_a_literal_also_in_parentheses() -> None:
 def test_a_line_break_or_nul_in_a_search_value_is_refused(value: str, nested: bool) -> None:
     criteria: list[object] = ["SUBJECT", value]
     with pytest.raises(SettingsError, match="line break or NUL"):
-        search_pieces([criteria] if nested else criteria, "UTF-8")
+        search_pieces([criteria] if nested else criteria)
 
 
 @given(st.text())
 def test_no_search_value_ever_adds_a_line(value: str) -> None:
     try:
-        pieces = search_pieces(["SUBJECT", value], "UTF-8")
+        pieces = search_pieces(["SUBJECT", value])
     except SettingsError:
         return
     assert not any("\r" in piece or "\n" in piece for piece in pieces if isinstance(piece, str))
@@ -105,13 +105,24 @@ def test_no_search_value_ever_adds_a_line(value: str) -> None:
 @pytest.mark.parametrize("criteria", [[], "ALL", b"ALL", ["SUBJECT", object()], ["SUBJECT", b"\xff"], ["UNSEEN", None]])
 def test_criteria_of_a_wrong_kind_are_refused(criteria: list[object]) -> None:
     with pytest.raises(SettingsError):
-        search_pieces(criteria, "UTF-8")
+        search_pieces(criteria)
 
 
 @pytest.mark.parametrize("charset", ["US-ASCII", "no-such-charset"])
 def test_a_value_that_the_charset_does_not_have_is_refused(charset: str) -> None:
     with pytest.raises(SettingsError, match="another charset"):
         search_pieces(["SUBJECT", "ä"], charset)
+
+
+def test_a_charset_is_named_if_it_is_asked_for_or_needed() -> None:
+    assert search_pieces(["ALL"], "US-ASCII") == ["CHARSET US-ASCII ", "ALL"]
+    assert search_pieces(["TEXT", "ä"], "ISO-8859-1") == ["CHARSET ISO-8859-1 ", "TEXT", " ", Literal(b"\xe4")]
+
+
+@pytest.mark.parametrize("charset", ["", "UTF-8 ALL", "UTF-8\r\nA1 NOOP"])
+def test_what_cannot_be_the_name_of_a_charset_is_refused(charset: str) -> None:
+    with pytest.raises(SettingsError, match="name of a charset"):
+        search_pieces(["ALL"], charset)
 
 
 def test_flags_and_keywords_are_written_in_parentheses() -> None:

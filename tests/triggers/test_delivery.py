@@ -6,12 +6,13 @@ import json
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
 from airflow_imap_provider.mail.conditions import From, Subject
 from airflow_imap_provider.mailbox.actions import AddKeyword, Delete, Flag, MarkRead, Move
-from airflow_imap_provider.mailbox.taking import Record, Taking
+from airflow_imap_provider.mailbox.taking import Record
 from airflow_imap_provider.triggers import committer
 from airflow_imap_provider.triggers.email import EmailTrigger
 from airflow_imap_provider.triggers.store import CONSUMERS, Stream, consumer_key
@@ -53,7 +54,7 @@ async def test_a_mail_is_told_as_soon_as_it_arrives(
     dovecot.deliver_all(user, [message("one"), message("two", "else@example.com"), message("three")])
     await until(lambda: triggerer.taken() == ["one", "three"], "both are told")
     await until(lambda: committed(state) == 3, "the place is stored")
-    event = triggerer.log[-1].payload
+    event = triggerer.log[-1]
     assert event["stream"] == f"{CONN_ID}/INBOX/default"
     assert (event["folder"], event["conn_id"], event["epoch"]) == ("INBOX", CONN_ID, 0)
     assert event["emails"][-1]["from"] == {"name": "", "address": "billing@example.com"}
@@ -66,7 +67,7 @@ async def test_looking_marks_nothing(
     triggerer.add(trigger(text=True, headers=["Subject"]))
     await until(lambda: committed(state) == 1, "told")
     assert "Seen" not in flags(dovecot, user)["one"]
-    assert triggerer.log[0].payload["emails"][0]["text"].strip() == "Hello."
+    assert triggerer.log[0]["emails"][0]["text"].strip() == "Hello."
 
 
 async def test_a_restarted_trigger_goes_on_where_it_was(
@@ -110,7 +111,10 @@ async def test_a_late_watcher_of_a_folder_that_is_watched_already_starts_at_its_
     dovecot.deliver(user, message("old"), received=datetime.now(timezone.utc) - timedelta(days=1))
     await until(lambda: triggerer.subjects == ["old"], "the first watcher has it")
     triggerer.add(trigger(place="late", start="new"))
-    await until(lambda: (state.get(f"imap4:place:{CONN_ID}/INBOX/late") or {}).get("last_uid") == 1, "the late one stands behind it")
+    await until(
+        lambda: (state.get(f"imap4:place:{CONN_ID}/INBOX/late") or {}).get("last_uid") == 1,
+        "the late one stands behind it",
+    )
     dovecot.deliver(user, message("new"))
     await until(lambda: sorted(triggerer.subjects) == ["new", "new", "old"], "both have the new one")
     logins = dovecot.log().count(f"Login: user=<{user.login}>")
@@ -150,16 +154,16 @@ async def test_nothing_is_committed_before_the_confirmation(
 async def test_a_kill_at_any_moment_loses_nothing_and_the_consumer_takes_each_mail_once(
     dovecot: Dovecot, user: User, state: State, trigger: Make
 ) -> None:
-    log: list[object] = []
+    log: list[dict[str, Any]] = []
     subjects = [f"mail {number}" for number in range(60)]
     for round_ in range(6):
-        running = Triggerer(state, log)  # type: ignore[arg-type]
+        running = Triggerer(state, log)
         running.add(trigger(batch_size=4))
         dovecot.deliver_all(user, [message(subject) for subject in subjects[round_ * 10 : round_ * 10 + 10]])
         enough = 3 + round_ * 9
         await until(lambda: len(set(running.told)) > enough, "the burst is being told")  # noqa: B023
         await running.kill()
-    last = Triggerer(state, log)  # type: ignore[arg-type]
+    last = Triggerer(state, log)
     last.add(trigger())
     await until(lambda: sorted(last.taken()) == sorted(subjects), "all are told in the end")
     await last.kill()
@@ -361,8 +365,8 @@ async def test_actions_follow_the_commit_and_depend_on_the_outcome(
 async def test_a_crash_between_commit_and_action_repeats_the_action_and_not_the_mail(
     dovecot: Dovecot, user: User, state: State, trigger: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log: list[object] = []
-    first = Triggerer(state, log)  # type: ignore[arg-type]
+    log: list[dict[str, Any]] = []
+    first = Triggerer(state, log)
     monkeypatch.setattr(committer.Committer, "_perform", _never_ends)
     first.add(trigger(on_match=[Delete()]))
     dovecot.deliver(user, message("one"))
@@ -372,7 +376,7 @@ async def test_a_crash_between_commit_and_action_repeats_the_action_and_not_the_
     assert list(flags(dovecot, user)) == ["one"]
     monkeypatch.undo()
     monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", connection(dovecot, user))
-    second = Triggerer(state, log)  # type: ignore[arg-type]
+    second = Triggerer(state, log)
     second.add(trigger(on_match=[Delete()]))
     await until(lambda: not state.get(PLACE)["todo"], "the action is made good")
     assert flags(dovecot, user) == {}
@@ -427,18 +431,14 @@ async def test_a_consumer_that_lacks_mails_is_nudged_until_it_has_them(
     triggerer.add(trigger())
     dovecot.deliver(user, message("one"))
     await until(lambda: len(triggerer.log) >= 2, "a nudge follows")
-    nudge = triggerer.log[-1].payload
+    nudge = triggerer.log[-1]
     assert nudge["emails"] == []
     assert nudge["nudge"] == 1
-    taking = Taking(Record(), 100)
-    for event in triggerer.log:
-        taking.feed(event)
-    taking.claim("run")
-    state.set(consumer_key("d", "t"), taking.record.to_json())
+    state.set(consumer_key("d", "t"), triggerer.take(Record()).record.to_json())
     length = len(triggerer.log)
     dovecot.deliver(user, message("two"))
     await until(lambda: triggerer.subjects == ["one", "two"], "the next mail is told")
-    assert all(event.payload["emails"] for event in triggerer.log[length:])
+    assert all(event["emails"] for event in triggerer.log[length:])
 
 
 async def test_nobody_is_nudged_who_has_taken_all(
@@ -447,18 +447,17 @@ async def test_nobody_is_nudged_who_has_taken_all(
     triggerer.add(trigger())
     dovecot.deliver(user, message("one"))
     await until(lambda: committed(state) == 1, "told and stored")
-    taking = Taking(Record(), 100)
-    taking.feed(triggerer.log[0])
-    state.set(consumer_key("d", "t"), taking.record.to_json())
+    record = triggerer.take(Record()).record
+    state.set(consumer_key("d", "t"), record.to_json())
     state.set(CONSUMERS, {"d/t": {"dag_id": "d", "task_id": "t", "seen": datetime.now(timezone.utc).isoformat()}})
     writes = state.writes
     dovecot.deliver(user, message("two"))
     await until(lambda: committed(state) == 2, "stored")
-    taking.feed(triggerer.log[-1])
-    state.set(consumer_key("d", "t"), taking.record.to_json())
+    assert len(triggerer.take(record).emails) == 1
+    state.set(consumer_key("d", "t"), record.to_json())
     dovecot.deliver(user, message("three"))
     await until(lambda: len(triggerer.log) == 3, "the next event")
-    assert [len(event.payload["emails"]) for event in triggerer.log] == [1, 1, 1]
+    assert [len(event["emails"]) for event in triggerer.log] == [1, 1, 1]
     assert state.writes > writes
 
 
@@ -483,5 +482,5 @@ async def test_a_burst_is_told_in_batches_that_airflow_can_carry(
     triggerer.add(trigger())
     await until(lambda: len(triggerer.taken()) == 120, "all are told", 20)
     for event in triggerer.log:
-        assert len(event.payload["emails"]) <= 50
-        assert len(json.dumps(event.payload)) <= 32 * 1024
+        assert len(event["emails"]) <= 50
+        assert len(json.dumps(event)) <= 32 * 1024

@@ -15,7 +15,8 @@ from typing import Any
 
 from airflow.jobs.triggerer_job_runner import TriggerRunner
 
-from airflow_imap_provider.mailbox.taking import Event, Record, Taking
+from airflow_imap_provider.mailbox.taking import Record, Taking
+from airflow_imap_provider.triggers import journal
 from airflow_imap_provider.triggers.email import EmailTrigger
 
 LOOP = 0.05
@@ -50,6 +51,10 @@ class Accessor:
         await asyncio.sleep(0)
         return self.state.get(key, self.asset) if self.state.active else None
 
+    async def adelete(self, key: str) -> None:
+        await asyncio.sleep(0)
+        self.state.values.get(self.asset, {}).pop(key, None)
+
     async def aset(self, key: str, value: Any) -> None:
         await asyncio.sleep(0)
         if not self.state.active:
@@ -66,9 +71,9 @@ class Accessors:
 class Triggerer:
     """Runs triggers until it is stopped or killed; what it stored stands in ``log``."""
 
-    def __init__(self, state: State, log: list[Event] | None = None) -> None:
+    def __init__(self, state: State, log: list[dict[str, Any]] | None = None) -> None:
         self.state = state
-        self.log: list[Event] = log if log is not None else []
+        self.log: list[dict[str, Any]] = log if log is not None else []
         self.runner = TriggerRunner()
         self.drop_events = False
         """Confirm events without storing them, as Airflow does when the trigger's row has just gone."""
@@ -118,7 +123,7 @@ class Triggerer:
                 entry = self.runner.events.popleft()
                 payload = json.loads(json.dumps(entry.event.payload, allow_nan=False))
                 if not self.drop_events:
-                    self.log.append(Event(datetime.now(timezone.utc), payload))
+                    self.log.append(payload)
                 if entry.persist_seq is not None:
                     self.unconfirmed.append(entry.persist_seq)
 
@@ -127,15 +132,21 @@ class Triggerer:
     @property
     def told(self) -> list[int]:
         """The UIDs in the log, with repetitions."""
-        return [email["uid"] for event in self.log for email in event.payload["emails"]]
+        return [email["uid"] for event in self.log for email in event["emails"]]
 
     @property
     def subjects(self) -> list[str]:
-        return [email["subject"] for event in self.log for email in event.payload["emails"]]
+        return [email["subject"] for event in self.log for email in event["emails"]]
 
     def taken(self) -> list[str]:
-        """The subjects that a consumer takes from the log."""
-        taking = Taking(Record(), 10_000)
-        for event in self.log:
-            taking.feed(event)
-        return [email["subject"] for email in taking.emails]
+        """The subjects that a consumer takes."""
+        return [email["subject"] for email in self.take(Record()).emails]
+
+    def take(self, record: Record) -> Taking:
+        """What a consumer with this record takes now."""
+        taking = Taking(record, 10_000)
+        store: Any = self.state
+        for entry in journal.entries(store, record.positions, datetime.now(timezone.utc)):
+            taking.feed(entry)
+        taking.claim(f"run {record.runs}")
+        return taking
