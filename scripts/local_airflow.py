@@ -40,6 +40,8 @@ KILL_DEADLINE = 15.0
 GLANCE = 0.1
 # Lines of each log that are worth showing when something failed.
 TAIL_LINES = 40
+# Characters of such a line; Airflow puts a whole traceback into one.
+TAIL_WIDTH = 600
 
 API_SERVER = "api-server"
 SCHEDULER = "scheduler"
@@ -271,7 +273,7 @@ class LocalAirflow:
         for name in names or COMMANDS:
             file = self.log_file(name)
             text = file.read_text(errors="replace") if file.exists() else ""
-            parts.append(f"--- {name} ({file})\n" + "\n".join(text.splitlines()[-lines:]))
+            parts.append(f"--- {name} ({file})\n" + "\n".join(line[:TAIL_WIDTH] for line in text.splitlines()[-lines:]))
         return "\n".join(parts)
 
     def pid(self, name: str) -> int:

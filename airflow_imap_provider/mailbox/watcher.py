@@ -42,6 +42,9 @@ T = TypeVar("T")
 IDLE_RENEWAL = 9 * 60.0
 """Seconds in IDLE at most: Office 365 stops pushing after about ten minutes, NATs forget a silent connection."""
 
+SETTLING = 0.05
+"""Seconds in which members that were just woken come to read, before the connection goes (back) to IDLE."""
+
 CONNECTING = "connecting"
 """The first state's error: nothing has gone wrong yet."""
 
@@ -270,16 +273,18 @@ class FolderWatcher:
         """Keep the session in IDLE while nobody works with it, until it is lost."""
         loop = asyncio.get_running_loop()
         while True:
-            if self._users == 0:
-                async with self._lock:
-                    if self._lost is None and self._channel is None and self._users == 0:
-                        self._rest(loop)
             if self._lost is not None:
                 raise self._lost
             self._changed.clear()
             if self._users:
                 await self._changed.wait()
                 continue
+            if self._channel is None:
+                if await woken(self._changed, SETTLING):
+                    continue
+                async with self._lock:
+                    if self._lost is None and self._users == 0:
+                        self._rest(loop)
             if not await woken(self._changed, self._pause()):
                 async with self._lock:
                     # Leaving IDLE is a round trip: it proves that the connection lives.

@@ -19,7 +19,7 @@ from airflow_imap_provider.connection.fields import CONNECTION_TYPE, EXTRA_FIELD
 from scripts.demo.folder import DemoFolder
 from scripts.demo.letters import burst_letters, invoice, single_letters
 from scripts.demo.mailbox import HOST, LOGIN, PASSWORD, Mailbox
-from scripts.demo.report import DAG, Findings, Investigation, Post, Table, counted
+from scripts.demo.report import ASSET, DAG, Findings, Investigation, Post, Table, counted
 from scripts.local_airflow import (
     API_SERVER,
     DAG_PROCESSOR,
@@ -32,7 +32,6 @@ from scripts.local_airflow import (
 )
 
 CONNECTION = "imap4_default"
-ASSET = "invoices"
 # Seconds for all mails delivered to be taken; about 30 on two cores, most of it the DAG's tasks.
 MAIL_DEADLINE = 240.0
 # Seconds without anything running after all has been taken: a mail that is taken twice would show up by then, since
@@ -106,7 +105,10 @@ def watch(post: Post, table: Table, seconds: float) -> bool:
             for stranger in sorted(strangers):
                 print(f"  A mail was taken that nobody sent: {stranger}")
             return not over
-        table.progress(progress_line(sum(verdict.good for verdict in expected), len(expected), found))
+        progress = progress_line(sum(verdict.good for verdict in expected), len(expected), found)
+        if complaint := post.investigation.complaint():
+            progress += f"; the trigger is not connected: {complaint}"
+        table.progress(progress)
         time.sleep(GLANCE)
 
 

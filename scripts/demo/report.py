@@ -17,6 +17,7 @@ from scripts.demo.letters import Letter
 from scripts.demo.mailbox import Mailbox
 
 DAG = "example_imap4_trigger"
+ASSET = "invoices"
 TAKING = "emails"
 READING = "rows"
 FINISHED = frozenset({"success", "failed"})
@@ -68,6 +69,11 @@ class Investigation:
             for message_id, taking in takings:
                 found.takings[message_id].append(taking)
         return found
+
+    def complaint(self) -> str:
+        """Return why the trigger has no connection to the mailbox, empty if it has one."""
+        entries = [value for key, value in self._api.asset_state(ASSET).items() if key.startswith("imap4:health:")]
+        return "; ".join(entry["last_error"] for entry in entries if not entry["connected"])
 
     def _takings(self, run_id: str, number: int) -> list[tuple[str, Taking]]:
         emails = self._api.xcom(DAG, run_id, TAKING) or []

@@ -10,17 +10,23 @@ from tests.airflow.processes import AirflowUnderTest
 from tests.airflow.test_receive_emails import clear
 
 SENSOR = """
+from airflow.sdk import dag
 from airflow_imap_provider.mail.conditions import *
 from airflow_imap_provider.mailbox.actions import *
 from airflow_imap_provider.sensors.email import EmailSensor
 
-EmailSensor(task_id="wait", imap4_conn_id="{name}", poke_interval=1, {arguments})
+@dag(dag_id="{dag_id}", schedule=None, catchup=False)
+def sensing():
+    EmailSensor(task_id="wait", imap4_conn_id="{name}", poke_interval=1, {arguments})
+
+sensing()
 """
 
 
 def start(inbox: Inbox, arguments: str) -> str:
     dag_id = f"{inbox.name}_sensor"
-    inbox.add_task(dag_id, SENSOR.format(name=inbox.name, arguments=arguments))
+    inbox.airflow.write_dags(dag_id, SENSOR.format(name=inbox.name, dag_id=dag_id, arguments=arguments))
+    inbox.airflow.wait_dag(dag_id)
     inbox.airflow.api.run(dag_id)
     return dag_id
 
@@ -72,9 +78,7 @@ def test_the_time_limit_is_airflows_own(
     airflow.wait_runs(dag_id)
 
 
-def test_a_wrong_password_fails_a_sensor_with_a_clear_error(
-    airflow: AirflowUnderTest, new_inbox: NewInbox
-) -> None:
+def test_a_wrong_password_fails_a_sensor_with_a_clear_error(airflow: AirflowUnderTest, new_inbox: NewInbox) -> None:
     inbox = new_inbox()
     inbox.connect(password="wrong-and-secret")
     dag_id = start(inbox, "deferrable=False, retries=0")

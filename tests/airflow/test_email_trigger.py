@@ -12,6 +12,7 @@ from tests.airflow.inbox import Inbox
 from tests.airflow.processes import AirflowUnderTest
 from tests.servers.dovecot import Dovecot
 
+
 def test_a_matching_mail_starts_a_run_and_another_one_does_not(new_inbox: NewInbox) -> None:
     inbox = new_inbox()
     inbox.open(trigger="conditions=[From.equals('billing@example.com')], on_match=[MarkRead(), AddKeyword('Taken')]")
@@ -146,7 +147,7 @@ def test_a_mail_that_was_moved_by_its_action_can_still_be_read_by_the_task(
             from airflow_imap_provider.hooks.imap4 import Imap4Hook
 
             with Imap4Hook({inbox.name!r}) as hook:
-                return [(part.name, part.content.decode()) for part in hook.attachments({emails[0]!r}, "*.CSV")]
+                return [[part.name, part.content.decode()] for part in hook.attachments({emails[0]!r}, "*.CSV")]
 
         read()
         """,

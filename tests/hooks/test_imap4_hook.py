@@ -1,0 +1,133 @@
+"""The hook on a real server: looking marks nothing, attachments come whole, actions hit the right mails."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from airflow_imap_provider.errors import FolderNotFoundError, ImapError, SettingsError
+from airflow_imap_provider.hooks.imap4 import Imap4Hook
+from airflow_imap_provider.mail.conditions import Body, Subject
+from airflow_imap_provider.mailbox.actions import Flag, MarkRead, Move
+from tests.servers.dovecot import Dovecot, User
+from tests.triggers.conftest import connection, message
+
+CONTENT = random.Random(1).randbytes(3_000_000)
+
+
+def with_attachment(subject: str, name: str = "data.bin", content: bytes = CONTENT) -> bytes:
+    head = message(subject).split(b"\r\n\r\n")[0] + b"\r\nMIME-Version: 1.0\r\n"
+    return head + (
+        b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nSee below.\r\n'
+        b"--b\r\nContent-Type: application/octet-stream\r\n"
+        + f'Content-Disposition: attachment; filename="{name}"\r\n'.encode()
+        + b"Content-Transfer-Encoding: base64\r\n\r\n"
+        + base64.encodebytes(content).replace(b"\n", b"\r\n")
+        + b"--b--\r\n"
+    )
+
+
+@pytest.fixture
+def hook(dovecot: Dovecot, user: User, monkeypatch: pytest.MonkeyPatch) -> Iterator[Imap4Hook]:
+    monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", connection(dovecot, user))
+    with Imap4Hook("mailbox") as opened:
+        yield opened
+
+
+def seen(dovecot: Dovecot, user: User, folder: str = "INBOX") -> bytes:
+    with dovecot.connection(user) as client:
+        client.select(folder, readonly=True)
+        found: bytes = client.uid("SEARCH", "SEEN")[1][0]
+        return found
+
+
+def test_searching_and_fetching_mark_nothing(dovecot: Dovecot, user: User, hook: Imap4Hook) -> None:
+    dovecot.deliver_all(user, [message("report 1"), message("other"), message("report 2")])
+    assert [mail["uid"] for mail in hook.search([Subject.contains("report")])] == [1, 3]
+    assert [mail["uid"] for mail in hook.search(Body.contains("hello") & Subject.equals("other"))] == [2]
+    assert [mail["uid"] for mail in hook.search(most=2)] == [1, 2]
+    [mail] = hook.fetch([3, 99], headers=["To"])
+    assert (mail["subject"], mail["text"].strip()) == ("report 2", "Hello.")
+    assert mail["headers"] == {"to": ["me@example.com"]}
+    assert seen(dovecot, user) == b""
+
+
+def test_folders_of_any_name_are_listed_and_opened(dovecot: Dovecot, user: User, hook: Imap4Hook) -> None:
+    dovecot.create_folder(user, "Work/Gr&APYA3w-en")
+    assert {folder.name for folder in hook.folders()} >= {"INBOX", "Work/Größen"}
+    assert [folder.name for folder in hook.folders("Work/%")] == ["Work/Größen"]
+    assert hook.search(folder="Work/Größen") == []
+    with pytest.raises(FolderNotFoundError, match="Nowhere"):
+        hook.search(folder="Nowhere")
+
+
+def test_attachments_come_whole_and_by_name(dovecot: Dovecot, user: User, hook: Imap4Hook) -> None:
+    dovecot.deliver(user, with_attachment("data", "Größe.BIN"))
+    [mail] = hook.search()
+    assert list(hook.attachments(mail, "*.csv")) == []
+    [attachment] = hook.attachments(mail, "*.bin")
+    assert attachment.content == CONTENT
+    assert repr(attachment) == "<Attachment 'Größe.BIN' application/octet-stream 3000000 bytes>"
+    assert seen(dovecot, user) == b""
+
+
+def test_a_moved_mail_is_found_and_a_deleted_one_is_reported(dovecot: Dovecot, user: User, hook: Imap4Hook) -> None:
+    dovecot.create_folder(user, "Done")
+    dovecot.deliver(user, with_attachment("data", content=b"x"))
+    [mail] = hook.search()
+    hook.act(mail, [MarkRead(), Move("Done")])
+    assert seen(dovecot, user, "Done") == b"1"
+    assert [attachment.content for attachment in hook.attachments(mail)] == [b"x"]
+    hook.act(mail, Flag())  # gone from its folder: passed over
+    dovecot.expunge(user, [1], "Done")
+    with pytest.raises(ImapError, match="not in INBOX any more"):
+        list(hook.attachments(mail))
+
+
+def test_mails_of_a_folder_that_was_created_anew_are_not_touched(dovecot: Dovecot, user: User, hook: Imap4Hook) -> None:
+    dovecot.create_folder(user, "Work")
+    dovecot.deliver(user, message("old"), "Work")
+    [mail] = hook.search(folder="Work")
+    hook.close()
+    dovecot.delete_folder(user, "Work")
+    dovecot.create_folder(user, "Work")
+    dovecot.deliver(user, message("another"), "Work")
+    with pytest.raises(SettingsError, match="re-created"):
+        hook.act(mail, MarkRead())
+    assert seen(dovecot, user, "Work") == b""
+
+
+def test_get_conn_is_the_authenticated_client(hook: Imap4Hook) -> None:
+    assert b"INBOX" in {name.encode() for *_, name in hook.get_conn().list_folders()}
+
+
+def test_the_test_says_in_one_short_line_what_is_right_or_wrong(
+    dovecot: Dovecot, user: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", connection(dovecot, user))
+    good, words = Imap4Hook("mailbox").test_connection()
+    assert good, words
+    assert "INBOX has 0 mails" in words
+    monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", connection(dovecot, user, password="wrong-and-secret"))
+    good, words = Imap4Hook("mailbox").test_connection()
+    assert not good
+    assert words.startswith("authentication:")
+    assert len(words) < 250
+    assert "\n" not in words
+    assert "wrong-and-secret" not in words + caplog.text
+
+
+def test_a_connection_that_is_missing_or_not_available_yet_says_what_to_do(
+    dovecot: Dovecot, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SettingsError, match="Add a connection of type IMAP4"):
+        Imap4Hook("nowhere").session()
+    proxy = {"tunnel_type": "socks5", "tunnel_host": "p.example.com", "tunnel_port": 1080}
+    monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", connection(dovecot, user, extra=proxy))
+    with pytest.raises(SettingsError, match=r"Proxy type \(tunnel_type\)"):
+        Imap4Hook("mailbox").session()

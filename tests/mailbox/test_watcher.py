@@ -1,0 +1,230 @@
+"""One connection for everybody: pushes, polls, hand-overs between the loop and the workers, and losses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from airflow_imap_provider.connection.settings import Settings
+from airflow_imap_provider.errors import AuthenticationError, LostConnectionError, SettingsError
+from airflow_imap_provider.mail.conditions import Conditions
+from airflow_imap_provider.mailbox import watcher as watching
+from airflow_imap_provider.mailbox.place import Place, first_place
+from airflow_imap_provider.mailbox.reader import Reader, Wish
+from airflow_imap_provider.mailbox.watcher import Backoff, FolderWatcher
+from airflow_imap_provider.transport.clock import SYSTEM_CLOCK
+from tests.mailbox.test_reader import fetched, message
+from tests.servers.dovecot import Dovecot, User
+from tests.servers.scripted import Peer, ScriptedServer
+from tests.servers.waiting import until
+from tests.transport.conftest import settings_for
+
+
+class Reading:
+    """A member that reads whenever it is woken, and keeps the subjects."""
+
+    def __init__(self, settings: Settings, *, poll_interval: float = 60.0, idle: bool = True) -> None:
+        self.poll_interval, self.idle, self.acts = poll_interval, idle, False
+        self.settings = settings
+        self.subjects: list[str] = []
+        self.wakes = 0
+        self._woken = asyncio.Event()
+        wish = Wish(conn_id="c", folder="INBOX", conditions=Conditions([]), server_search=False)
+        self._reader = Reader(wish)
+        self._place: Place = first_place("all", SYSTEM_CLOCK.now())
+        self.watcher: FolderWatcher | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def wake(self) -> None:
+        self.wakes += 1
+        self._woken.set()
+
+    def join(self, key: str = "k") -> None:
+        async def settings() -> Settings:
+            return self.settings
+
+        self.key = key
+        self.watcher = watching.join(key, self, settings, "INBOX")
+        self._task = asyncio.get_running_loop().create_task(self._read())
+
+    async def leave(self) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        await watching.leave(self.key, self)
+
+    async def _read(self) -> None:
+        assert self.watcher is not None
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            try:
+                batch = await self.watcher.read(self, self._reader, self._place)
+            except LostConnectionError:
+                continue
+            self._place = batch.place
+            self.subjects += [mail.subject for mail in batch.mails]
+
+
+@pytest.fixture
+async def member(dovecot: Dovecot, user: User) -> AsyncIterator[Reading]:
+    reading = Reading(dovecot.settings(user))
+    reading.join()
+    yield reading
+    await reading.leave()
+
+
+def idling(member: Reading) -> bool:
+    return member.watcher is not None and member.watcher._channel is not None
+
+
+async def test_mail_is_pushed_while_the_connection_rests(dovecot: Dovecot, user: User, member: Reading) -> None:
+    await until(lambda: idling(member), "it rests in IDLE")
+    for number in range(3):
+        dovecot.deliver(user, message(f"mail {number}"))
+        await until(lambda: len(member.subjects) == number + 1, "it is read")  # noqa: B023
+        await until(lambda: idling(member), "it rests again")
+
+
+async def test_members_share_one_connection_and_the_last_to_leave_logs_out(
+    dovecot: Dovecot, user: User, member: Reading
+) -> None:
+    other = Reading(dovecot.settings(user))
+    other.join()
+    dovecot.deliver(user, message("one"))
+    await until(lambda: member.subjects == other.subjects == ["one"], "both have read it")
+    assert other.watcher is member.watcher
+    await other.leave()
+    dovecot.deliver(user, message("two"))
+    await until(lambda: member.subjects == ["one", "two"], "the other goes on")
+    assert other.subjects == ["one"]
+    logouts = dovecot.log().count(f"imap({user.login})")
+    await member.leave()
+    await until(lambda: dovecot.log().count(f"imap({user.login})") > logouts, "the connection is given back")
+
+
+async def test_work_that_nobody_waits_for_any_more_leaves_the_connection_usable(
+    dovecot: Dovecot, user: User, member: Reading
+) -> None:
+    import threading
+
+    await until(lambda: idling(member), "it rests in IDLE")
+    began, go_on = threading.Event(), threading.Event()
+
+    def slow(session: object, status: object) -> None:
+        began.set()
+        go_on.wait(10)
+
+    assert member.watcher is not None
+    session = member.watcher._session
+    task = asyncio.ensure_future(member.watcher.use(slow))
+    await until(began.is_set, "the work has begun")
+    task.cancel()
+    await asyncio.wait([task])
+    dovecot.deliver(user, message("one"))
+    go_on.set()
+    await until(lambda: member.subjects == ["one"], "the others read on")
+    assert member.watcher._session is session, "over the same connection"
+
+
+async def test_polling_finds_what_is_not_pushed(dovecot: Dovecot, user: User) -> None:
+    member = Reading(dovecot.settings(user), poll_interval=0.1, idle=False)
+    member.join()
+    await until(lambda: member.wakes > 2, "it is woken by the clock")
+    assert not idling(member)
+    dovecot.deliver(user, message("one"))
+    await until(lambda: member.subjects == ["one"], "it is polled")
+    await member.leave()
+
+
+async def test_a_frozen_server_is_noticed_by_a_round_trip_and_left(dovecot: Dovecot, user: User) -> None:
+    member = Reading(dovecot.settings(user, timeout=1), poll_interval=0.2)
+    member.join()
+    await until(lambda: idling(member), "it rests in IDLE")
+    assert member.watcher is not None
+    with dovecot.frozen():
+        await until(lambda: not member.watcher.state.connected, "the silence is noticed")  # type: ignore[union-attr]
+    dovecot.deliver(user, message("one"))
+    await until(lambda: member.subjects == ["one"], "it is read after the reconnect", 20)
+    await member.leave()
+
+
+def scripted_member(server: ScriptedServer, **options: float) -> Reading:
+    return Reading(settings_for(server), **options)  # type: ignore[arg-type]
+
+
+async def test_mail_announced_in_the_middle_of_another_command_is_not_forgotten() -> None:
+    """It is announced once only: not again when IDLE begins (RFC 3501, section 7.3.1)."""
+
+    def script(peer: Peer) -> None:
+        peer.let_in()
+        peer.open_inbox(exists=0)
+        peer.expect("NOOP")
+        peer.ok()
+        peer.expect("UID SEARCH")
+        peer.ok("* SEARCH")
+        peer.expect("UID SEARCH")
+        peer.ok("* SEARCH", "* 1 EXISTS")
+        line = peer.line()
+        while not line.endswith("NOOP"):
+            peer.tag = line.split()[0]
+            peer.send("+ idling")
+            assert peer.line() == "DONE"
+            peer.ok()
+            line = peer.line()
+        peer.tag = line.split()[0]
+        peer.ok()
+        peer.expect("UID SEARCH")
+        peer.ok("* SEARCH 1")
+        peer.expect("UID FETCH")
+        peer.ok(fetched(1, "announced in passing"))
+        peer.line()  # IDLE again, or the farewell
+
+    with ScriptedServer(script) as server:
+        member = scripted_member(server)
+        member.join("scripted")
+        await until(lambda: member.subjects == ["announced in passing"], "it is read at once")
+        await member.leave()
+
+
+async def test_a_server_that_announces_idle_and_refuses_it_is_polled_over_the_same_connection() -> None:
+    def script(peer: Peer) -> None:
+        peer.serve_inbox()
+        polls = 0
+        while polls < 4:
+            line = peer.line()
+            peer.tag, _, command = line.partition(" ")
+            if command == "IDLE":
+                assert polls < 2, "IDLE is not asked for again"
+                peer.no("not here")
+            elif command == "NOOP":
+                polls += 1
+                peer.ok()
+            else:
+                peer.ok("* SEARCH")
+        played.set()
+        peer.line()
+
+    import threading
+
+    played = threading.Event()
+    with ScriptedServer(script) as server:
+        member = scripted_member(server, poll_interval=0.1)
+        member.join("scripted")
+        await until(played.is_set, "it polls")
+        await member.leave()
+
+
+def test_back_off_doubles_spreads_and_waits_longer_after_a_refused_login() -> None:
+    backoff = Backoff()
+    delays = [backoff.next(LostConnectionError("x")) for _ in range(12)]
+    assert all(0.7 * 2**number <= delay <= 1.3 * 2**number for number, delay in enumerate(delays[:6]))
+    assert all(42 <= delay <= 78 for delay in delays[6:])
+    backoff.reset()
+    assert backoff.next(LostConnectionError("x")) < 2
+    for error in (AuthenticationError("x"), SettingsError("x")):
+        backoff.reset()
+        assert 20 < backoff.next(error) < 40
+    assert max(backoff.next(AuthenticationError("x")) for _ in range(12)) <= 900 * 1.3
