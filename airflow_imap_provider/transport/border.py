@@ -12,16 +12,17 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from ..connection.settings import Settings
-from ..errors import (
+from airflow_imap_provider.errors import (
     FolderNotFoundError,
     ImapError,
     LostConnectionError,
     ProtocolError,
     RefusedError,
 )
-from .limits import MAX_REPLY_CHARACTERS
-from .stream import BufferedIMAP4
+from airflow_imap_provider.transport.limits import MAX_REPLY_CHARACTERS
+from airflow_imap_provider.transport.stream import BufferedIMAP4
+
+from ..connection.settings import Settings
 
 __all__ = ["Scrubber", "guarded", "is_temporary"]
 

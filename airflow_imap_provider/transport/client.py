@@ -11,7 +11,7 @@ from typing import Any
 
 from imapclient import IMAPClient
 
-from .stream import BufferedIMAP4
+from airflow_imap_provider.transport.stream import BufferedIMAP4
 
 __all__ = ["StreamClient"]
 

@@ -10,7 +10,7 @@ import time
 from datetime import datetime, timezone
 from typing import Protocol
 
-from ..errors import ImapTimeoutError
+from airflow_imap_provider.errors import ImapTimeoutError
 
 __all__ = ["SYSTEM_CLOCK", "Clock", "Deadline"]
 

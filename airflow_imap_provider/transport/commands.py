@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from ..errors import SettingsError
+from airflow_imap_provider.errors import SettingsError
 
 __all__ = ["OVERHEAD", "Literal", "check_folder", "flag_list", "item_list", "quoted", "search_pieces", "uid_sets"]
 

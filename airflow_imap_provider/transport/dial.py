@@ -12,8 +12,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import ConnectError
-from .clock import Deadline
+from airflow_imap_provider.errors import ConnectError
+from airflow_imap_provider.transport.clock import Deadline
 
 __all__ = ["dial"]
 

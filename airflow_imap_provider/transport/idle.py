@@ -14,15 +14,15 @@ import ssl
 from collections.abc import Callable
 from enum import Enum
 
-from ..errors import (
+from airflow_imap_provider.errors import (
     ImapError,
     ImapTimeoutError,
     LostConnectionError,
     ProtocolError,
     RefusedError,
 )
-from .border import Scrubber
-from .stream import BufferedIMAP4
+from airflow_imap_provider.transport.border import Scrubber
+from airflow_imap_provider.transport.stream import BufferedIMAP4
 
 __all__ = ["IdleChannel"]
 

@@ -14,16 +14,17 @@ from dataclasses import dataclass
 
 from imapclient import IMAPClient
 
+from airflow_imap_provider.errors import AuthenticationError, ImapError, TlsError
+from airflow_imap_provider.transport.auth import authenticate
+from airflow_imap_provider.transport.border import Scrubber, guarded
+from airflow_imap_provider.transport.client import StreamClient
+from airflow_imap_provider.transport.clock import Clock, Deadline
+from airflow_imap_provider.transport.dial import dial
+from airflow_imap_provider.transport.stream import BufferedIMAP4
+from airflow_imap_provider.transport.tls import encrypt
+
 from .. import __version__
 from ..connection.settings import Settings
-from ..errors import AuthenticationError, ImapError, TlsError
-from .auth import authenticate
-from .border import Scrubber, guarded
-from .client import StreamClient
-from .clock import Clock, Deadline
-from .dial import dial
-from .stream import BufferedIMAP4
-from .tls import encrypt
 
 __all__ = ["Connection", "connect"]
 

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..connection.availability import require_available
 from ..connection.settings import Settings
-from ..errors import (
+from airflow_imap_provider.errors import (
     FolderNotFoundError,
     ImapError,
     LostConnectionError,
     ProtocolError,
     RefusedError,
 )
-from . import commands
-from .clock import SYSTEM_CLOCK, Clock
-from .limits import LOGOUT_LIMIT, MAX_COMMAND_BYTES
+from airflow_imap_provider.transport. import commands
+from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
+from airflow_imap_provider.transport.limits import LOGOUT_LIMIT, MAX_COMMAND_BYTES
 
 if TYPE_CHECKING:
     # Heavy: imported when a session is opened, not when a DAG file is parsed.

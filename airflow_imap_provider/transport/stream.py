@@ -18,10 +18,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..errors import ImapError, ImapTimeoutError, LostConnectionError, ProtocolError, TlsError
-from .clock import Clock, Deadline
-from .commands import Literal
-from .limits import (
+from airflow_imap_provider.errors import ImapError, ImapTimeoutError, LostConnectionError, ProtocolError, TlsError
+from airflow_imap_provider.transport.clock import Clock, Deadline
+from airflow_imap_provider.transport.commands import Literal
+from airflow_imap_provider.transport.limits import (
     MAX_ANSWER_BYTES,
     MAX_LINE_BYTES,
     MAX_LITERAL_BYTES,

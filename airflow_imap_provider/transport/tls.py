@@ -15,9 +15,10 @@ import warnings
 from collections import OrderedDict
 from pathlib import Path
 
+from airflow_imap_provider.errors import SettingsError, TlsError
+from airflow_imap_provider.transport.clock import Deadline
+
 from ..connection.settings import TlsSettings
-from ..errors import SettingsError, TlsError
-from .clock import Deadline
 
 __all__ = ["context_for", "encrypt"]
 

@@ -5,6 +5,7 @@ The source is what the DAG's tasks returned, not what the trigger says: a mail c
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections import defaultdict
@@ -165,7 +166,8 @@ class Table:
     def progress(self, text: str) -> None:
         """Say how it stands, over the last time's line, or now and then where lines cannot be overwritten."""
         if self._terminal:
-            sys.stdout.write(f"\r\x1b[K  … {text}")
+            # A line that wraps could not be overwritten.
+            sys.stdout.write(f"\r\x1b[K  … {text}"[: shutil.get_terminal_size().columns + 3])
             sys.stdout.flush()
         elif time.monotonic() - self._progress_at > PROGRESS_INTERVAL:
             self._progress_at = time.monotonic()
