@@ -11,11 +11,10 @@ import re
 import ssl
 from collections.abc import Callable, Iterator
 
+from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import AuthenticationError, RefusedError, SettingsError, TlsError
 from airflow_imap_provider.transport.border import Scrubber, is_temporary
 from airflow_imap_provider.transport.stream import BufferedIMAP4
-
-from ..connection.settings import Settings
 
 __all__ = ["authenticate", "choose_mechanism"]
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import (
     FolderNotFoundError,
     ImapError,
@@ -21,8 +22,6 @@ from airflow_imap_provider.errors import (
 )
 from airflow_imap_provider.transport.limits import MAX_REPLY_CHARACTERS
 from airflow_imap_provider.transport.stream import BufferedIMAP4
-
-from ..connection.settings import Settings
 
 __all__ = ["Scrubber", "guarded", "is_temporary"]
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 from imapclient import IMAPClient
 
+from airflow_imap_provider import __version__
+from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import AuthenticationError, ImapError, TlsError
 from airflow_imap_provider.transport.auth import authenticate
 from airflow_imap_provider.transport.border import Scrubber, guarded
@@ -22,9 +24,6 @@ from airflow_imap_provider.transport.clock import Clock, Deadline
 from airflow_imap_provider.transport.dial import dial
 from airflow_imap_provider.transport.stream import BufferedIMAP4
 from airflow_imap_provider.transport.tls import encrypt
-
-from .. import __version__
-from ..connection.settings import Settings
 
 __all__ = ["Connection", "connect"]
 

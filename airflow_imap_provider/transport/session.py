@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..connection.availability import require_available
-from ..connection.settings import Settings
+from airflow_imap_provider.connection.availability import require_available
+from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import (
     FolderNotFoundError,
     ImapError,
@@ -23,7 +23,7 @@ from airflow_imap_provider.errors import (
     ProtocolError,
     RefusedError,
 )
-from airflow_imap_provider.transport. import commands
+from airflow_imap_provider.transport import commands
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
 from airflow_imap_provider.transport.limits import LOGOUT_LIMIT, MAX_COMMAND_BYTES
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     # Heavy: imported when a session is opened, not when a DAG file is parsed.
     from imapclient import IMAPClient
 
-    from .idle import IdleChannel
-    from .opening import Connection
+    from airflow_imap_provider.transport.idle import IdleChannel
+    from airflow_imap_provider.transport.opening import Connection
 
 __all__ = ["Folder", "FolderStatus", "Session", "open_session"]
 
@@ -83,7 +83,7 @@ def open_session(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Session:
     :raises ImapError: any other child.
     """
     require_available(settings)
-    from .opening import connect
+    from airflow_imap_provider.transport.opening import connect
 
     return Session(settings, connect(settings, clock))
 
@@ -174,7 +174,7 @@ class Session:
         stream = self._stream
 
         def call() -> list[Folder]:
-            from .answers import parse_folders
+            from airflow_imap_provider.transport.answers import parse_folders
 
             status, lines = stream.list('""', mailbox)
             if status != "OK":
@@ -202,7 +202,7 @@ class Session:
         pieces = commands.search_pieces(criteria, charset)
 
         def call() -> list[int]:
-            from .answers import parse_search
+            from airflow_imap_provider.transport.answers import parse_search
 
             stream = self._stream
             status, words = stream.execute("UID SEARCH", [" ", *pieces], literal_plus=self.has("LITERAL+"))
@@ -230,7 +230,7 @@ class Session:
         return found
 
     def _fetch(self, text: str, members: Iterable[int], items: str) -> dict[int, dict[bytes, Any]]:
-        from .answers import parse_fetch
+        from airflow_imap_provider.transport.answers import parse_fetch
 
         stream = self._stream
         status, data = stream.uid("FETCH", text, items)
@@ -286,7 +286,7 @@ class Session:
 
     def idle_channel(self) -> IdleChannel:
         """A channel that waits for new mail in the open folder, on an event loop."""
-        from .idle import IdleChannel
+        from airflow_imap_provider.transport.idle import IdleChannel
 
         self._require_folder("idle")
         return IdleChannel(self._stream, self._scrubber, self.settings.timeout, self._claim, self._release)
@@ -332,7 +332,7 @@ class Session:
             self.close()
 
     def _exchange(self, stage: str, call: Callable[[], T], refused: type[ImapError] = RefusedError) -> T:
-        from .border import guarded
+        from airflow_imap_provider.transport.border import guarded
 
         self._claim(stage)
         try:

@@ -15,10 +15,9 @@ import warnings
 from collections import OrderedDict
 from pathlib import Path
 
+from airflow_imap_provider.connection.settings import TlsSettings
 from airflow_imap_provider.errors import SettingsError, TlsError
 from airflow_imap_provider.transport.clock import Deadline
-
-from ..connection.settings import TlsSettings
 
 __all__ = ["context_for", "encrypt"]
 
