@@ -58,6 +58,7 @@ default_process_limit = 1000
 default_client_limit = 4000
 default_vsz_limit = 2G
 {unprivileged}
+{capabilities}
 passdb {{
   driver = passwd-file
   # A file for each user: one for all would be read again only a second later.
@@ -119,13 +120,16 @@ class User:
 class Dovecot:
     """One running server.
 
+    :param capabilities: what it offers after the login, instead of all that it can do.
+
     :ivar host: the address that it listens on.
     :ivar port: plain IMAP, with STARTTLS.
     :ivar tls_port: implicit TLS.
     :ivar authority: the authority that vouches for its certificate (names ``localhost``, ``127.0.0.1``).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, capabilities: str = "") -> None:
+        self._capabilities = capabilities
         self._program = shutil.which("dovecot", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
         if self._program is None:
             raise MissingServerError("dovecot is not installed (Debian: apt-get install dovecot-imapd)")
@@ -327,6 +331,7 @@ class Dovecot:
                 key=server.key,
                 uid=MAIL_UID if privileged else os.geteuid(),
                 gid=MAIL_UID if privileged else os.getegid(),
+                capabilities=f"imap_capability = {self._capabilities}" if self._capabilities else "",
                 unprivileged="" if privileged else f"default_internal_user = {me}\ndefault_login_user = {me}",
                 no_chroot="" if privileged else "chroot =",
             )

@@ -1,0 +1,106 @@
+"""Actions on real servers, also on one without MOVE and one that cannot remove single mails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from airflow_imap_provider.errors import FolderNotFoundError, RefusedError
+from airflow_imap_provider.mailbox.actions import (
+    AddKeyword,
+    Copy,
+    Delete,
+    Flag,
+    MarkRead,
+    MarkUnread,
+    Move,
+    RemoveKeyword,
+    Unflag,
+    perform,
+)
+from airflow_imap_provider.transport.session import Session, open_session
+from tests.mailbox.test_reader import message
+from tests.servers.dovecot import Dovecot, User
+
+BASIC = "IMAP4rev1 LITERAL+ ID IDLE"
+
+
+@pytest.fixture(scope="module", params=["MOVE UIDPLUS", "UIDPLUS", ""], ids=["MOVE", "UIDPLUS only", "neither"])
+def server(dovecot: Dovecot, request: pytest.FixtureRequest) -> Iterator[Dovecot]:
+    limited = Dovecot(capabilities=f"{BASIC} {request.param}".strip())
+    limited.start()
+    yield limited
+    limited.remove()
+
+
+@pytest.fixture
+def mailbox(server: Dovecot) -> User:
+    owner = server.new_user()
+    server.create_folder(owner, "Done")
+    server.deliver_all(owner, [message(f"mail {number}") for number in range(1, 5)])
+    return owner
+
+
+@pytest.fixture
+def session(server: Dovecot, mailbox: User) -> Iterator[Session]:
+    opened = open_session(server.settings(mailbox))
+    opened.select("INBOX", readonly=False)
+    yield opened
+    opened.close()
+
+
+def uids(server: Dovecot, owner: User, key: str = "ALL", folder: str = "INBOX") -> list[int]:
+    with server.connection(owner) as client:
+        client.select(folder, readonly=True)
+        return [int(uid) for uid in client.uid("SEARCH", key)[1][0].split()]
+
+
+def test_flags_and_keywords_are_set_and_removed(server: Dovecot, mailbox: User, session: Session) -> None:
+    perform(session, [1, 3], [MarkRead(), Flag(), AddKeyword("$Invoice")])
+    assert uids(server, mailbox, "SEEN FLAGGED KEYWORD $Invoice") == [1, 3]
+    perform(session, [1], [MarkUnread(), Unflag(), RemoveKeyword("$Invoice")])
+    assert uids(server, mailbox, "SEEN FLAGGED KEYWORD $Invoice") == [3]
+
+
+def test_a_copy_leaves_the_mail(server: Dovecot, mailbox: User, session: Session) -> None:
+    perform(session, [2], [Copy("Done")])
+    assert uids(server, mailbox) == [1, 2, 3, 4]
+    assert len(uids(server, mailbox, folder="Done")) == 1
+
+
+def test_moving_and_deleting_take_these_mails_and_no_others(server: Dovecot, mailbox: User, session: Session) -> None:
+    session.add_flags([4], ["\\Deleted"])  # somebody else's intention
+    if not session.has("UIDPLUS"):
+        for action in (Move("Done"), Delete()):
+            with pytest.raises(RefusedError, match="neither MOVE nor UIDPLUS"):
+                perform(session, [1], [action])
+        assert uids(server, mailbox, folder="Done") == []
+        assert uids(server, mailbox) == [1, 2, 3, 4]
+        return
+    perform(session, [1, 99], [Move("Done")])
+    perform(session, [2], [Delete()])
+    assert uids(server, mailbox) == [3, 4]
+    assert len(uids(server, mailbox, folder="Done")) == 1
+
+
+def test_a_move_that_was_interrupted_after_its_copy_does_not_copy_again(
+    server: Dovecot, mailbox: User, session: Session
+) -> None:
+    if not session.has("UIDPLUS") or session.has("MOVE"):
+        perform(session, [1], [MarkRead()], repeated=True)
+        return  # these servers have no such moment
+    session.copy([1], "Done")
+    session.add_flags([1], ["\\Deleted"])
+    perform(session, [1, 2], [Move("Done")], repeated=True)
+    assert uids(server, mailbox) == [3, 4]
+    assert len(uids(server, mailbox, folder="Done")) == 2
+
+
+def test_a_target_that_is_not_there_is_named_and_nothing_is_lost(
+    server: Dovecot, mailbox: User, session: Session
+) -> None:
+    with pytest.raises(FolderNotFoundError if session.has("UIDPLUS") else RefusedError):
+        perform(session, [1], [Move("Nowhere")])
+    assert uids(server, mailbox) == [1, 2, 3, 4]
+    assert uids(server, mailbox, "DELETED") == []
