@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped,unused-ignore]
 
-from scripts.local_airflow import TRIGGERER, process_tree
+from scripts.local_airflow import COMMANDS, TRIGGERER, process_tree, processes_of_home
 from tests.airflow.floor import ring
 from tests.airflow.processes import AirflowUnderTest
 
