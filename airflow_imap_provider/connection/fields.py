@@ -237,7 +237,7 @@ FIELDS: tuple[Field, ...] = (
         ENCRYPTION,
         Kind.CERTIFICATES,
         "tls.client_certificate",
-        "Shown to the server: a path or PEM text. Empty if the private key is PKCS#12, which contains it.",
+        "Shown to the server: a path, or PEM text without the key. Empty if the private key is PKCS#12.",
         available=False,
     ),
     Field(

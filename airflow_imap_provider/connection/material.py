@@ -20,15 +20,21 @@ SHA256_BYTES = 32
 SHORTEST_PKCS12 = 200  # characters of base64: an empty PKCS#12 is longer, and no path of that length starts like DER
 
 _BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
+_PRIVATE = re.compile(r"-----BEGIN [^-]*PRIVATE KEY", re.IGNORECASE)
 _HEADER = re.compile(r"(Proc-Type: ?4,ENCRYPTED)\s*(DEK-Info: ?[A-Z0-9-]+,[0-9A-Fa-f]+?)(?=\s|\Z)")
 
 
 def certificates(text: str) -> str:
     """A path, or PEM text with its line breaks in place.
 
-    :raises ValueError: with one sentence that says what is wrong.
+    :raises ValueError: with one sentence that says what is wrong; also for a private key, since fields for certificates
+        are shown.
     """
     if "-----BEGIN" in text:
+        if _PRIVATE.search(text):
+            raise ValueError(
+                "it contains a private key; put that into Client private key (client_private_key), which is kept secret"
+            )
         return _pem(text)
     return _path(text)
 
@@ -115,8 +121,8 @@ def _pem_body(body: str) -> str:
 def _service_account(text: str) -> str:
     try:
         account = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # brackets within brackets
         raise ValueError("it begins like JSON and is none") from None
-    if not account.get("client_email") or not account.get("private_key"):
+    if not all(account.get(name) and isinstance(account[name], str) for name in ("client_email", "private_key")):
         raise ValueError("the JSON is no service account's key: client_email or private_key is missing")
     return json.dumps(account)  # one form, whether it came as text or Airflow had made an object of it

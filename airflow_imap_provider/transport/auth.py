@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import AuthenticationError, RefusedError, SettingsError, TlsError
 from airflow_imap_provider.transport.border import Scrubber, is_temporary
+from airflow_imap_provider.transport.remedies import login_remedy, no_mechanism_remedy
 from airflow_imap_provider.transport.stream import BufferedIMAP4
 
 __all__ = ["authenticate", "choose_mechanism"]
@@ -21,15 +22,14 @@ __all__ = ["authenticate", "choose_mechanism"]
 _QUOTABLE = re.compile(r"[\x20-\x7e]*")
 
 _WRONG = "Check Username (login) and Password (password)."
-_MICROSOFT = re.compile(r"(?:^|\.)(?:office365|outlook|hotmail)\.com$", re.IGNORECASE)
-_GOOGLE = re.compile(r"(?:^|\.)(?:gmail|googlemail|google)\.com$", re.IGNORECASE)
 
 
-def choose_mechanism(method: str, capabilities: frozenset[str]) -> str:
+def choose_mechanism(method: str, capabilities: frozenset[str], *, encrypted: bool = True) -> str:
     """The mechanism to use, ``PLAIN`` or ``LOGIN``.
 
     :param method: ``auto``, ``plain`` or ``login``, as the connection says.
     :param capabilities: upper-case, as the server gives them on this connection right now.
+    :param encrypted: whether the connection is.
     :raises AuthenticationError: the server offers none that the method allows.
     """
     plain = "AUTH=PLAIN" in capabilities
@@ -45,8 +45,7 @@ def choose_mechanism(method: str, capabilities: frozenset[str]) -> str:
     raise AuthenticationError(
         f"the server does not offer {_label(method)} here; it announces {words}.",
         stage="authentication",
-        remedy="Choose another Method (auth_method)"
-        + ("." if login else ", or switch encryption on: many servers accept passwords only with it."),
+        remedy=no_mechanism_remedy(capabilities, encrypted=encrypted),
     )
 
 
@@ -62,10 +61,11 @@ def authenticate(stream: BufferedIMAP4, settings: Settings, capabilities: frozen
     :raises RefusedError: the server says that it cannot check credentials right now (RFC 5530).
     """
     login, password = settings.auth.login, settings.auth.password
-    if settings.security != "none" and not isinstance(stream.sock, ssl.SSLSocket):
+    encrypted = isinstance(stream.sock, ssl.SSLSocket)
+    if settings.security != "none" and not encrypted:
         raise TlsError("no password is sent without the encryption that the connection demands.", stage="tls")
     _check_sendable(login, password)
-    mechanism = choose_mechanism(settings.auth.method, capabilities)
+    mechanism = choose_mechanism(settings.auth.method, capabilities, encrypted=encrypted)
     if mechanism == "PLAIN":
         status, words = _plain(stream, login, password, initial_response="SASL-IR" in capabilities)
     else:
@@ -78,17 +78,9 @@ def authenticate(stream: BufferedIMAP4, settings: Settings, capabilities: frozen
             f"the server does not accept the login of {login!r} by {mechanism}.",
             stage="authentication",
             reply=reply,
-            remedy=_remedy(settings.host, reply),
+            remedy=login_remedy(settings.host, reply) or _WRONG,
         )
     stream.state = "AUTH"
-
-
-def _remedy(host: str, reply: str) -> str:
-    if _MICROSOFT.search(host):
-        return "Microsoft no longer accepts passwords for IMAP: choose OAuth 2.0 as Method (auth_method)."
-    if _GOOGLE.search(host) or "app password" in reply.lower() or "application-specific" in reply.lower():
-        return "Google wants an app password or OAuth 2.0 instead of the account's password."
-    return _WRONG
 
 
 def _check_sendable(login: str, password: str) -> None:

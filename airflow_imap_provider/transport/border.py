@@ -42,7 +42,13 @@ _FOREIGN_ERRORS = (
 
 _HIDDEN = "***"
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
-_TEMPORARY = re.compile(r"\[(?:UNAVAILABLE|SERVERBUG|INUSE|LIMIT|CONTACTADMIN)\]", re.IGNORECASE)
+_TEMPORARY = re.compile(
+    r"\[(?:UNAVAILABLE|SERVERBUG|INUSE|LIMIT)\]"
+    r"|too many (?:simultaneous )?connections|exceeded command or bandwidth limits",  # Gmail says these with [ALERT]
+    re.IGNORECASE,
+)
+# The account is meant, not the folder's name; the last is Exchange's way to say that its backend is away.
+_NOT_THE_FOLDER = re.compile(r"\[(?:ALERT|NOPERM|OVERQUOTA|CONTACTADMIN|EXPIRED)\]|not connected", re.IGNORECASE)
 _GONE = re.compile(r"\[(?:NONEXISTENT|TRYCREATE)\]", re.IGNORECASE)
 
 
@@ -145,7 +151,9 @@ def _refusal(
 ) -> ImapError:
     """The error for a NO (the server will not) or BAD (it does not accept the command as it is)."""
     words = scrubber.reply(answer)
-    if is_temporary(words):
+    if is_temporary(words) or (
+        refused is FolderNotFoundError and (answer[0] == "BAD" or _NOT_THE_FOLDER.search(words))
+    ):
         refused = RefusedError
     elif refused is RefusedError and _GONE.search(words):
         refused = FolderNotFoundError
