@@ -9,7 +9,6 @@ import pytest
 
 from airflow_imap_provider.connection.settings import AuthSettings
 from airflow_imap_provider.errors import AuthenticationError, RefusedError, SettingsError
-from airflow_imap_provider.transport.auth import choose_mechanism
 from tests.servers.dovecot import Dovecot
 from tests.servers.scripted import CAPABILITIES, Peer, ScriptedServer
 from tests.transport.conftest import LOGIN, PASSWORD, Opener, settings_for
@@ -30,40 +29,6 @@ ODD_PASSWORDS = [
 ]
 ODD_PASSWORDS_FOR_DOVECOT = ODD_PASSWORDS[:-3]
 """Without what Dovecot 2.3 itself does not take: tabs, line breaks, and LOGIN lines of more than 1 KiB."""
-
-
-# -- choosing ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("method", "offered", "chosen"),
-    [
-        ("auto", {"AUTH=PLAIN"}, "PLAIN"),
-        ("auto", {"AUTH=PLAIN", "LOGINDISABLED"}, "PLAIN"),
-        ("auto", {"AUTH=CRAM-MD5"}, "LOGIN"),
-        ("auto", set(), "LOGIN"),
-        ("plain", {"AUTH=PLAIN"}, "PLAIN"),
-        ("login", {"AUTH=PLAIN"}, "LOGIN"),
-    ],
-)
-def test_plain_goes_before_login_unless_the_connection_says_otherwise(
-    method: str, offered: set[str], chosen: str
-) -> None:
-    assert choose_mechanism(method, frozenset(offered)) == chosen
-
-
-@pytest.mark.parametrize(
-    ("method", "offered"),
-    [
-        ("auto", {"LOGINDISABLED", "AUTH=XOAUTH2"}),
-        ("login", {"LOGINDISABLED", "AUTH=PLAIN"}),
-        ("plain", {"AUTH=XOAUTH2"}),
-    ],
-)
-def test_what_the_server_does_not_offer_is_not_tried(method: str, offered: set[str]) -> None:
-    with pytest.raises(AuthenticationError, match=r"announces AUTH=.*auth_method") as caught:
-        choose_mechanism(method, frozenset(offered))
-    assert ("encryption" in caught.value.remedy) is ("LOGINDISABLED" in offered)
 
 
 # -- the exchange -----------------------------------------------------------------------------------------------------
