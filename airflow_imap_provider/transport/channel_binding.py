@@ -7,21 +7,21 @@ certificate, is left, which only some servers know.
 
 from __future__ import annotations
 
-import hashlib
 import socket
 import ssl
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 
 from airflow_imap_provider.transport.scram import ChannelBinding
 
-__all__ = ["END_POINT", "UNIQUE", "binding_of"]
+__all__ = ["END_POINT", "UNIQUE", "binding_of", "end_point"]
 
 UNIQUE = "tls-unique"
 END_POINT = "tls-server-end-point"
 
-_WEAK = frozenset({"md5", "sha1"})  # RFC 5929 section 4.1: SHA-256 takes their place
+_WEAK = frozenset({"md5", "sha1"})  # SHA-256 takes their place
 
 
 def binding_of(sock: socket.socket) -> ChannelBinding | None:
@@ -32,16 +32,22 @@ def binding_of(sock: socket.socket) -> ChannelBinding | None:
         data = sock.get_channel_binding(UNIQUE)
         return ChannelBinding(UNIQUE, data) if data else None
     certificate = sock.getpeercert(binary_form=True)
-    data = _end_point(certificate) if certificate else None
+    data = end_point(certificate) if certificate else None
     return ChannelBinding(END_POINT, data) if data else None
 
 
-def _end_point(certificate: bytes) -> bytes | None:
+def end_point(certificate: bytes) -> bytes | None:
+    """``tls-server-end-point`` for a server with this certificate (DER; RFC 5929 section 4.1).
+
+    It is hashed by the algorithm of its own signature; ``None`` if that has none, like Ed25519's, for which nothing is
+    defined.
+    """
     try:
         algorithm = x509.load_der_x509_certificate(certificate).signature_hash_algorithm
+        if algorithm is None:
+            return None
+        digest = hashes.Hash(hashes.SHA256() if algorithm.name in _WEAK else algorithm)
     except (UnsupportedAlgorithm, ValueError):
         return None
-    if algorithm is None:
-        # Ed25519 and its kin: RFC 5929 defines nothing for them.
-        return None
-    return hashlib.new("sha256" if algorithm.name in _WEAK else algorithm.name, certificate).digest()
+    digest.update(certificate)
+    return digest.finalize()
