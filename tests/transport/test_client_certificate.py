@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
+from airflow_imap_provider.connection.parsing import parse
 from airflow_imap_provider.connection.settings import TlsSettings
 from airflow_imap_provider.errors import SettingsError, TlsError
 from airflow_imap_provider.transport.client_certificate import MAX_FILE_BYTES
@@ -168,6 +169,29 @@ def test_every_form_is_shown_to_the_server_and_leaves_no_file_behind(
     context_for(tls)
     assert len(list(Path("/proc/self/fd").iterdir())) == open_files
     assert let_in(tls)
+
+
+@pytest.mark.parametrize("lost", ["", " ", "\\n", "\r\n"])
+@pytest.mark.parametrize("kind", ["a key", "an encrypted key", "one text", "PKCS#12"])
+def test_what_was_pasted_into_a_field_of_one_line_still_works(
+    kind: str, lost: str, let_in: Callable[[TlsSettings], bool], authority: Authority, mine: Material
+) -> None:
+    certificate, key, passphrase = {
+        "a key": (mine.certificate, mine.key, None),
+        "an encrypted key": (mine.certificate, mine.encrypted(), PASSPHRASE),
+        "one text": (None, mine.key + mine.certificate, None),
+        "PKCS#12": (None, base64.encodebytes(mine.pkcs12(PASSPHRASE)).decode(), PASSPHRASE),
+    }[kind]
+    if kind == "PKCS#12" and lost == "\\n":
+        lost = "\n"  # base64 has no backslash
+    extra = {
+        "ca_bundle": authority.pem,
+        "client_certificate": certificate and certificate.replace("\n", lost),
+        "client_private_key": key.replace("\n", lost),
+        "client_private_key_passphrase": passphrase,
+    }
+    settings = parse("mail", host="localhost", port=None, login="joe", password="x", extra=extra)
+    assert let_in(settings.tls)
 
 
 @pytest.mark.parametrize("missing", ["memfd_create", "/proc"])

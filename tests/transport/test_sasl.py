@@ -268,3 +268,12 @@ def test_cram_md5_answers_one_challenge() -> None:
     mechanism.answer(b"<1@example.com>")
     with pytest.raises(SaslError, match="more than"):
         mechanism.answer(b"<2@example.com>")
+
+
+def test_a_machine_without_md5_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError("[digital envelope routines] unsupported")
+
+    monkeypatch.setattr("hmac.new", refuse)
+    with pytest.raises(SaslError, match="does not allow MD5"):
+        CramMd5("joe", "secret").answer(b"<1@example.com>")
