@@ -27,7 +27,7 @@ def check_pins(sock: ssl.SSLSocket, pins: tuple[str, ...]) -> None:
     if not certificate:
         raise TlsError("the server shows no certificate, so none of the pinned ones.", stage="tls")
     whole, key = fingerprints(certificate)
-    if whole in pins or (key and key in pins):
+    if whole in pins or key in pins:
         return
     raise TlsError(
         f"the server's certificate is none of the pinned ones: SHA-256 of the certificate {whole}, "

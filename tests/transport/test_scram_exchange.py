@@ -296,6 +296,24 @@ def test_somebody_between_two_encrypted_connections_is_noticed_and_gets_no_secon
         assert server.received.count(b"AUTHENTICATE") == 1
 
 
+def test_up_to_tls_1_2_a_refusal_to_bind_is_not_answered_by_going_without(
+    opened: Opener, certificate: ServerCertificate, trusting: TlsSettings
+) -> None:
+    # Every server with -PLUS knows tls-unique: whoever says otherwise wants the binding out of the way.
+    def script(peer: Peer) -> None:
+        peer.greet(PLUS)
+        assert peer.expect("AUTHENTICATE").startswith("SCRAM-SHA-256-PLUS ")
+        peer.no("no binding today")
+        peer.wait_for_end()
+
+    encrypted = speaking(certificate, ssl.TLSVersion.TLSv1_2)
+    with (
+        ScriptedServer(script, tls=encrypted) as server,
+        pytest.raises(AuthenticationError, match="no binding today"),
+    ):
+        opened(settings_for(server, security="implicit", tls=trusting))
+
+
 def test_an_offer_to_bind_that_was_removed_on_the_way_is_noticed_by_the_server(
     opened: Opener, certificate: ServerCertificate, trusting: TlsSettings
 ) -> None:
