@@ -12,7 +12,7 @@ import binascii
 import json
 import re
 
-__all__ = ["certificates", "fingerprint", "private_key"]
+__all__ = ["certificates", "fingerprint", "is_path", "is_pem", "pkcs12", "private_key"]
 
 PEM_LINE = 64  # characters of base64 a line, RFC 7468
 SHA1_DIGITS, SHA256_DIGITS = 40, 64
@@ -50,13 +50,32 @@ def private_key(text: str) -> str:
     if "-----BEGIN" in stripped:
         return _pem(stripped)
     packed = "".join(stripped.split())
-    if len(packed) >= SHORTEST_PKCS12 and packed.startswith("M"):
+    if _looks_packed(packed):
         try:
             base64.b64decode(packed, validate=True)
         except binascii.Error:
             raise ValueError("it looks like PKCS#12, but its base64 is damaged or cut off") from None
         return packed
     return _path(stripped)
+
+
+def is_pem(material: str) -> bool:
+    """Whether it is PEM text."""
+    return "-----BEGIN" in material
+
+
+def pkcs12(material: str) -> bytes | None:
+    """The PKCS#12 that a key as :func:`private_key` returns it contains; ``None`` if it is something else."""
+    return base64.b64decode(material) if _looks_packed(material) else None
+
+
+def is_path(material: str) -> bool:
+    """Whether certificates or a key, as the functions above return them, are a path."""
+    return bool(material) and not is_pem(material) and not _looks_packed(material) and not material.startswith("{")
+
+
+def _looks_packed(text: str) -> bool:
+    return len(text) >= SHORTEST_PKCS12 and text.startswith("M")
 
 
 def fingerprint(text: str) -> str:

@@ -20,7 +20,7 @@ from airflow_imap_provider.errors import (
     ProtocolError,
     RefusedError,
 )
-from airflow_imap_provider.transport.limits import MAX_REPLY_CHARACTERS
+from airflow_imap_provider.transport.limits import MAX_REPLY_CHARACTERS, MIN_HIDDEN_CHARACTERS
 from airflow_imap_provider.transport.stream import BufferedIMAP4
 
 __all__ = ["Scrubber", "guarded", "is_temporary"]
@@ -66,6 +66,11 @@ class Scrubber:
     def __init__(self, settings: Settings) -> None:
         self._secrets = sorted(_forms(settings), key=len, reverse=True)
 
+    def hide(self, *texts: str) -> None:
+        """Take these out too; what is too short to be a secret is left alone."""
+        more = {text for text in texts if len(text) >= MIN_HIDDEN_CHARACTERS}
+        self._secrets = sorted(more.union(self._secrets), key=len, reverse=True)
+
     def clean(self, words: object) -> str:
         """The words as one printable line without a secret."""
         text = words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words)
@@ -89,7 +94,7 @@ def _forms(settings: Settings) -> Iterable[str]:
         yield repr(secret)[1:-1]
         yield repr(secret.encode("utf-8", "surrogatepass"))[2:-1]
         yield _base64(secret)
-        yield _base64(f"\0{login}\0{secret}")
+        yield _base64(f"{settings.auth.alias}\0{login}\0{secret}")
 
 
 def _base64(text: str) -> str:

@@ -10,7 +10,6 @@ import pytest
 
 from airflow_imap_provider.connection.settings import AuthSettings, TlsSettings
 from airflow_imap_provider.errors import AuthenticationError, RefusedError, SettingsError
-from airflow_imap_provider.transport.auth import choose_mechanism
 from tests.servers.dovecot import Dovecot
 from tests.servers.scripted import CAPABILITIES, Peer, ScriptedServer
 from tests.transport.conftest import LOGIN, PASSWORD, Opener, settings_for
@@ -34,40 +33,6 @@ ODD_PASSWORDS_FOR_DOVECOT = ODD_PASSWORDS[:-3]
 
 
 # -- choosing ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("method", "offered", "chosen"),
-    [
-        ("auto", {"AUTH=PLAIN"}, "PLAIN"),
-        ("auto", {"AUTH=PLAIN", "LOGINDISABLED"}, "PLAIN"),
-        ("auto", {"AUTH=CRAM-MD5"}, "LOGIN"),
-        ("auto", set(), "LOGIN"),
-        ("plain", {"AUTH=PLAIN"}, "PLAIN"),
-        ("login", {"AUTH=PLAIN"}, "LOGIN"),
-    ],
-)
-def test_plain_goes_before_login_unless_the_connection_says_otherwise(
-    method: str, offered: set[str], chosen: str
-) -> None:
-    assert choose_mechanism(method, frozenset(offered)) == chosen
-
-
-@pytest.mark.parametrize(
-    ("method", "offered"),
-    [
-        ("auto", {"LOGINDISABLED", "AUTH=XOAUTH2"}),
-        ("login", {"LOGINDISABLED", "AUTH=PLAIN"}),
-        ("plain", {"AUTH=XOAUTH2"}),
-    ],
-)
-def test_what_the_server_does_not_offer_is_not_tried(method: str, offered: set[str]) -> None:
-    with pytest.raises(AuthenticationError, match=r"announces AUTH=.*auth_method") as caught:
-        choose_mechanism(method, frozenset(offered))
-    assert "encryption" not in caught.value.remedy
-    with pytest.raises(AuthenticationError) as caught:
-        choose_mechanism(method, frozenset(offered), encrypted=False)
-    assert ("switch encryption on" in caught.value.remedy) is ("LOGINDISABLED" in offered)
 
 
 def test_encryption_is_no_remedy_where_there_is_encryption(
