@@ -42,7 +42,7 @@ class ImapError(Exception):
         if reply:
             text += f" (answer: {reply})"
         if remedy:
-            text += f" {remedy}"
+            text += f"{'' if text.endswith(('.', ')', '!', '?')) else '.'} {remedy}"
         super().__init__(text)
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -231,7 +231,11 @@ class Conditions:
         try:
             data = json.loads(text)
         except (ValueError, TypeError, RecursionError) as error:
-            raise SettingsError(f"conditions are not JSON: {error}", stage="settings") from None
+            raise SettingsError(
+                f"the text {text[:80]!r} is not conditions in JSON ({error}).",
+                stage="settings",
+                remedy="Write conditions as Subject.contains('invoice'), in a list.",
+            ) from None
         if not isinstance(data, dict) or set(data) != {"conditions", "trigger_on", "version"}:
             raise SettingsError("conditions are not what Conditions.dumps wrote", stage="settings")
         if data["version"] != VERSION or not isinstance(data["conditions"], list):

@@ -173,7 +173,7 @@ def dump_actions(actions: Iterable[Action] | Action | str | None) -> str:
     for action in listed:
         if not isinstance(action, Action):
             raise SettingsError(
-                f"{action!r} is no action; use MarkRead(), Move('Processed') and their like from "
+                f"{action!r} is no action (are brackets missing?); use MarkRead(), Move('Processed') and others of "
                 "airflow_imap_provider.mailbox.actions.",
                 stage="settings",
             )

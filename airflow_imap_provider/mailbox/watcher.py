@@ -10,21 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from airflow_imap_provider.connection.settings import Settings
-from airflow_imap_provider.errors import (
-    AuthenticationError,
-    ImapError,
-    LostConnectionError,
-    RefusedError,
-    SettingsError,
-)
+from airflow_imap_provider.errors import ImapError, LostConnectionError, RefusedError
 from airflow_imap_provider.mailbox import executor
+from airflow_imap_provider.mailbox.backoff import Backoff
 from airflow_imap_provider.mailbox.place import Place
 from airflow_imap_provider.mailbox.reader import Batch, Reader
 from airflow_imap_provider.mailbox.waiting import woken
@@ -34,10 +28,17 @@ from airflow_imap_provider.transport.session import FolderStatus, Session, open_
 if TYPE_CHECKING:
     from airflow_imap_provider.transport.idle import IdleChannel
 
-__all__ = ["Backoff", "FolderWatcher", "Member", "WatcherState", "join", "leave"]
+__all__ = ["FolderWatcher", "Member", "WatcherState", "join", "leave"]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+SETTINGS_GLANCE = 10.0
+"""Seconds between looks at the connection's settings while there is no connection: whoever has just mended a password
+does not want to wait until the back-off of the wrong one is over."""
+
+SETTINGS_RENEWAL = 9 * 60.0
+"""Seconds between looks at them while there is a connection: an edited one is used within ten minutes."""
 
 IDLE_RENEWAL = 9 * 60.0
 """Seconds in IDLE at most: Office 365 stops pushing after about ten minutes, NATs forget a silent connection."""
@@ -85,46 +86,22 @@ class WatcherState:
     error: str = ""
 
 
-class Backoff:
-    """How long to wait before the next attempt.
-
-    Doubles from one second to a minute, with jitter so that a thousand mailboxes do not come back at once. A refused
-    login or a wrong setting waits longer, since servers lock accounts and nobody mends a form within seconds.
-    """
-
-    NETWORK = (1.0, 60.0)
-    REFUSED = (30.0, 900.0)
-    JITTER = 0.3
-
-    def __init__(self) -> None:
-        self._failures = 0
-
-    def reset(self) -> None:
-        """After a complete catch-up, and only then: a server that takes logins and drops sessions is not well."""
-        self._failures = 0
-
-    def next(self, error: BaseException) -> float:
-        """Return the seconds to wait after ``error``."""
-        first, most = self.REFUSED if isinstance(error, (AuthenticationError, SettingsError)) else self.NETWORK
-        delay = min(first * 2.0 ** min(self._failures, 20), most)
-        self._failures += 1
-        return delay * random.uniform(1 - self.JITTER, 1 + self.JITTER)
-
-
 class FolderWatcher:
     """One connection that watches one folder.
 
     :param settings: gives the connection's settings; asked before every attempt, so that an edited connection is used
         at the next reconnect.
     :param folder: the folder's name.
+    :param conn_id: names the connection in the log.
     """
 
     def __init__(
-        self, settings: Callable[[], Awaitable[Settings]], folder: str, *, clock: Clock = SYSTEM_CLOCK
+        self, settings: Callable[[], Awaitable[Settings]], folder: str, conn_id: str, *, clock: Clock = SYSTEM_CLOCK
     ) -> None:
         self._settings = settings
         self._clock = clock
         self.folder = folder
+        self._name = f"{folder} of {conn_id}"
         self.members: set[Member] = set()
         self.state = WatcherState(connected=False, since=clock.now(), error=CONNECTING)
         self._backoff = Backoff()
@@ -138,6 +115,8 @@ class FolderWatcher:
         self._idle_refused = False
         self._short_idles = 0
         self._idle_since = 0.0
+        self._settings_used: Settings | None = None
+        self._settings_seen_at = 0.0
         self._lost: ImapError | None = None
         self._task: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[Any]] = set()
@@ -146,7 +125,7 @@ class FolderWatcher:
 
     def start(self) -> None:
         """Begin to connect."""
-        self._task = asyncio.get_running_loop().create_task(self._watch(), name=f"imap4 {self.folder}")
+        self._task = asyncio.get_running_loop().create_task(self._watch(), name=f"imap4 {self._name}")
 
     async def stop(self) -> None:
         """Log out and end."""
@@ -244,16 +223,33 @@ class FolderWatcher:
             except ImapError as error:
                 failure: ImapError = error
             except Exception as error:
-                log.exception("unexpected error while watching %s", self.folder)
+                log.exception("unexpected error while watching %s", self._name)
                 failure = ImapError(f"{type(error).__name__} while watching", stage="settings")
             await self._drop_session(polite=False)
             delay = self._backoff.next(failure)
             self._report(failure, delay)
             self.wake_all()
-            await asyncio.sleep(delay)
+            await self._wait_or_see_new_settings(delay)
+
+    async def _wait_or_see_new_settings(self, delay: float) -> None:
+        end = self._clock.monotonic() + delay
+        while (rest := end - self._clock.monotonic()) > 0:
+            await asyncio.sleep(min(rest, SETTINGS_GLANCE))
+            if rest > SETTINGS_GLANCE and await self._settings_have_changed():
+                self._backoff.reset()
+                return
+
+    async def _settings_have_changed(self) -> bool:
+        self._settings_seen_at = self._clock.monotonic()
+        try:
+            return await self._settings() != self._settings_used
+        except Exception:  # noqa: BLE001 - a secrets backend may raise anything; the next attempt to connect tells it
+            return False
 
     async def _connect(self) -> None:
-        settings = await self._settings()
+        self._settings_used = None
+        self._settings_seen_at = self._clock.monotonic()
+        settings = self._settings_used = await self._settings()
         readonly = not any(member.acts for member in self.members)
 
         def connect() -> tuple[Session, FolderStatus]:
@@ -274,7 +270,7 @@ class FolderWatcher:
         self._idle_refused, self._short_idles = False, 0
         self._read_at.clear()
         self.state = WatcherState(connected=True, since=self._clock.now())
-        log.info("watching %s of %s (%s)", self.folder, settings.conn_id, settings.host)
+        log.info("watching %s (%s)", self._name, settings.host)
         self.wake_all()
 
     async def _serve(self) -> None:
@@ -297,6 +293,9 @@ class FolderWatcher:
                 async with self._lock:
                     # Leaving IDLE is a round trip: it proves that the connection lives.
                     await self._stop_idle()
+                seen = self._clock.monotonic() - self._settings_seen_at
+                if seen > SETTINGS_RENEWAL and await self._settings_have_changed():
+                    raise LostConnectionError("the connection's settings have changed", stage="settings")
                 self.wake_all()
 
     def _rest(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -331,7 +330,7 @@ class FolderWatcher:
             # Some servers announce IDLE and do not have it, or not in every folder; others end it now and then.
             self._short_idles = self._short_idles + 1 if self._clock.monotonic() - self._idle_since < SHORT_IDLE else 0
             if self._short_idles >= SHORT_IDLES:
-                log.info("the server does not keep %s in IDLE; polling it instead: %s", self.folder, error)
+                log.info("the server does not keep %s in IDLE; polling it instead: %s", self._name, error)
                 self._idle_refused = True
             self.wake_all()
             self._changed.set()
@@ -361,7 +360,7 @@ class FolderWatcher:
 
     def _report(self, error: ImapError, delay: float) -> None:
         if self.state.connected or self.state.error != str(error):
-            log.error("not watching %s: %s Trying again in %.0f s and so on.", self.folder, error, delay)
+            log.error("not watching %s: %s Trying again in %.0f s, and so on.", self._name, error, delay)
             self.state = WatcherState(connected=False, since=self._clock.now(), error=str(error))
 
 
@@ -370,26 +369,26 @@ def _close_unused(connecting: asyncio.Future[tuple[Session, FolderStatus]]) -> N
         connecting.result()[0].close()
 
 
-_watchers: dict[tuple[int, Hashable], FolderWatcher] = {}
+_watchers: dict[tuple[int, tuple[str, str]], FolderWatcher] = {}
 """The watchers of this process by event loop and key."""
 
 
-def join(key: Hashable, member: Member, settings: Callable[[], Awaitable[Settings]], folder: str) -> FolderWatcher:
+def join(key: tuple[str, str], member: Member, settings: Callable[[], Awaitable[Settings]]) -> FolderWatcher:
     """Make ``member`` share the one connection to a folder; the first to come opens it, and each is woken at once.
 
-    :param key: names the connection and the folder.
+    :param key: the connection's id and the folder's name.
     """
     place = (id(asyncio.get_running_loop()), key)
     watcher = _watchers.get(place)
     if watcher is None:
-        watcher = _watchers[place] = FolderWatcher(settings, folder)
+        watcher = _watchers[place] = FolderWatcher(settings, folder=key[1], conn_id=key[0])
         watcher.start()
     watcher.members.add(member)
     member.wake()
     return watcher
 
 
-async def leave(key: Hashable, member: Member) -> None:
+async def leave(key: tuple[str, str], member: Member) -> None:
     """Take ``member`` away from the folder; the last to leave logs out."""
     place = (id(asyncio.get_running_loop()), key)
     watcher = _watchers.get(place)

@@ -142,7 +142,7 @@ class ReceiveEmailsOperator(BaseOperator):
         # The claim and the ranges stand in one value: there is no moment at which a mail is taken and nobody's.
         if record.to_json() != stored:
             store.set(consumer_key(self.dag_id, self.task_id), record.to_json())
-        self.log.info("Took %s mails.", len(taking.emails))
+        self.log.info("Mails taken: %s", [email["key"] for email in taking.emails])
         return taking.emails, claim
 
     def _more(self, store: Any, record: Record) -> bool:
@@ -185,7 +185,7 @@ class ReceiveEmailsOperator(BaseOperator):
                 f"This run has taken {claim.count} mails before, and only {len(emails)} of them are still kept: they "
                 f"are dropped {journal.RETENTION.days} days after the trigger that told them has ended."
             )
-        self.log.info("This run has taken %s mails before; here they are again.", claim.count)
+        self.log.info("This run has taken mails before (%s); here they are again.", claim.count)
         return emails
 
     def _keep(self, context: Context, store: Any, run_id: str, claim: Claim) -> None:

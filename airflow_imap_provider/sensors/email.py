@@ -133,7 +133,7 @@ class EmailSensor(BaseSensorOperator):
         with Imap4Hook(self.imap4_conn_id) as hook:
             emails = hook.read(self._wish(), place, enough=self.min_count)
         if len(emails) < self.min_count:
-            self.log.info("%s of %s mails are there.", len(emails), self.min_count)
+            self.log.info("Mails found: %s of %s", len(emails), self.min_count)
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._found(context, emails))
 
@@ -155,7 +155,7 @@ class EmailSensor(BaseSensorOperator):
 
             with Imap4Hook(self.imap4_conn_id) as hook:
                 hook.act(emails, actions, repeated=repeated)
-        self.log.info("Found %s mails.", len(emails))
+        self.log.info("Mails found: %s", [email["key"] for email in emails])
         return emails
 
     def _wish(self) -> Wish:

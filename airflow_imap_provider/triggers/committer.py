@@ -16,12 +16,13 @@ from typing import Any
 from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.mailbox.actions import Action, perform
 from airflow_imap_provider.mailbox.place import Place, Todo
+from airflow_imap_provider.mailbox.ranges import UidRanges
 from airflow_imap_provider.mailbox.waiting import woken
 from airflow_imap_provider.mailbox.watcher import FolderWatcher
 from airflow_imap_provider.transport.clock import Clock
 from airflow_imap_provider.transport.session import FolderStatus, Session
 from airflow_imap_provider.triggers.journal import Journal
-from airflow_imap_provider.triggers.store import AssetStore
+from airflow_imap_provider.triggers.store import AssetStore, Stream
 
 __all__ = ["Committer", "Promise"]
 
@@ -93,7 +94,7 @@ class Committer:
     def __init__(
         self,
         store: AssetStore,
-        key: str,
+        stream: Stream,
         committed: Place,
         watcher: FolderWatcher,
         journal: Journal,
@@ -103,9 +104,11 @@ class Committer:
     ) -> None:
         self.clock = clock
         self.committed = replace(committed, todo=())
-        self.failed_actions = 0
+        self._failed = 0
+        self._last_failure = ""
         self._store = store
-        self._key = key
+        self._key = stream.key("place")
+        self._name = stream.name
         self._watcher = watcher
         self._journal = journal
         self._on_commit = on_commit
@@ -114,12 +117,21 @@ class Committer:
         self._queue: deque[Promise] = deque()
         self._look = asyncio.Event()
         self._written_at = clock.monotonic()
-        self._task = asyncio.get_running_loop().create_task(self._work(), name=f"imap4 commit {key}")
+        self._task = asyncio.get_running_loop().create_task(self._work(), name=f"imap4 commit {self._name}")
 
     @property
     def told(self) -> int:
         """How many events are told and not committed."""
         return sum(promise.told_at is not None for promise in self._queue)
+
+    @property
+    def trouble(self) -> dict[str, Any]:
+        """What the health entry tells of actions: owed ones, given up ones since the start, and the last failure."""
+        return {
+            "pending_actions": sum(len(item.todo.actions) for item in self._owed),
+            "failed_actions": self._failed,
+            "last_action_error": self._last_failure,
+        }
 
     def promise(self, place: Place, told_at: float | None) -> Promise:
         """Return the promise to commit ``place``; it counts once it was given to :meth:`append`."""
@@ -271,19 +283,21 @@ class Committer:
 
     async def _after_failure(self, item: _Owed, error: Exception) -> float | None:
         item.repeated = True
-        tries, what = item.todo.tries + 1, _described(item.todo.actions[0])
+        tries = item.todo.tries + 1
+        what = f"{_described(item.todo.actions[0])}, due to mails of {self._name} (UIDs {_listed(item.todo.uids)}),"
+        self._last_failure = f"{_described(item.todo.actions[0])}: {error}"
         if not isinstance(error, ImapError):
             log.error("unexpected error in an action", exc_info=error)
         if tries >= ACTION_TRIES:
-            self.failed_actions += 1
-            log.error("%s failed for the mails %s and is given up: %s", what, item.todo.uids.dumps(), error)
+            self._failed += 1
+            log.error("%s failed and is given up: %s", what, error)
             item.todo = replace(item.todo, actions=item.todo.actions[1:], tries=0)
             if item.todo.actions:
                 return 0.0
             await self._forget(item)
             return None
         wait = min(ACTION_RETRY[0] * 2.0 ** (tries - 1), ACTION_RETRY[1])
-        log.warning("%s failed for the mails %s and is tried again: %s", what, item.todo.uids.dumps(), error)
+        log.warning("%s failed and is tried again in %.0f s: %s", what, wait, error)
         item.todo = replace(item.todo, tries=tries)
         item.not_before = self.clock.monotonic() + wait
         return wait
@@ -308,6 +322,10 @@ class _Owed:
 
 def _described(action: Action) -> str:
     return f"{action.do} {action.argument}".strip()
+
+
+def _listed(uids: UidRanges) -> str:
+    return ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in uids.spans)
 
 
 def _first_line(error: BaseException) -> str:

@@ -7,6 +7,7 @@ confirmed every ten minutes.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from airflow_imap_provider.mailbox.reader import Batch
@@ -33,7 +34,8 @@ class Health:
 
     Its fields: ``connected``, ``since`` (of that state), ``last_catch_up`` (when the folder was last read to its end),
     ``last_error`` (why there is no connection), ``lag`` (seconds from a mail's arrival at the server to its event, of
-    the last event), ``told`` (mails told since this trigger started), ``failed_actions`` (given up since then).
+    the last event), ``told`` (mails told since this trigger started), ``pending_actions``, ``failed_actions`` (given up
+    since then), ``last_action_error``.
     """
 
     def __init__(self, store: AssetStore, stream: Stream, clock: Clock) -> None:
@@ -53,8 +55,11 @@ class Health:
             self._told += len(batch.mails)
             self._lag = round(max((now - batch.mails[-1].received).total_seconds(), 0.0), 1)
 
-    async def note(self, state: WatcherState, *, failed_actions: int) -> None:
-        """Write the entry if it is time to."""
+    async def note(self, state: WatcherState, actions: Mapping[str, Any]) -> None:
+        """Write the entry if it is time to.
+
+        :param actions: what there is to tell of them.
+        """
         if state.error == CONNECTING:
             return
         age = self._clock.monotonic() - self._written_at
@@ -64,9 +69,9 @@ class Health:
             "last_error": state.error,
             "lag": self._lag,
             "told": self._told,
-            "failed_actions": failed_actions,
+            **actions,
         }
-        news = any(entry[key] != self._written.get(key) for key in ("connected", "last_error"))
+        news = any(entry[key] != self._written.get(key) for key in ("connected", "last_error", "last_action_error"))
         if age < (OFTENEST_NEWS if news else OFTENEST) or (entry == self._written and age < CONFIRM):
             return
         self._written_at = self._clock.monotonic()

@@ -126,7 +126,7 @@ class Subscriber:
         :param settings: gives the connection's settings; asked again at every reconnect.
         """
         self._bell = doorbell(self._key)
-        self._watcher = watching.join(self._key, self, settings, self._stream.folder)
+        self._watcher = watching.join(self._key, self, settings)
         try:
             async for wake_up in wake_ups:
                 step = await self._guarded_step()
@@ -184,7 +184,7 @@ class Subscriber:
             return None
         assert self._place is not None
         assert self._committer is not None
-        await self._health.note(watcher.state, failed_actions=self._committer.failed_actions)
+        await self._health.note(watcher.state, self._committer.trouble)
         if (wait := self._not_before - self._clock.monotonic()) > 0:
             self._wake_in(wait)
             return None
@@ -297,7 +297,7 @@ class Subscriber:
         self._place = replace(stored, todo=())
         self._committer = Committer(
             self._store,
-            self._stream.key("place"),
+            self._stream,
             stored,
             self._watcher,
             self._journal,

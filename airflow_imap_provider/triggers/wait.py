@@ -89,7 +89,7 @@ class EmailWaitTrigger(BaseTrigger):
         reader = Reader(wish)
         key = (wish.conn_id, wish.folder)
         self._rung = asyncio.Event()
-        watcher = watching.join(key, self, lambda: async_settings(wish.conn_id), wish.folder)
+        watcher = watching.join(key, self, lambda: async_settings(wish.conn_id))
         try:
             first = place = first_place(self.start, datetime.fromisoformat(self.activated))
             emails: list[dict[str, Any]] = []

@@ -11,9 +11,10 @@ from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import AuthenticationError, LostConnectionError, SettingsError
 from airflow_imap_provider.mail.conditions import Conditions
 from airflow_imap_provider.mailbox import watcher as watching
+from airflow_imap_provider.mailbox.backoff import Backoff
 from airflow_imap_provider.mailbox.place import Place, first_place
 from airflow_imap_provider.mailbox.reader import Reader, Wish
-from airflow_imap_provider.mailbox.watcher import Backoff, FolderWatcher
+from airflow_imap_provider.mailbox.watcher import FolderWatcher
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK
 from tests.mailbox.test_reader import fetched, message
 from tests.servers.dovecot import Dovecot, User
@@ -45,8 +46,8 @@ class Reading:
         async def settings() -> Settings:
             return self.settings
 
-        self.key = key
-        self.watcher = watching.join(key, self, settings, "INBOX")
+        self.key = (key, "INBOX")
+        self.watcher = watching.join(self.key, self, settings)
         self._task = asyncio.get_running_loop().create_task(self._read())
 
     async def leave(self) -> None:

@@ -293,7 +293,7 @@ async def test_a_wrong_password_is_one_clear_error_and_the_mail_comes_once_it_is
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    from airflow_imap_provider.mailbox.watcher import Backoff
+    from airflow_imap_provider.mailbox.backoff import Backoff
 
     monkeypatch.setattr(Backoff, "REFUSED", (0.1, 0.1))
     monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", connection(dovecot, user, password="not-this-one"))
@@ -303,7 +303,7 @@ async def test_a_wrong_password_is_one_clear_error_and_the_mail_comes_once_it_is
     await until(lambda: dovecot.log().count(f"user=<{user.login}>, method=PLAIN") > 3, "it keeps trying", 20)
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert len(errors) == 1
-    assert "not watching INBOX" in errors[0].getMessage()
+    assert "not watching INBOX of mailbox: authentication" in errors[0].getMessage()
     assert "not-this-one" not in caplog.text + json.dumps(state.values)
     monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", connection(dovecot, user))
     await until(lambda: triggerer.subjects == ["waits"], "the edited connection is used")
@@ -406,7 +406,7 @@ async def test_an_action_that_fails_is_tried_again_reported_and_blocks_no_mail(
     dovecot.deliver(user, message("one"))
     await until(lambda: "is given up" in caplog.text, "it is given up in the end")
     assert caplog.text.count("is tried again") == committer.ACTION_TRIES - 1
-    assert "move Not there failed" in caplog.text
+    assert f"move Not there, due to mails of {CONN_ID}/INBOX/default (UIDs 1), failed" in caplog.text
     dovecot.deliver(user, message("two"))
     await until(lambda: triggerer.subjects == ["one", "two"], "mail goes on, and none is repeated")
     await until(lambda: committed(state) == 2, "and the place too")
