@@ -121,7 +121,7 @@ def resolve(
 
     def look_up() -> None:
         try:
-            found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+            found = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
         except (OSError, ValueError) as exc:  # ValueError: no possible DNS name (a label too long, a NUL in it)
             answers.put(exc)
         else:

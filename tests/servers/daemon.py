@@ -5,6 +5,7 @@ Each is started by a test's fixture, stopped by its process id with its children
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -109,10 +110,8 @@ class Daemon:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             self._process = None
         shutil.rmtree(self.folder, ignore_errors=True)
 

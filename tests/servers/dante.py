@@ -15,9 +15,9 @@ socksmethod: none
 clientmethod: none
 user.privileged: {privileged}
 user.unprivileged: {unprivileged}
-client pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0 }}
-socks block {{ from: 0.0.0.0/0 to: 0.0.0.0/0 port = {refused} }}
-socks pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0 protocol: tcp }}
+client pass {{ from: 0/0 to: 0/0 }}
+socks block {{ from: 0/0 to: 0/0 port = {refused} }}
+socks pass {{ from: 0/0 to: 0/0 protocol: tcp }}
 """
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import logging
+import struct
 from typing import TYPE_CHECKING
 
 from airflow_imap_provider.errors import ProxyAuthenticationError
@@ -35,10 +35,7 @@ class NtlmLogin:
         offered = next((one for one in challenges if one.scheme == "ntlm"), None)
         if offered is None or (self._context is not None and not offered.token):
             return None
-        if self._context is None:
-            self._context = _new_context(self._credentials, self._proxy_host)
-            return self._step(None)
-        if self._context.complete:
+        if self._context is not None and self._context.complete:
             return None
         return self._step(offered.token)
 
@@ -47,19 +44,23 @@ class NtlmLogin:
         """Only the first message: the last one answers what the proxy said on its connection."""
         return self._context is None or not self._context.complete
 
-    def _step(self, token: str | None) -> str:
+    def _step(self, token: str) -> str:
         from spnego.exceptions import SpnegoError
 
-        assert self._context is not None
         try:
-            message = self._context.step(None if token is None else base64.b64decode(token, validate=True))
-        except (SpnegoError, binascii.Error, ValueError, LookupError, TypeError) as exc:
+            if self._context is None:
+                self._context = _new_context(self._credentials, self._proxy_host)
+                message = self._context.step()
+            else:
+                message = self._context.step(base64.b64decode(token, validate=True))
+        # What its parser raises on a message that nobody thought of, besides its own errors.
+        except (SpnegoError, struct.error, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as exc:
             problem = type(exc).__name__
         else:
             return f"NTLM {base64.b64encode(message or b'').decode('ascii')}"
         # Outside of the handler, so that an exception that may hold what was proved is not attached.
         raise ProxyAuthenticationError(
-            "the proxy's NTLM message cannot be understood.", stage="proxy", reply=problem, remedy=LOGIN_REMEDY
+            "a message of NTLM cannot be read or made.", stage="proxy", reply=problem, remedy=LOGIN_REMEDY
         )
 
 

@@ -14,7 +14,7 @@ from airflow_imap_provider.connection.settings import TunnelSettings
 from airflow_imap_provider.errors import ConnectError, ImapError, ProxyAuthenticationError, ProxyError
 from airflow_imap_provider.transport.clock import Deadline
 from airflow_imap_provider.transport.dial import MAIL_SERVER, PROXY, dial, resolve
-from airflow_imap_provider.transport.proxy.credentials import credentials_of
+from airflow_imap_provider.transport.proxy.credentials import Credentials, credentials_of
 from airflow_imap_provider.transport.proxy.http_connect import http_connect
 from airflow_imap_provider.transport.proxy.refusals import UnreachableError
 from airflow_imap_provider.transport.proxy.socks4 import socks4_connect
@@ -51,11 +51,13 @@ def open_tunnel(
     """
     if not host.isascii() or len(host) > LONGEST_NAME:
         raise ConnectError(f"the name {host!r} is not a possible name.", stage="dns", remedy=MAIL_SERVER.unresolved)
+    credentials = credentials_of(tunnel)
     hosts = [host] if tunnel.remote_dns or is_address(host) else _addresses(tunnel, host, port, deadline)
     refusal: ProxyError | None = None
     for destination in hosts:
+        handshake = _handshake(tunnel, credentials, destination, port)
         try:
-            return _Driver(tunnel, deadline).run(_handshake(tunnel, destination, port))
+            return _Driver(tunnel, deadline).run(handshake)
         except UnreachableError as exc:
             refusal = exc
         except ProxyError as exc:
@@ -73,8 +75,7 @@ def _addresses(tunnel: TunnelSettings, host: str, port: int, deadline: Deadline)
     return [str(address[0]) for _, address in resolve(host, port, deadline, family=family)]
 
 
-def _handshake(tunnel: TunnelSettings, host: str, port: int) -> Handshake:
-    credentials = credentials_of(tunnel)
+def _handshake(tunnel: TunnelSettings, credentials: Credentials | None, host: str, port: int) -> Handshake:
     if tunnel.type == "http":
         return http_connect(host, port, credentials, method=tunnel.auth, proxy_host=tunnel.host)
     if tunnel.type == "socks5":
