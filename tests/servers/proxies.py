@@ -9,6 +9,7 @@ from tests.servers.daemon import Daemon
 from tests.servers.dante import Dante
 from tests.servers.microsocks import Microsocks
 from tests.servers.squid import Squid
+from tests.servers.ssh import Ssh
 from tests.servers.tinyproxy import Tinyproxy
 from tests.servers.winbind import Winbind
 
@@ -27,6 +28,7 @@ class Proxies:
         self._running: dict[str, Daemon] = {}
         self._makers: dict[str, Callable[[], Daemon]] = {
             "dante": Dante,
+            "ssh": Ssh,
             "microsocks": Microsocks,
             "microsocks with login": lambda: Microsocks(LOGIN, PASSWORD),
             "tinyproxy": Tinyproxy,

@@ -9,7 +9,10 @@ from airflow_imap_provider.errors import ProxyAuthenticationError
 
 __all__ = ["LOGIN_REMEDY", "Credentials", "credentials_of"]
 
-LOGIN_REMEDY = "Check Proxy username (tunnel_login) and Proxy password (tunnel_password)."
+LOGIN_REMEDY = (
+    "Check Proxy username (tunnel_login), Proxy password (tunnel_password) and, with NTLM, Proxy domain "
+    "(tunnel_domain)."
+)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from airflow_imap_provider.transport.proxy.challenges import Challenge
 from airflow_imap_provider.transport.proxy.credentials import Credentials
+from airflow_imap_provider.transport.proxy.limits import MAX_STALE_NONCES
 
 __all__ = ["DigestLogin", "digest_strength"]
 
@@ -21,8 +22,6 @@ _ALGORITHMS = {
 _STRENGTHS = {"sha256": 2, "md5": 1}
 _COUNT = "00000001"
 """How often this nonce was used: each CONNECT that we answer has a nonce of its own."""
-MAX_STALE = 2
-"""Fresh nonces that are taken in one handshake: one is usual, two could be a race between two of a proxy's machines."""
 
 
 def _new_nonce() -> str:
@@ -69,7 +68,7 @@ class DigestLogin:
             return None
         challenge = max(able, key=digest_strength)
         stale = challenge.parameters.get("stale", "").lower() == "true"
-        if self._answered and not (stale and self._answered <= MAX_STALE):
+        if self._answered and not (stale and self._answered <= MAX_STALE_NONCES):
             return None
         self._answered += 1
         return self._response(challenge)

@@ -8,6 +8,7 @@ __all__ = [
     "MAX_HEAD_BYTES",
     "MAX_INTERIM_ANSWERS",
     "MAX_SOCKS5_TEXT_BYTES",
+    "MAX_STALE_NONCES",
 ]
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -24,3 +25,6 @@ MAX_INTERIM_ANSWERS = 8
 
 MAX_SOCKS5_TEXT_BYTES = 255
 """Username, password and host name in SOCKS5: one byte holds the length (RFC 1928, RFC 1929)."""
+
+MAX_STALE_NONCES = 2
+"""Fresh nonces of Digest in one handshake: one is usual, two could be a race between two of a proxy's machines."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from airflow_imap_provider.connection.hosts import LONGEST_NAME, is_address
 from airflow_imap_provider.connection.settings import TunnelSettings
-from airflow_imap_provider.errors import ConnectError, ImapError, ProxyAuthenticationError, ProxyError
+from airflow_imap_provider.errors import ConnectError, ImapError, ImapTimeoutError, ProxyAuthenticationError, ProxyError
 from airflow_imap_provider.transport.clock import Deadline
 from airflow_imap_provider.transport.dial import MAIL_SERVER, PROXY, dial, resolve
 from airflow_imap_provider.transport.proxy.credentials import Credentials, credentials_of
@@ -54,15 +54,20 @@ def open_tunnel(
     credentials = credentials_of(tunnel)
     hosts = [host] if tunnel.remote_dns or is_address(host) else _addresses(tunnel, host, port, deadline)
     refusal: ProxyError | None = None
-    for destination in hosts:
+    for number, destination in enumerate(hosts):
         handshake = _handshake(tunnel, credentials, destination, port)
+        left = len(hosts) - number
         try:
-            return _Driver(tunnel, deadline).run(handshake)
+            # A share each, so that one address that the proxy waits for in vain leaves time for the others.
+            return _Driver(tunnel, deadline.part(left, STAGE, _SILENT)).run(handshake)
         except UnreachableError as exc:
             refusal = exc
         except ProxyError as exc:
             refusal = exc
             break
+        except ImapTimeoutError as exc:
+            if left == 1:
+                raise deadline.missed(exc.stage, exc.remedy) from None
     assert refusal is not None
     kinds = (ProxyAuthenticationError, ProxyError)
     kind = next(kind for kind in kinds if isinstance(refusal, kind))

@@ -28,7 +28,7 @@ Start = Callable[[str], Daemon]
 
 WRONG = "wr0ng-but-s3cret"
 SQUID, WINBIND, DANTE = pytest.mark.squid, pytest.mark.winbind, pytest.mark.dante
-MICROSOCKS, TINYPROXY = pytest.mark.microsocks, pytest.mark.tinyproxy
+MICROSOCKS, TINYPROXY, SSH = pytest.mark.microsocks, pytest.mark.tinyproxy, pytest.mark.ssh
 NTLM = (SQUID, WINBIND)
 
 JOE = {"login": LOGIN, "password": PASSWORD}
@@ -65,6 +65,10 @@ GOOD = [
     row("dante", "socks4", marks=DANTE, remote_dns=False),
     row("dante", "socks4", marks=DANTE, remote_dns=False, login=LOGIN),
     row("dante", "socks4a", marks=DANTE, remote_dns=False),
+    row("ssh", "socks4a", marks=SSH),
+    row("ssh", "socks4a", marks=SSH, login=LOGIN),
+    row("ssh", "socks4", marks=SSH, remote_dns=False),
+    row("ssh", "socks5", marks=SSH),
     row("dante", "socks5", marks=DANTE),
     row("dante", "socks5", marks=DANTE, remote_dns=False),
     row("dante", "socks5", marks=DANTE, **JOE),  # it does not ask
@@ -87,7 +91,9 @@ BAD = [
     row("squid with digest", "http", ProxyAuthenticationError, "offers Digest", marks=SQUID, auth="basic", **JOE),
     row("squid with ntlm", "http", ProxyAuthenticationError, REFUSED, marks=NTLM, **{**IN_DOMAIN, "password": WRONG}),
     row("squid with ntlm", "http", ProxyAuthenticationError, REFUSED, marks=NTLM, **{**IN_DOMAIN, "login": LOGIN}),
-    row("squid with ntlm", "http", ProxyAuthenticationError, REFUSED, marks=NTLM, **{**IN_DOMAIN, "domain": "ELSEWHERE"}),
+    row(
+        "squid with ntlm", "http", ProxyAuthenticationError, REFUSED, marks=NTLM, **{**IN_DOMAIN, "domain": "ELSEWHERE"}
+    ),
     row("squid with ntlm", "http", ProxyAuthenticationError, WANTED, marks=NTLM, **IN_DOMAIN, **OFF),
     row("tinyproxy with login", "http", ProxyAuthenticationError, REFUSED, marks=TINYPROXY, **IMPOSTOR),
     row("tinyproxy with login", "http", ProxyAuthenticationError, WANTED, marks=TINYPROXY, **ASCII_JOE, **OFF),
@@ -115,6 +121,7 @@ ELSEWHERE = [
     row("dante", "socks4", *CLOSED_PORT, "91: .*rejected or failed", marks=DANTE, remote_dns=False),
     # Dante 1.4.2 takes the 0.0.0.1 that announces a name for the address to connect to, so it can only refuse.
     row("dante", "socks4a", "localhost", 993, "91: .*rejected or failed", marks=DANTE),
+    row("ssh", "socks4a", *CLOSED_PORT, "closed the connection|91: .*rejected", marks=SSH),
     row("microsocks", "socks5", *CLOSED_PORT, "5: Connection refused", marks=MICROSOCKS),
     row("microsocks", "socks5", *NAME, "1: General.*tunnel_remote_dns", marks=MICROSOCKS),
 ]
@@ -233,6 +240,7 @@ def test_an_ipv6_server_is_reached_through_the_proxy(
         row("squid with digest", "http", marks=SQUID, **JOE),
         row("tinyproxy with login", "http", marks=TINYPROXY, **ASCII_JOE),
         row("dante", "socks4", marks=DANTE, remote_dns=False),
+        row("ssh", "socks4a", marks=SSH),
         row("microsocks with login", "socks5", marks=MICROSOCKS, **JOE),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import socket
 import ssl
 import struct
@@ -14,6 +15,7 @@ import pytest
 
 from airflow_imap_provider.connection.settings import Settings, TlsSettings, TunnelSettings
 from airflow_imap_provider.errors import (
+    AuthenticationError,
     ConnectError,
     ImapTimeoutError,
     ProxyAuthenticationError,
@@ -386,6 +388,32 @@ def test_the_proxy_gets_an_address_if_names_are_resolved_here_and_the_next_if_it
     assert asked == packed("192.0.2.1", "192.0.2.2")
 
 
+def test_an_address_that_the_proxy_waits_for_in_vain_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        peer.exactly(4)
+        asked.append(peer.exactly(5))
+        if len(asked) == 1:
+            peer.wait_for_end()
+        else:
+            peer.send_raw(GRANTED4 + GREETING)
+            peer.wait_for_end()
+
+    with ScriptedServer(script) as server:
+        resolve = socket.getaddrinfo
+
+        def look_up(host: str, port: int, **options: Any) -> list[Any]:
+            found = [host] if host != TARGET else ["192.0.2.1", "192.0.2.2"]
+            return [answer for address in found for answer in resolve(address, port, **options)]
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        tunnel = TunnelSettings(type="socks4", host=server.host, port=server.port, remote_dns=False)
+        with open_tunnel(tunnel, TARGET, 993, within(1)) as sock:
+            assert received(sock, len(GREETING)) == GREETING
+    assert asked == [address + b"\0" for address in packed("192.0.2.1", "192.0.2.2")]
+
+
 def test_a_name_that_does_not_resolve_here_is_an_error_of_dns(monkeypatch: pytest.MonkeyPatch) -> None:
     resolve_to(monkeypatch)
     tunnel = TunnelSettings(type="socks5", host="127.0.0.1", port=1080, remote_dns=False)
@@ -448,3 +476,11 @@ def test_the_port_is_sent_as_two_bytes() -> None:
         tunnel = TunnelSettings(type="socks4a", host=server.host, port=server.port)
         with open_tunnel(tunnel, TARGET, 65535, within()) as sock:
             assert received(sock, 5) == b"65535"
+
+
+def test_a_refused_proxy_login_counts_as_a_refused_login_also_in_another_process() -> None:
+    error = ProxyAuthenticationError("p", stage="proxy", reply="r", remedy="m")
+    copied = pickle.loads(pickle.dumps(error))
+    assert isinstance(copied, AuthenticationError)
+    assert isinstance(copied, ConnectionError)
+    assert str(copied) == str(error)
