@@ -51,10 +51,13 @@ class Daemon:
     :param program: its name.
     :param package: the Debian package that has it.
 
+    :cvar last_signal: what ends it.
     :ivar host: the address that it listens on.
     :ivar port: the port that it listens on.
     :ivar folder: everything that it writes.
     """
+
+    last_signal = signal.SIGTERM
 
     def __init__(self, program: str, package: str) -> None:
         self.program = find_program(program, package)
@@ -104,7 +107,7 @@ class Daemon:
     def stop(self) -> None:
         """End it with all its children, and delete its folder."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(self.last_signal)
             try:
                 self._process.wait(timeout=5)
             except subprocess.TimeoutExpired:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Sequence
+from pathlib import Path
 from urllib.parse import quote
 
 from tests.servers.daemon import Daemon, find_program, is_root
 from tests.servers.winbind import Winbind
 
 REALM = "mail proxy"
+SHARED_MEMORY = Path("/dev/shm")
 REFUSED_PORT = 9
 """Its rules do not allow this port (discard: nobody listens there)."""
 
@@ -43,10 +46,13 @@ class Squid(Daemon):
     :param winbind: who is asked about NTLM.
     """
 
+    last_signal = signal.SIGKILL  # to everything else it answers two seconds later
+
     def __init__(
         self, methods: Sequence[str] = (), login: str = "", password: str = "", winbind: Winbind | None = None
     ) -> None:
         super().__init__("squid", "squid")
+        self._service = f"test{self.port}"
         accounts = self.folder / "accounts"
         accounts.write_text(f"{login}:{password}\n")
         lines = {
@@ -93,4 +99,9 @@ class Squid(Daemon):
 
     def command(self) -> list[str]:
         # A name of its own, as several on one machine would share memory by it.
-        return [self.program, "-N", "-n", f"test{self.port}", "-f", str(self._configuration)]
+        return [self.program, "-N", "-n", self._service, "-f", str(self._configuration)]
+
+    def stop(self) -> None:
+        super().stop()
+        for shared in SHARED_MEMORY.glob(f"{self._service}-*"):
+            shared.unlink()

@@ -14,7 +14,6 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
-from types import TracebackType
 
 from tests.servers.daemon import Daemon, find_program, is_root
 from tests.servers.dovecot import MissingServerError
@@ -88,13 +87,11 @@ class Winbind(Daemon):
         os.chown(privileged, -1, grp.getgrnam(SQUID_GROUP).gr_gid)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def stop(self) -> None:
         # It has left its process group; its process id is in a file.
         helper = self.folder / "run" / "samba-dcerpcd.pid"
         number = int(helper.read_text()) if helper.exists() else None
-        super().__exit__(kind, problem, traceback)
+        super().stop()
         if number is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(number, signal.SIGKILL)

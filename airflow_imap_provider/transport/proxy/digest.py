@@ -80,7 +80,7 @@ class DigestLogin:
         client_nonce = self._new_nonce()
 
         def hashed(*parts: str) -> str:
-            data = ":".join(parts).encode("utf-8")
+            data = ":".join(parts).encode("utf-8", "surrogateescape")
             return hashlib.new(_ALGORITHMS[algorithm], data, usedforsecurity=False).hexdigest()
 
         account = hashed(self._credentials.login, realm, self._credentials.password)

@@ -72,4 +72,4 @@ def _request(target: str, answer: str | None) -> bytes:
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", "Proxy-Connection: Keep-Alive"]
     if answer is not None:
         lines.append(f"Proxy-Authorization: {answer}")
-    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
+    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode("utf-8", "surrogateescape")

@@ -134,7 +134,8 @@ def _skip_trailers(left: int) -> Generator[Step, bytes, bool]:
 
 
 def _parse(raw: bytes) -> Head:
-    lines = [line.removesuffix("\r") for line in raw.decode("latin-1").split("\n")]
+    # Whatever the bytes are, they stay the same in an answer that repeats them (Digest's realm and nonce).
+    lines = [line.removesuffix("\r") for line in raw.decode("utf-8", "surrogateescape").split("\n")]
     matched = _STATUS_LINE.fullmatch(lines[0])
     if matched is None:
         raise broken("the proxy's answer has no status that can be understood.", reply=lines[0])

@@ -71,8 +71,9 @@ def open_tunnel(
     assert refusal is not None
     kinds = (ProxyAuthenticationError, ProxyError)
     kind = next(kind for kind in kinds if isinstance(refusal, kind))
-    # A new one, since only this one has words that went through the cleaning.
-    raise kind(refusal.problem, stage=STAGE, reply=clean(refusal.reply) if refusal.reply else "", remedy=refusal.remedy)
+    words = refusal.reply.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    # A new one, so that nothing is attached that did not go through the cleaning.
+    raise kind(refusal.problem, stage=STAGE, reply=clean(words) if words else "", remedy=refusal.remedy)
 
 
 def _addresses(tunnel: TunnelSettings, host: str, port: int, deadline: Deadline) -> Sequence[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 
 import pytest
 from hypothesis import given, settings
@@ -126,6 +127,18 @@ def test_digest_is_taken_where_it_is_offered_and_does_not_send_the_password() ->
     assert b'Proxy-Authorization: Digest username="joe"' in happened.sent[1]
     assert b'uri="imap.example.com:993"' in happened.sent[1]
     assert base64.b64encode(b"joe:s3cret") not in b"".join(happened.sent)
+
+
+@pytest.mark.parametrize("realm", ["Büro".encode(), "Büro".encode("latin-1")], ids=["utf-8", "latin-1"])
+def test_a_realm_goes_back_as_the_bytes_that_it_came_as(realm: bytes) -> None:
+    offer = (
+        b'HTTP/1.1 407 x\r\nProxy-Authenticate: Digest realm="' + realm + b'", nonce="n"\r\nContent-Length: 0\r\n\r\n'
+    )
+    request = connect(offer + OK).sent[1]
+    assert b'realm="' + realm + b'"' in request
+    account = hashlib.md5(b"joe:" + realm + b":s3cret").hexdigest()
+    target = hashlib.md5(b"CONNECT:imap.example.com:993").hexdigest()
+    assert hashlib.md5(f"{account}:n:{target}".encode()).hexdigest().encode() in request
 
 
 def test_a_stale_nonce_costs_another_round() -> None:
