@@ -81,6 +81,9 @@ class Winbind(Daemon):
 
     def __enter__(self) -> Winbind:
         wait_until(self._locked, "another winbindd is gone", LOCK_LIMIT)
+        if self.answers():
+            self.stop()
+            raise MissingServerError("this machine runs a winbindd of its own, and there can be only one")
         super().__enter__()
         privileged = self.folder / "state" / "winbindd_privileged"
         wait_until(privileged.exists, "winbindd has its privileged pipe")
@@ -88,6 +91,7 @@ class Winbind(Daemon):
         return self
 
     def stop(self) -> None:
+        started = self._process is not None
         # It has left its process group; its process id is in a file.
         helper = self.folder / "run" / "samba-dcerpcd.pid"
         number = int(helper.read_text()) if helper.exists() else None
@@ -95,7 +99,8 @@ class Winbind(Daemon):
         if number is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(number, signal.SIGKILL)
-        shutil.rmtree(PUBLIC_PIPES, ignore_errors=True)
+        if started:
+            shutil.rmtree(PUBLIC_PIPES, ignore_errors=True)
         self._lock.close()
 
     def answers(self) -> bool:
