@@ -37,6 +37,13 @@ def proxies() -> Iterator[Callable[[str], Daemon]]:
         running.stop()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a real server by what it asks for, so that nothing is forgotten."""
+    for item in items:
+        if "dovecot" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.dovecot)
+
+
 @pytest.fixture(scope="session")
 def dovecot() -> Iterator[Dovecot]:
     """A real Dovecot for the whole test session; without one the tests that need it are skipped, loudly."""

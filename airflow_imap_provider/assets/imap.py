@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import warnings
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, parse_qsl, quote, unquote_to_bytes, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote_to_bytes, urlsplit
 
 from airflow.sdk import Asset
 
@@ -34,6 +34,8 @@ _PORT = re.compile(r"[0-9]+")
 _INBOX = "INBOX"
 # What RFC 3986 allows in a path besides letters, digits and -._~, without the ";" that RFC 5092 gives a meaning.
 _SAFE = "!$&'()*+,=:@"
+# The same in the query, without what parts its parameters.
+_SAFE_ACCOUNT = "!$'()*+,:@/"
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:
@@ -44,12 +46,14 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
     - The folder's name is UTF-8 with percent-encoding where RFC 3986 demands it and nowhere else. ``/`` stands for
       itself, ``%2F`` for a slash within a name. Only the name ``INBOX`` ignores case, as RFC 9051 has it. Without a
       folder the URI means the server.
+    - The account keeps its ``@`` and ``+`` as they are written. It has no blank in it: in a query Airflow takes a
+      blank and a ``+`` for the same.
 
     :raises ValueError: if the host is missing or wrong, the port is not a port, or the rest is no folder.
     """
     account = _account(uri.query)
     folder = _folder(uri.path)
-    return SplitResult(uri.scheme, _authority(uri), folder, urlencode({ACCOUNT: account}) if account else "", "")
+    return SplitResult(uri.scheme, _authority(uri), folder, _query(account), "")
 
 
 def create_asset(
@@ -79,9 +83,8 @@ def create_asset(
     authority = f"[{authority}]" if ":" in authority else authority
     if port is not None:
         authority = f"{authority}:{port}"
-    path = "/" + quote(folder.strip("/"), safe="/" + _SAFE)
-    query = urlencode({ACCOUNT: account}) if account else ""
-    uri = sanitize_uri(SplitResult(scheme, authority, path, query, "")).geturl()
+    path = "/" + _quoted(folder.strip("/"), "/" + _SAFE)
+    uri = sanitize_uri(SplitResult(scheme, authority, path, _query(account), "")).geturl()
     return Asset(name=name or uri, uri=uri, extra=extra)
 
 
@@ -168,8 +171,23 @@ def _segment(text: str) -> str:
     return quote(name, safe=_SAFE)
 
 
+def _query(account: str) -> str:
+    return f"{ACCOUNT}={_quoted(account, _SAFE_ACCOUNT)}" if account else ""
+
+
+def _quoted(text: str, safe: str) -> str:
+    try:
+        return quote(text, safe=safe)
+    except UnicodeEncodeError:
+        raise ValueError(f"{text!r} contains half a character (a lone surrogate).") from None
+
+
 def _account(query: str) -> str:
-    parameters = parse_qsl(query)
+    # As Airflow rewrites it before: a blank and a + have both become +, and only the + can be part of an account.
+    parameters = parse_qsl(query.replace("+", "%2B"))
     if any(key != ACCOUNT for key, _ in parameters) or len(parameters) > 1:
         raise ValueError(f"The only parameter of an imap asset URI is {ACCOUNT}=…, once.")
-    return parameters[0][1] if parameters else ""
+    account = parameters[0][1] if parameters else ""
+    if any(character <= " " or character == "\x7f" for character in account):
+        raise ValueError("The account in an imap asset URI contains a blank or a control character.")
+    return account

@@ -35,11 +35,11 @@ AUTH_METHODS = (
     Choice("auto", "Automatic (strongest offered)"),
     Choice("login", "LOGIN"),
     Choice("plain", "PLAIN"),
-    Choice("cram-md5", "CRAM-MD5", available=False),
-    Choice("scram-sha-1", "SCRAM-SHA-1", available=False),
-    Choice("scram-sha-256", "SCRAM-SHA-256", available=False),
-    Choice("external", "EXTERNAL (client certificate)", available=False),
-    Choice("anonymous", "ANONYMOUS", available=False),
+    Choice("cram-md5", "CRAM-MD5"),
+    Choice("scram-sha-1", "SCRAM-SHA-1"),
+    Choice("scram-sha-256", "SCRAM-SHA-256"),
+    Choice("external", "EXTERNAL (client certificate)"),
+    Choice("anonymous", "ANONYMOUS"),
     Choice("oauth-client-credentials", "OAuth 2.0 client credentials", available=False),
     Choice("oauth-refresh-token", "OAuth 2.0 refresh token", available=False),
     Choice("oauth-service-account", "Google service account", available=False),
@@ -60,7 +60,7 @@ TLS_VERSIONS = (
 VERIFICATIONS = (
     Choice("full", "Full"),
     Choice("chain", "Chain only (not the host name)"),
-    Choice("pinned", "Pinned only", available=False),
+    Choice("pinned", "Pinned only"),
     Choice("none", "None"),
 )
 

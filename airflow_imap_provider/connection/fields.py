@@ -36,7 +36,14 @@ FIELDS: tuple[Field, ...] = (
         maximum=limits.HIGHEST_PORT,
         example="993",
     ),
-    Field("login", "Username", STANDARD, Kind.TEXT, "auth.login", "Often the whole mail address."),
+    Field(
+        "login",
+        "Username",
+        STANDARD,
+        Kind.TEXT,
+        "auth.login",
+        "Often the whole mail address. Empty with EXTERNAL: whom the client certificate names.",
+    ),
     Field(
         "password",
         "Password",
@@ -85,8 +92,8 @@ FIELDS: tuple[Field, ...] = (
         AUTHENTICATION,
         Kind.CHOICE,
         "auth.method",
-        "How to log in. Automatic takes the strongest method for a username and password that the server offers. "
-        "Empty: the Server preset's, or automatic.",
+        "How to log in. Automatic takes the strongest method for a username and password that the server offers: "
+        "SCRAM, PLAIN, LOGIN. Empty: the Server preset's, or automatic.",
         choices=choices.AUTH_METHODS,
         default="auto",
     ),
@@ -98,7 +105,6 @@ FIELDS: tuple[Field, ...] = (
         "auth.alias",
         "The shared or delegated mailbox to open with this account's credentials. "
         "Needs a method that can: PLAIN, SCRAM, EXTERNAL, OAuth or a bearer token.",
-        available=False,
     ),
     Field(
         "oauth_tenant",
@@ -229,7 +235,6 @@ FIELDS: tuple[Field, ...] = (
         "tls.pins",
         "SHA-256 of the server's certificate or public key (SPKI), hexadecimal or base64, one a line. "
         "One of them must match, besides what Verify certificate demands.",
-        available=False,
     ),
     Field(
         "client_certificate",
@@ -237,8 +242,7 @@ FIELDS: tuple[Field, ...] = (
         ENCRYPTION,
         Kind.CERTIFICATES,
         "tls.client_certificate",
-        "Shown to the server: a path or PEM text. Empty if the private key is PKCS#12, which contains it.",
-        available=False,
+        "Shown to the server: a path, or PEM text without the key. Empty if the private key is PKCS#12.",
     ),
     Field(
         "client_private_key",
@@ -248,7 +252,6 @@ FIELDS: tuple[Field, ...] = (
         "tls.client_private_key",
         "The certificate's key: a path, PEM text, or PKCS#12 as base64. Empty if the certificate's file contains it.",
         secret=True,
-        available=False,
     ),
     Field(
         "client_private_key_passphrase",
@@ -258,7 +261,6 @@ FIELDS: tuple[Field, ...] = (
         "tls.client_private_key_passphrase",
         "Empty if the key is not encrypted.",
         secret=True,
-        available=False,
     ),
     Field(
         "server_name",

@@ -12,7 +12,7 @@ import binascii
 import json
 import re
 
-__all__ = ["certificates", "fingerprint", "private_key"]
+__all__ = ["certificates", "fingerprint", "is_path", "is_pem", "pkcs12", "private_key"]
 
 PEM_LINE = 64  # characters of base64 a line, RFC 7468
 SHA1_DIGITS, SHA256_DIGITS = 40, 64
@@ -20,15 +20,21 @@ SHA256_BYTES = 32
 SHORTEST_PKCS12 = 200  # characters of base64: an empty PKCS#12 is longer, and no path of that length starts like DER
 
 _BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
+_PRIVATE = re.compile(r"-----BEGIN [^-]*PRIVATE KEY", re.IGNORECASE)
 _HEADER = re.compile(r"(Proc-Type: ?4,ENCRYPTED)\s*(DEK-Info: ?[A-Z0-9-]+,[0-9A-Fa-f]+?)(?=\s|\Z)")
 
 
 def certificates(text: str) -> str:
     """A path, or PEM text with its line breaks in place.
 
-    :raises ValueError: with one sentence that says what is wrong.
+    :raises ValueError: with one sentence that says what is wrong; also for a private key, since fields for certificates
+        are shown.
     """
     if "-----BEGIN" in text:
+        if _PRIVATE.search(text):
+            raise ValueError(
+                "it contains a private key; put that into Client private key (client_private_key), which is kept secret"
+            )
         return _pem(text)
     return _path(text)
 
@@ -44,13 +50,32 @@ def private_key(text: str) -> str:
     if "-----BEGIN" in stripped:
         return _pem(stripped)
     packed = "".join(stripped.split())
-    if len(packed) >= SHORTEST_PKCS12 and packed.startswith("M"):
+    if _looks_packed(packed):
         try:
             base64.b64decode(packed, validate=True)
         except binascii.Error:
             raise ValueError("it looks like PKCS#12, but its base64 is damaged or cut off") from None
         return packed
     return _path(stripped)
+
+
+def is_pem(material: str) -> bool:
+    """Whether it is PEM text."""
+    return "-----BEGIN" in material
+
+
+def pkcs12(material: str) -> bytes | None:
+    """The PKCS#12 that a key as :func:`private_key` returns it contains; ``None`` if it is something else."""
+    return base64.b64decode(material) if _looks_packed(material) else None
+
+
+def is_path(material: str) -> bool:
+    """Whether certificates or a key, as the functions above return them, are a path."""
+    return bool(material) and not is_pem(material) and not _looks_packed(material) and not material.startswith("{")
+
+
+def _looks_packed(text: str) -> bool:
+    return len(text) >= SHORTEST_PKCS12 and text.startswith("M")
 
 
 def fingerprint(text: str) -> str:
@@ -115,8 +140,8 @@ def _pem_body(body: str) -> str:
 def _service_account(text: str) -> str:
     try:
         account = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # brackets within brackets
         raise ValueError("it begins like JSON and is none") from None
-    if not account.get("client_email") or not account.get("private_key"):
+    if not all(account.get(name) and isinstance(account[name], str) for name in ("client_email", "private_key")):
         raise ValueError("the JSON is no service account's key: client_email or private_key is missing")
     return json.dumps(account)  # one form, whether it came as text or Airflow had made an object of it

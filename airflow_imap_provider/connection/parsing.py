@@ -74,9 +74,11 @@ def _settings(
 ) -> Settings:
     if schema:
         raise SettingsError(
-            f"tab {STANDARD}: Schema (schema) is {schema!r}: a mail server has none.",
+            # Its value is not shown: it is half of the password if that has a slash.
+            f"tab {STANDARD}: Schema (schema) is filled in: a mail server has none.",
             stage="settings",
-            remedy="In a URI nothing follows the address but /?…; the folder is a parameter of the trigger or task.",
+            remedy="In a URI nothing follows the address but /?…: the folder is a parameter of the trigger or task, "
+            "and a / in the password is written %2F.",
         )
     if not isinstance(extra, Mapping):
         raise SettingsError("extra: it must be a JSON object.", stage="settings")

@@ -136,7 +136,7 @@ def tls_settings(values: Values, security: Security) -> TlsSettings:
     certificate, key = values.text("client_certificate"), values.text("client_private_key")
     if key.startswith("-----BEGIN") and "-----BEGIN CERTIFICATE" not in key and not certificate:
         raise wrong(field("client_certificate"), f"it is empty, and {field('client_private_key').name} has none in it")
-    if certificate.startswith("-----BEGIN") and "PRIVATE KEY-----" not in certificate and not key:
+    if certificate.startswith("-----BEGIN") and not key:
         raise wrong(field("client_private_key"), f"it is empty, and {field('client_certificate').name} has none in it")
     _passphrase_has_a_key(values, "client_private_key_passphrase", "client_private_key", "client_certificate")
     return TlsSettings(

@@ -6,7 +6,6 @@ Airflow itself turns what looks like JSON into numbers and lists. How the fields
 
 from __future__ import annotations
 
-import codecs
 import json
 import math
 import re
@@ -15,6 +14,7 @@ from difflib import get_close_matches
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from airflow_imap_provider.connection.code_pages import usable_codec
 from airflow_imap_provider.connection.field import Field, Kind
 from airflow_imap_provider.connection.hosts import host_name
 from airflow_imap_provider.connection.limits import SHOWN_CHARACTERS
@@ -28,7 +28,7 @@ Value = str | int | float | bool | tuple[str, ...]
 MASK = "***"  # what Airflow's API shows in a secret's place
 
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
-_NOT_CHARACTER_SETS = frozenset({"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape"})
+_UP_TO_USER = re.compile(r"\A([a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
 _REMOVED_VERSIONS = frozenset({"sslv2", "sslv3", "ssl2", "ssl3"})
 
 
@@ -106,13 +106,17 @@ class Values:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "a JSON object"  # such as a service account's, with its key
+    if isinstance(value, str) and "PRIVATE KEY" in value:
+        return f"'{MASK}'"  # a key in the wrong field
     shown = repr(_without_user(value) if isinstance(value, str) and "://" in value else value)
     return shown if len(shown) <= SHOWN_CHARACTERS else f"{shown[:SHOWN_CHARACTERS]}…"
 
 
 def _without_user(text: str) -> str:
-    # A pasted URL may carry a password in front of its @.
-    return re.sub(r"[^/\s]*@", f"{MASK}@", text)
+    # A pasted URL may carry a password in front of its @, and that may contain /, blanks and another @.
+    return _UP_TO_USER.sub(rf"\g<1>{MASK}@", text)
 
 
 def _text(field: Field, raw: object) -> str:
@@ -157,18 +161,29 @@ def _url(field: Field, raw: object) -> str:
     problem = ""
     try:
         parts = urlsplit(text)
+        port = parts.port
+    except ValueError:  # which quotes what may be a part of a password
+        raise _no_url(field, text, "it cannot be read as a web address") from None
+    try:
         host = host_name(f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or "")
-        if parts.username is not None or parts.fragment or not (parts.port is None or parts.port):
-            problem = "username, port 0 and #… have no place in it"
+        if "@" in text or parts.fragment or port == 0:
+            problem = "@, port 0 and #… have no place in it"
         elif parts.scheme != "https" and not (parts.scheme == "http" and _is_this_machine(host)):
             problem = "secrets are sent there, so it must begin with https://"
     except ValueError as error:
         problem = str(error)
     if problem:
-        raise wrong(
-            field, problem, value=text, remedy="Accepted is an address such as https://login.example.com/token."
-        )
+        raise _no_url(field, text, problem)
     return text
+
+
+def _no_url(field: Field, text: str, problem: str) -> SettingsError:
+    return wrong(
+        field,
+        problem,
+        value=_without_user(text),
+        remedy="Accepted is an address such as https://login.example.com/token.",
+    )
 
 
 def _is_this_machine(host: str) -> bool:
@@ -180,21 +195,15 @@ def _is_this_machine(host: str) -> bool:
 
 def _code_page(field: Field, raw: object) -> str:
     name = _text(field, raw)
-    try:
-        found = codecs.lookup(name)
-        "a".encode(found.name)
-    except (LookupError, ValueError):
-        known = False
-    else:
-        known = found.name.replace("-", "_") not in _NOT_CHARACTER_SETS
-    if not known:
+    found = usable_codec(name)
+    if found is None:
         raise wrong(
             field,
-            "Python knows no character set of that name",
+            "Python knows no character set of that name that mail is written in",
             value=name,
             remedy="Accepted are names such as cp1252, iso-8859-2, koi8-r, gb18030, shift_jis.",
         )
-    return found.name
+    return found
 
 
 def _certificates(field: Field, raw: object) -> str:
@@ -208,7 +217,7 @@ def _key(field: Field, raw: object) -> str:
 
 def _material(field: Field, raw: object, reader: Callable[[str], str]) -> str:
     if not isinstance(raw, str):
-        raise wrong(field, "it must be text", value=raw)
+        raise wrong(field, f"it must be text, not {type(raw).__name__}")
     try:
         return reader(raw)
     except ValueError as error:
@@ -285,7 +294,7 @@ def _items(field: Field, raw: object) -> list[str]:
     if isinstance(raw, str):
         try:
             parsed = json.loads(raw)  # a list in the query of a URI
-        except ValueError:
+        except (ValueError, RecursionError):
             parsed = None
         raw = parsed if isinstance(parsed, list) else re.split(r"[,\n]", raw)
     items = list(raw) if isinstance(raw, (list, tuple)) else [raw]

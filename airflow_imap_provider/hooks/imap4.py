@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
-from airflow_imap_provider.errors import FolderNotFoundError, ImapError, LostConnectionError, SettingsError
+from airflow_imap_provider.errors import FolderNotFoundError, ImapError, SettingsError
 from airflow_imap_provider.hooks.settings import connection_settings
 
 if TYPE_CHECKING:
@@ -185,16 +185,15 @@ class Imap4Hook(BaseHook):
         from airflow_imap_provider.mail.transfer import decode_transfer
 
         session, raw = self.session(), bytearray()
+        # Between two attachments the caller may have looked into another folder.
+        if session.select(mail.folder, readonly=True).uidvalidity != mail.uidvalidity:
+            raise _gone(part, mail)
         while True:
             item = f"BODY.PEEK[{part.part}]<{len(raw)}.{PIECE}>"
             answer = session.fetch([mail.uid], [item]).get(mail.uid, {})
             piece = next((value for key, value in answer.items() if key.startswith(b"BODY[")), None)
             if piece is None and not raw:
-                raise LostConnectionError(
-                    f"the attachment {part.name!r} of mail {mail.uid} is gone",
-                    stage="fetch",
-                    remedy="Another client has removed the mail in this moment.",
-                )
+                raise _gone(part, mail)
             raw += piece or b""
             # Sizes that servers tell are not to be trusted: the end is where nothing more comes.
             if not piece or len(piece) < PIECE:
@@ -268,9 +267,9 @@ class Imap4Hook(BaseHook):
         :param options: ``repeated=True`` if an earlier attempt may have been interrupted.
         :raises SettingsError: if the folder was re-created since: the UIDs mean other mails then.
         """
-        from airflow_imap_provider.mailbox.actions import dump_actions, load_actions, perform
+        from airflow_imap_provider.mailbox.actions import perform, unconditional
 
-        checked = load_actions(dump_actions(actions))
+        checked = unconditional(actions)
         by_folder: dict[tuple[str, int], list[int]] = {}
         for email in [emails] if isinstance(emails, Mapping) else emails:
             by_folder.setdefault((email["folder"], email["uidvalidity"]), []).append(email["uid"])
@@ -310,3 +309,11 @@ class Imap4Hook(BaseHook):
             return True, message
         finally:
             self.close()
+
+
+def _gone(part: Part, mail: Mail) -> ImapError:
+    return ImapError(
+        f"the attachment {part.name!r} of mail {mail.uid} is gone from {mail.folder}",
+        stage="fetch",
+        remedy="Another client has removed or moved the mail in this moment: try again.",
+    )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
+from airflow_imap_provider.connection.fields import CONNECTION_TYPE
 from airflow_imap_provider.connection.parsing import parse
 from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import SettingsError
+from airflow_imap_provider.mailbox import executor
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -25,6 +28,7 @@ def connection_settings(conn_id: str) -> Settings:
         connection = BaseHook.get_connection(conn_id)
     except Exception as error:
         raise _not_found(conn_id, error) from error
+    _check(conn_id, connection)
     return _parse(conn_id, connection, connection.extra_dejson)
 
 
@@ -33,14 +37,40 @@ async def async_settings(conn_id: str) -> Settings:
 
     :raises SettingsError: if there is no such connection, or a field of it cannot be used.
     """
-    from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
-
     try:
-        connection = await get_async_connection(conn_id)
-        extra = await get_async_extra_dejson(connection)
+        connection = await BaseHook.aget_connection(conn_id)
+    except Exception as error:
+        raise _not_found(conn_id, error) from error
+    _check(conn_id, connection)
+    try:
+        # Reading the extra masks its secrets, which asks the supervisor: a blocking question before Airflow 3.3.2.
+        if hasattr(connection, "aextra_dejson"):
+            extra = await connection.aextra_dejson()
+        else:
+            extra = await executor.working(lambda: connection.extra_dejson)
     except Exception as error:
         raise _not_found(conn_id, error) from error
     return _parse(conn_id, connection, extra)
+
+
+def _check(conn_id: str, connection: Connection) -> None:
+    """Find what Airflow passes over: another type, and an extra that is no JSON, which it takes for an empty one."""
+    if connection.conn_type not in (None, "", CONNECTION_TYPE):
+        raise SettingsError(
+            f"connection {conn_id!r} is of type {connection.conn_type}, not {CONNECTION_TYPE}.",
+            stage="settings",
+            remedy="Give the id of a connection of type IMAP4 (Admin → Connections).",
+        )
+    problem = ""
+    try:
+        json.loads((connection.extra or "").strip() or "{}")
+    except json.JSONDecodeError as error:
+        problem = f"it is no JSON: {error.msg} (line {error.lineno}, column {error.colno})."
+    except RecursionError:
+        problem = "its brackets are nested too deep."
+    if problem:
+        # Not as the context of the parser's error, which holds the whole text.
+        raise SettingsError(f"connection {conn_id!r}, extra: {problem}", stage="settings")
 
 
 def _parse(conn_id: str, connection: Connection, extra: dict[str, Any]) -> Settings:

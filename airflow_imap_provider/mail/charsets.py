@@ -11,6 +11,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from airflow_imap_provider.connection.code_pages import usable_codec
+
 __all__ = ["clean", "decode", "fold", "one_line"]
 
 SUPERSETS = {
@@ -38,19 +40,20 @@ WRITTEN_OTHERWISE = {
 }
 """Names seen in mail that Python does not know."""
 
-NOT_FOR_MAIL = frozenset({"idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"})
-"""Codecs of Python that are no charsets of mail; some take quadratic time, some differ between machines."""
-
-WIDE = ("utf-16", "utf-32")
-"""Charsets that may be used though they do not hold ASCII unchanged."""
-
 CHARSET_NAME_LIMIT = 40
 """Characters of a charset's name; the longest registered one in use has 20. More is an attempt at something."""
 
-_PROBE = b"Aa Zz 09 @"
+MARKS_LIMIT = 30
+"""Combining marks in a row that are put in order together, as in Unicode's stream-safe text (UAX #15, section 13). No
+language has so many; the time for them grows with the square of their number."""
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_FOLD = re.compile(r"[ \t]*[\r\n\t\x0b\x0c\x85\u2028\u2029]+[ \t\r\n\x0b\x0c\x85\u2028\u2029]*")
+# The look-behind makes it start only where a run of blanks does: tried from each of them, it would take quadratic time.
+_FOLD = re.compile(r"(?<![ \t])[ \t]*[\r\n\t\x0b\x0c\x85\u2028\u2029]+[ \t\r\n\x0b\x0c\x85\u2028\u2029]*")
+# Runs that may hold too many marks: a mark is never a letter or digit, and the first one is U+0300.
+_LONG_RUN = re.compile(rf"[^\w\x00-\u02ff]{{{MARKS_LIMIT + 1},}}")
+_GRAPHEME_JOINER = "\N{COMBINING GRAPHEME JOINER}"
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 
@@ -111,8 +114,21 @@ def fold(text: str, *, case: bool) -> str:
     """
     if text.isascii():
         return text if case else text.lower()
-    composed = unicodedata.normalize("NFC", text)
+    composed = unicodedata.normalize("NFC", _LONG_RUN.sub(_divided, text))
     return composed if case else unicodedata.normalize("NFC", composed.casefold())
+
+
+def _divided(run: re.Match[str]) -> str:
+    """Return a run of characters with a joiner, which ends the ordering, wherever there are too many marks in a row."""
+    out: list[str] = []
+    marks = 0
+    for character in run[0]:
+        marks = marks + 1 if unicodedata.category(character).startswith("M") else 0
+        if marks > MARKS_LIMIT:
+            out.append(_GRAPHEME_JOINER)
+            marks = 1
+        out.append(character)
+    return "".join(out)
 
 
 @lru_cache(maxsize=256)
@@ -121,17 +137,8 @@ def _codec(charset: str) -> str | None:
     name = charset.strip(" \t'\";").lower()
     if not name or len(name) > CHARSET_NAME_LIMIT or not name.isascii() or not name.isprintable():
         return None
-    try:
-        found = codecs.lookup(WRITTEN_OTHERWISE.get(name, name)).name
-        found = codecs.lookup(SUPERSETS.get(found, found)).name
-        if found in NOT_FOR_MAIL:
-            return None
-        if found.startswith(WIDE) or _PROBE.decode(found) == _PROBE.decode("ascii"):
-            return found
-    except (LookupError, ValueError):
-        # LookupError also for codecs that do not make text, such as hex or zlib.
-        return None
-    return None
+    found = usable_codec(WRITTEN_OTHERWISE.get(name, name))
+    return usable_codec(SUPERSETS.get(found, found)) if found else None
 
 
 def _shown(charset: str) -> str:

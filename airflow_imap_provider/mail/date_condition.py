@@ -5,6 +5,7 @@ Every operator means a span of time; days are days in UTC. INTERNALDATE, from wh
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,13 @@ __all__ = ["DATE_OPS", "DateCondition", "date_condition"]
 
 DATE_OPS = ("after", "at_or_after", "at_or_before", "before", "equals", "on")
 """What can be asked of a date."""
+
+_WRITTEN = re.compile(
+    r"\d{4}-\d\d-\d\d(?P<time>[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{3}|\.\d{6})?)?"
+    r"(?:(?P<utc>[Zz])|[+-](?:[01]\d|2[0-3]):[0-5]\d)?)?",
+    re.ASCII,
+)
+"""The texts of ISO 8601 that are read. Each version of Python takes others: a DAG must mean the same in all of them."""
 
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
@@ -102,9 +110,7 @@ def _read(op: str, value: object) -> date:
     given = value
     try:
         if isinstance(given, str):
-            # Python 3.10 does not know the Z of ISO 8601.
-            text = f"{given[:-1]}+00:00" if given.endswith(("Z", "z")) else given
-            given = date.fromisoformat(text) if len(text) == len("2026-01-31") else datetime.fromisoformat(text)
+            given = _read_text(given)
         if isinstance(given, date) and date.min.year < given.year < date.max.year:
             if not isinstance(given, datetime):
                 return date(given.year, given.month, given.day)
@@ -116,6 +122,16 @@ def _read(op: str, value: object) -> date:
         stage="settings",
         remedy="Give a date, a datetime, or a text such as '2026-01-31' or '2026-01-31T12:00:00+01:00'.",
     )
+
+
+def _read_text(text: str) -> date | None:
+    written = _WRITTEN.fullmatch(text)
+    if written is None:
+        return None
+    if not written["time"]:
+        return date.fromisoformat(text)
+    # Python 3.10 does not know the Z of ISO 8601.
+    return datetime.fromisoformat(f"{text[:-1]}+00:00" if written["utc"] else text)
 
 
 def _utc(moment: datetime) -> datetime:

@@ -25,19 +25,21 @@ MATCHERS_KEPT = 1_024
 def matcher(op: str, value: str | tuple[str, ...], *, case: bool) -> Callable[[str], bool]:
     """Return a function that tells whether a text compares to the value.
 
+    The text must be folded, by the same case; for ``regex``, which sees to case itself, with case.
+
     :param op: ``equals``, ``contains``, ``starts_with``, ``ends_with``, ``glob``, ``regex`` or ``one_of``.
     :param value: the text, pattern or regular expression given by the user; for ``one_of`` several texts.
     :param case: whether case matters.
     """
     if isinstance(value, tuple):
         accepted = frozenset(fold(each, case=case) for each in value)
-        return lambda text: fold(text, case=case) in accepted
+        return accepted.__contains__
     if op == "regex":
         pattern = compile_regex(value, case=case)
-        return lambda text: pattern.search(fold(text, case=True)) is not None
+        return lambda text: pattern.search(text) is not None
     wanted = fold(value, case=case)
     compare = _COMPARISONS[op]
-    return lambda text: compare(fold(text, case=case), wanted)
+    return lambda text: compare(text, wanted)
 
 
 _COMPARISONS: dict[str, Callable[[str, str], bool]] = {
@@ -52,6 +54,8 @@ _COMPARISONS: dict[str, Callable[[str, str], bool]] = {
 def compile_regex(pattern: str, *, case: bool) -> Any:
     """Compile a regular expression by RE2's syntax (https://github.com/google/re2/wiki/Syntax).
 
+    It is composed (NFC) like the text that it looks into.
+
     :raises SettingsError: if it is none, with RE2's own words.
     """
     import re2
@@ -60,7 +64,7 @@ def compile_regex(pattern: str, *, case: bool) -> Any:
     options.case_sensitive = case
     options.log_errors = False  # the error says it; the log is not ours
     try:
-        return re2.compile(pattern, options)
+        return re2.compile(fold(pattern, case=True), options)
     except re2.error as error:
         reason = error.args[0] if error.args else ""
         raise SettingsError(

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.errors import SettingsError
+from airflow_imap_provider.mail.charsets import fold
 from airflow_imap_provider.mail.condition import Condition
 from airflow_imap_provider.mail.matching import compile_regex, matcher
 
@@ -41,6 +43,13 @@ VALUE_LIMIT = 4_000
 VALUES_LIMIT = 1_000
 """Values of ``one_of``. A longer list belongs into a file that the DAG reads."""
 
+BODIES_KEPT = 4
+"""Bodies kept in the form in which they are compared, so that many conditions prepare a mail's body once: with and
+without case, and with its lines for regular expressions, and one to spare for another thread."""
+
+_TRIMMED = {"equals": str.strip, "one_of": str.strip, "starts_with": str.lstrip, "ends_with": str.rstrip}
+"""What is taken off a value by operator: no text of a mail has blanks around it, so it could never compare."""
+
 
 @dataclass(frozen=True, repr=False)
 class TextCondition(Condition):
@@ -50,7 +59,8 @@ class TextCondition(Condition):
 
     :param field: one of :data:`FIELDS`.
     :param op: one of :data:`TEXT_OPS`.
-    :param value: a text; for ``one_of`` several, which are kept sorted; for ``exists`` ``None``.
+    :param value: a text; for ``one_of`` several, which are kept sorted; for ``exists`` ``None``. Blanks around it that
+        no text could have are taken off.
     :param case: whether case matters.
     :param name: the header's name in lower case, for the field ``header``.
     """
@@ -70,7 +80,8 @@ class TextCondition(Condition):
             object.__setattr__(self, "value", self._checked_values(self.value))
             return
         # An empty text is contained in every other: such a condition is a mistake. Only an equal one can be meant.
-        self._checked(self.value, empty=self.op == "equals" and self.field not in ADDRESS_FIELDS)
+        value = self._checked(self.value, empty=self.op == "equals" and self.field not in ADDRESS_FIELDS)
+        object.__setattr__(self, "value", value)
         if self.op == "regex":
             compile_regex(str(self.value), case=self.case)
 
@@ -81,6 +92,8 @@ class TextCondition(Condition):
 
     def _checked(self, value: object, *, empty: bool) -> str:
         problem = ""
+        if isinstance(value, str):
+            value = _TRIMMED.get(self.op, str)(value)
         if not isinstance(value, str):
             problem = f"takes text, not {type(value).__name__}"
         elif not empty and not (_unwrapped(value) if self.field == "body" else value):
@@ -113,7 +126,9 @@ class TextCondition(Condition):
         if self.field == "body" and self.op != "regex":
             value = tuple(map(_unwrapped, value)) if isinstance(value, tuple) else _unwrapped(str(value))
         matches = matcher(self.op, value or "", case=self.case)
-        return any(matches(text) for text in texts)
+        lines = self.op == "regex"
+        prepared = partial(_comparable_body, lines=lines) if self.field == "body" else fold
+        return any(matches(prepared(text, case=self.case or lines)) for text in texts)
 
     def _texts(self, mail: Mail) -> tuple[str, ...]:
         """Return the texts of the field, each of which is compared."""
@@ -124,8 +139,7 @@ class TextCondition(Condition):
         if self.field == "body":
             if mail.text is None and mail.text_parts:
                 raise RuntimeError("a condition on the body is asked before the mail's text was fetched")
-            text = mail.text or ""
-            return (text if self.op == "regex" else _unwrapped(text),)
+            return (mail.text or "",)
         fields = {"from": mail.from_, "to": mail.to, "cc": mail.cc, "reply_to": mail.reply_to}
         return tuple(text for address in fields[self.field] for text in _address_texts(address))
 
@@ -163,6 +177,11 @@ def _address_texts(address: Address) -> list[str]:
     if address.name and "@" not in address.name:
         texts += [address.name, str(address)] if address.address else [address.name]
     return texts
+
+
+@lru_cache(maxsize=BODIES_KEPT)
+def _comparable_body(text: str, *, case: bool, lines: bool) -> str:
+    return fold(text if lines else _unwrapped(text), case=case)
 
 
 def _unwrapped(text: str) -> str:

@@ -30,6 +30,7 @@ __all__ = [
     "dump_actions",
     "load_actions",
     "perform",
+    "unconditional",
     "wanted",
 ]
 
@@ -72,8 +73,10 @@ class Action:
             )
         if not isinstance(self.argument, str):
             raise SettingsError(f"the action {self.do!r} takes a text, not {self.argument!r}.", stage="settings")
-        if self.do in _FOLDERS and not self.argument:
-            raise SettingsError(f"the action {self.do!r} needs the name of the target folder.", stage="settings")
+        if self.do in _FOLDERS and (not self.argument.strip() or any(ord(sign) < 32 for sign in self.argument)):
+            raise SettingsError(
+                f"the action {self.do!r} needs the name of the target folder, not {self.argument!r}.", stage="settings"
+            )
         if self.do in _KEYWORDS and not _is_atom(self.argument):
             raise SettingsError(
                 f"{self.argument!r} cannot be an IMAP keyword: letters, digits and most punctuation without spaces, "
@@ -196,6 +199,22 @@ def load_actions(text: str) -> tuple[Action, ...]:
     if not isinstance(data, list):
         raise SettingsError(f"{text!r} is no JSON list of actions.", stage="settings")
     return tuple(Action.from_json(item) for item in data)
+
+
+def unconditional(actions: Iterable[Action] | Action | str | None) -> tuple[Action, ...]:
+    """Return actions for mails that somebody has picked already.
+
+    :raises SettingsError: for an action whose ``when`` would have to be decided by conditions.
+    """
+    listed = load_actions(dump_actions(actions))
+    for action in listed:
+        if action.when not in {None, "always"}:
+            raise SettingsError(
+                f"the action {action.do!r} has when={action.when!r}, which only EmailTrigger can decide; here every "
+                "mail given gets every action given.",
+                stage="settings",
+            )
+    return listed
 
 
 def wanted(outcome: frozenset[str], lists: Iterable[Sequence[Action]]) -> tuple[Action, ...]:

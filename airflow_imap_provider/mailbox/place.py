@@ -93,11 +93,12 @@ class Place:
             return False
         return not (floor.known and fingerprint(mail)[1] in {mark for _, mark in self.recent})
 
-    def after(self, last_uid: int, told: Iterable[Mail], todo: Iterable[Todo] = ()) -> Place:
+    def after(self, last_uid: int, told: Iterable[Mail], todo: Iterable[Todo] = (), *, now: datetime) -> Place:
         """Return the place once everything up to ``last_uid`` is handled, of which ``told`` were sent."""
         mails = tuple(told)
         marks = tuple(fingerprint(mail) for mail in mails)
-        received = [mail.received for mail in mails]
+        # Whoever appends a mail chooses its date: one from the future must not hide what comes before it.
+        received = [min(mail.received, now) for mail in mails]
         if self.last_received is not None:
             received.append(self.last_received)
         floor = self.floor if self.floor is not None and last_uid < self.floor.until else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from airflow_imap_provider.mail.search import search_criteria
 from airflow_imap_provider.mailbox.actions import Action, wanted
 from airflow_imap_provider.mailbox.place import Place, Todo, rebase
 from airflow_imap_provider.mailbox.ranges import UidRanges
+from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
 
 if TYPE_CHECKING:
     from airflow_imap_provider.transport.session import FolderStatus, Session
@@ -48,6 +49,10 @@ Airflow sends a run's events to each of its tasks."""
 
 LOSSES_PER_LEVEL = 3
 """Connections lost while one mail was fetched, before less of it is asked for. One or two may be the network's."""
+
+BATCH_SECONDS = 60.0
+"""Seconds after which a batch ends with what it has: a slow server must not make it take so long that it is given up,
+and begun again, for ever. Airflow fails a subscriber that holds a wake-up for 300."""
 
 SUBSTRING_SEARCHERS = ("dovecot", "cyrus")
 """Servers whose SEARCH finds substrings as RFC 3501 (section 6.4.4) asks. Gmail and Exchange find whole words or their
@@ -163,8 +168,9 @@ class _Harvest:
 class Reader:
     """Reads batches for one wish. Keeps nothing but the UIDs that seem to break the connection."""
 
-    def __init__(self, wish: Wish) -> None:
+    def __init__(self, wish: Wish, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self.wish = wish
+        self._clock = clock
         self._items = fetch_items(self._header_names())
         self._losses: dict[int, int] = {}
         self._fetching: tuple[int, ...] = ()
@@ -203,7 +209,7 @@ class Reader:
         todo = [Todo(UidRanges.of((uid, uid) for uid in of), actions) for actions, of in harvest.todo.items()]
         return Batch(
             start=start,
-            place=start.after(last_uid, harvest.mails, todo),
+            place=start.after(last_uid, harvest.mails, todo, now=self._clock.now()),
             emails=tuple(harvest.emails),
             mails=tuple(harvest.mails),
             more=more,
@@ -215,6 +221,8 @@ class Reader:
         """Return candidates, the UID up to which they are complete, and whether there is more behind that."""
         low, window = place.last_uid + 1, SEARCH_WINDOW
         floor = place.floor
+        # What SELECT told of the highest UID may be older than the floor, or missing.
+        highest = max(highest, floor.until if floor else 0)
         while low + window <= highest or (floor and low <= floor.until):
             # A backlog: step through it in windows that widen where UIDs are sparse.
             criteria: list[object] = []
@@ -250,15 +258,26 @@ class Reader:
 
     def _harvest(self, session: Session, status: FolderStatus, place: Place, uids: Sequence[int]) -> _Harvest:
         harvest = _Harvest()
+        end = self._clock.monotonic() + BATCH_SECONDS
         for begin in range(0, len(uids), FETCH_CHUNK):
             chunk = uids[begin : begin + FETCH_CHUNK]
             for uid, mail in self._fetch(session, status, chunk):
                 if place.counts(mail):
-                    self._consider(mail, harvest)
+                    self._consider_safely(mail, harvest)
                 if harvest.full:
                     return harvest
                 harvest.last_uid = uid
+                if self._clock.monotonic() > end:
+                    harvest.full = True
+                    return harvest
         return harvest
+
+    def _consider_safely(self, mail: Mail, harvest: _Harvest) -> None:
+        try:
+            self._consider(mail, harvest)
+        except Exception:
+            # One mail must never stop the folder, whatever is in it. It cannot be said to match.
+            log.exception("mail %s cannot be judged, and is passed over", mail.uid)
 
     def _consider(self, mail: Mail, harvest: _Harvest) -> None:
         wish = self.wish
@@ -280,7 +299,7 @@ class Reader:
 
     # --- fetching, whatever the mails are like -----------------------------------------------------------------
 
-    def _fetch(self, session: Session, status: FolderStatus, uids: Sequence[int]) -> list[tuple[int, Mail]]:
+    def _fetch(self, session: Session, status: FolderStatus, uids: Sequence[int]) -> Iterator[tuple[int, Mail]]:
         """Fetch mails; a mail that was expunged meanwhile is missing, one that cannot be read has defects."""
         suspects, self._fetching = self._fetching, ()
         if len(suspects) == 1:
@@ -295,12 +314,8 @@ class Reader:
                 if not session.usable:
                     raise
                 singly = True
-        if singly:
-            for uid in uids:
-                answers.update(self._fetch_alone(session, uid))
-        mails = []
         for uid in uids:
-            answer = answers.get(uid)
+            answer = (self._fetch_alone(session, uid) if singly else answers).get(uid)
             if answer is None or not any(key not in (b"UID", b"SEQ") for key in answer):
                 continue
             mail = mail_from_fetch(
@@ -314,9 +329,8 @@ class Reader:
             )
             if self.wish.needs_text and mail.text_parts:
                 mail = self._with_text(session, mail)
-            mails.append((uid, mail))
+            yield uid, mail
             self._losses.pop(uid, None)
-        return mails
 
     def _with_text(self, session: Session, mail: Mail) -> Mail:
         answer: Mapping[bytes, Any] = {}

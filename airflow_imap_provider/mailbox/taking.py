@@ -56,11 +56,13 @@ class Claim:
     :param entries: by journal, the numbers of the entries that were used.
     :param uids: by stream and generation, the UIDs of the mails.
     :param count: how many mails.
+    :param number: the how-manieth claim of this consumer it is.
     """
 
     entries: dict[str, UidRanges]
     uids: dict[str, dict[str, UidRanges]]
     count: int
+    number: int
 
     def to_json(self) -> dict[str, Any]:
         """Return the stored form."""
@@ -68,13 +70,14 @@ class Claim:
             "entries": {journal: numbers.dumps() for journal, numbers in self.entries.items()},
             "uids": _dump(self.uids),
             "count": self.count,
+            "number": self.number,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Claim:
         """Rebuild a claim from :meth:`to_json`'s form."""
         entries = {journal: UidRanges.of(numbers) for journal, numbers in data["entries"].items()}
-        return cls(entries, _load(data["uids"]), data["count"])
+        return cls(entries, _load(data["uids"]), data["count"], data["number"])
 
     def numbers(self) -> Iterator[tuple[str, int]]:
         """Go through the journals and numbers of the entries."""
@@ -113,6 +116,16 @@ class Record:
     nudged: dict[str, int] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
     runs: int = 0
+
+    def begin_at(self, moment: datetime) -> None:
+        """Let entries from ``moment`` on be this consumer's, if they were not yet.
+
+        The run of a later event may come before the run of the first one. What was passed over is looked at again;
+        what was taken is known by its UID.
+        """
+        if self.begin is not None and moment < self.begin:
+            self.begin = moment
+            self.positions = {}
 
     def to_json(self) -> dict[str, Any]:
         """Return the stored form. ``streams`` is what the trigger looks at to see whether to nudge."""
@@ -200,7 +213,7 @@ class Taking:
         """Enter the claim into the record and return it; ``None`` if nothing was taken."""
         if not self.emails:
             return None
-        claim = Claim(self._entries, self._uids, len(self.emails))
+        claim = Claim(self._entries, self._uids, len(self.emails), self.record.runs)
         kept = list(self.record.claims.items())[-(CLAIMS_AT_HAND - 1) :]
         self.record.claims = {**dict(kept), run_id: claim}
         self.record.runs += 1

@@ -42,6 +42,12 @@ T = TypeVar("T")
 IDLE_RENEWAL = 9 * 60.0
 """Seconds in IDLE at most: Office 365 stops pushing after about ten minutes, NATs forget a silent connection."""
 
+SHORT_IDLE = 30.0
+"""Seconds that a server should stay in IDLE before it ends that by itself; most do so after half an hour, if ever."""
+
+SHORT_IDLES = 2
+"""How often in a row a server may refuse IDLE, or end it at once, until it is polled."""
+
 SETTLING = 0.05
 """Seconds in which members that were just woken come to read, before the connection goes (back) to IDLE."""
 
@@ -130,6 +136,8 @@ class FolderWatcher:
         self._channel: IdleChannel | None = None
         self._read_at: dict[Member, int] = {}
         self._idle_refused = False
+        self._short_idles = 0
+        self._idle_since = 0.0
         self._lost: ImapError | None = None
         self._task: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[Any]] = set()
@@ -263,7 +271,7 @@ class FolderWatcher:
             connecting.add_done_callback(_close_unused)
             raise
         self._lost = None
-        self._idle_refused = False
+        self._idle_refused, self._short_idles = False, 0
         self._read_at.clear()
         self.state = WatcherState(connected=True, since=self._clock.now())
         log.info("watching %s of %s (%s)", self.folder, settings.conn_id, settings.host)
@@ -302,7 +310,7 @@ class FolderWatcher:
         if session.has("IDLE") and not self._idle_refused and all(member.idle for member in self.members):
             channel = session.idle_channel()
             channel.start(loop, self.wake_all, self._idle_ended)
-            self._channel = channel
+            self._channel, self._idle_since = channel, self._clock.monotonic()
 
     def _pause(self) -> float:
         return min([IDLE_RENEWAL, *(member.poll_interval for member in self.members)])
@@ -320,9 +328,12 @@ class FolderWatcher:
     def _idle_ended(self, error: ImapError) -> None:
         self._channel = None
         if isinstance(error, RefusedError):
-            # Some servers announce IDLE and do not have it, or not in every folder.
-            log.info("the server does not keep %s in IDLE; polling it instead: %s", self.folder, error)
-            self._idle_refused = True
+            # Some servers announce IDLE and do not have it, or not in every folder; others end it now and then.
+            self._short_idles = self._short_idles + 1 if self._clock.monotonic() - self._idle_since < SHORT_IDLE else 0
+            if self._short_idles >= SHORT_IDLES:
+                log.info("the server does not keep %s in IDLE; polling it instead: %s", self.folder, error)
+                self._idle_refused = True
+            self.wake_all()
             self._changed.set()
         else:
             self._lose(error)

@@ -24,6 +24,9 @@ __all__ = ["ReceiveEmailsOperator"]
 MANUAL_LOOK_BACK = timedelta(hours=1)
 """How far before its start a consumer's very first run looks if no event but a person has started it."""
 
+RETRIES = 3
+"""Attempts after a failed one, at least."""
+
 RETRY_DELAY = timedelta(seconds=10)
 """Airflow's default of five minutes would hold back mails that are claimed already."""
 
@@ -48,14 +51,26 @@ class ReceiveEmailsOperator(BaseOperator):
     run.
 
     :param asset: the watched asset. Import the object that the DAG is scheduled on; do not declare it a second time.
-    :param max_mails: mails in one run at most (1 to 1,000). If more are waiting, the DAG is woken again at once.
+    :param max_mails: mails in one run at most (1 to 1,000). If more are waiting, an event of the asset wakes its DAGs
+        again at once.
+    :param retries: at least 3, whatever is given.
+    :param retry_delay: 10 seconds, unless something else is given here or in ``default_args``.
     :param history: at the very first run, take everything that was told and is still kept (30 days at least).
     :return: a list of dicts, one per mail, as in ``docs/payload.md``.
     """
 
     ui_color = "#d7e8f7"
 
-    def __init__(self, *, asset: Asset, max_mails: int = 500, history: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        asset: Asset,
+        max_mails: int = 500,
+        history: bool = False,
+        retries: int | None = None,
+        retry_delay: timedelta | float | None = None,
+        **kwargs: Any,
+    ) -> None:
         if not isinstance(asset, Asset):
             raise SettingsError(
                 f"asset={asset!r}; the Asset object with the watcher is accepted (a reference by name keeps no watcher "
@@ -65,9 +80,9 @@ class ReceiveEmailsOperator(BaseOperator):
         if isinstance(max_mails, bool) or not isinstance(max_mails, int) or not 1 <= max_mails <= MOST:
             raise SettingsError(f"max_mails={max_mails!r}; a number from 1 to {MOST} is accepted.", stage="settings")
         # Whatever default_args say: an intake that died is repeated, with the same mails, and never runs twice at once.
-        kwargs["retries"] = max(kwargs.get("retries") or 0, 3)
         kwargs["max_active_tis_per_dag"] = 1
-        kwargs.setdefault("retry_delay", RETRY_DELAY)
+        kwargs["retries"] = max(retries or 0, RETRIES)
+        kwargs["retry_delay"] = RETRY_DELAY if retry_delay is None else retry_delay
         self._remainder = AssetAlias(name=f"imap4-remainder:{asset.name}")
         inlets, outlets = _listed(kwargs.pop("inlets", None)), _listed(kwargs.pop("outlets", None))
         super().__init__(
@@ -84,35 +99,60 @@ class ReceiveEmailsOperator(BaseOperator):
         """Claim, move on, return.
 
         :raises AirflowSkipException: if there is nothing to take.
-        :raises AirflowFailException: if a cleared run's mails are no longer kept.
+        :raises AirflowFailException: if a cleared run's mails are no longer kept, or the task is mapped.
         """
+        map_index = context["ti"].map_index
+        if map_index is not None and map_index >= 0:
+            raise AirflowFailException(
+                "ReceiveEmailsOperator cannot be mapped, nor stand in a mapped task group: expand over its output."
+            )
         store: Any = context["asset_state_store"][self.asset]
         self._register(store)
-        key = consumer_key(self.dag_id, self.task_id)
+        key, run_id = consumer_key(self.dag_id, self.task_id), str(context["run_id"])
         stored = store.get(key)
-        record = Record.from_json(stored) if stored else Record(begin=self._begin(context))
-        run_id = str(context["run_id"])
+        record = Record.from_json(stored) if stored else Record()
         claim = self._earlier_claim(context, store, record, run_id)
         if claim is not None:
-            return self._again(store, claim)
+            emails = self._again(store, claim)
+        else:
+            emails, claim = self._take(context, store, record, stored)
+        if claim is None:
+            raise AirflowSkipException("No mails that this task has not taken yet.")
+        # Also after a retry: the attempt before may have ended between its claim and here.
+        self._keep(context, store, run_id, claim)
+        if self._more(store, record):
+            self.log.info("More mails are waiting: waking the DAG again.")
+            context["outlet_events"][self._remainder].add(self.asset, extra={"imap4": "remainder"})
+        return emails
 
+    def _take(
+        self, context: Context, store: Any, record: Record, stored: Any
+    ) -> tuple[list[dict[str, Any]], Claim | None]:
+        begin = self._begin(context)
+        if not stored:
+            record.begin = begin
+        elif begin is not None and context["triggering_asset_events"].get(self.asset):
+            record.begin_at(begin)
         taking = Taking(record, self.max_mails)
-        for entry in journal.entries(store, record.positions, datetime.now(timezone.utc)):
+        for entry in journal.entries(store, record.positions, datetime.now(timezone.utc), begin=record.begin):
             taking.feed(entry)
             if taking.enough:
                 break
-        claim = taking.claim(run_id)
+        claim = taking.claim(str(context["run_id"]))
         # The claim and the ranges stand in one value: there is no moment at which a mail is taken and nobody's.
         if record.to_json() != stored:
-            store.set(key, record.to_json())
-        if claim is None:
-            raise AirflowSkipException("No mails that this task has not taken yet.")
-        self._keep(context, store, record, run_id, claim)
-        if taking.enough:
-            self.log.info("More mails are waiting: waking the DAG again.")
-            context["outlet_events"][self._remainder].add(self.asset, extra={"imap4": "remainder"})
-        self.log.info("Took %s mails.", claim.count)
-        return taking.emails
+            store.set(consumer_key(self.dag_id, self.task_id), record.to_json())
+        self.log.info("Took %s mails.", len(taking.emails))
+        return taking.emails, claim
+
+    def _more(self, store: Any, record: Record) -> bool:
+        """Tell whether mails are left for another run."""
+        rest = Taking(Record.from_json(record.to_json()), 0)
+        for entry in journal.entries(store, rest.record.positions, datetime.now(timezone.utc), begin=record.begin):
+            rest.feed(entry)
+            if rest.enough:
+                return True
+        return False
 
     def _begin(self, context: Context) -> datetime | None:
         """Return the moment from which mails are this consumer's, at its very first run."""
@@ -148,15 +188,17 @@ class ReceiveEmailsOperator(BaseOperator):
         self.log.info("This run has taken %s mails before; here they are again.", claim.count)
         return emails
 
-    def _keep(self, context: Context, store: Any, record: Record, run_id: str, claim: Claim) -> None:
+    def _keep(self, context: Context, store: Any, run_id: str, claim: Claim) -> None:
         """Keep the claim for as long as the run can be cleared, in bounded space."""
         context["task_state_store"].set("claim", claim.to_json(), retention=NEVER_EXPIRE)
-        slot = consumer_key(self.dag_id, self.task_id, f"slot:{record.runs % CLAIMS_KEPT}")
-        out = store.get(slot)
-        if out:
-            store.delete(out)
-        store.set(self._claim_key(run_id), claim.to_json())
-        store.set(slot, self._claim_key(run_id))
+        slot = consumer_key(self.dag_id, self.task_id, f"slot:{claim.number % CLAIMS_KEPT}")
+        mine, before = self._claim_key(run_id), store.get(slot)
+        if before == mine:
+            return
+        if before:
+            store.delete(before)
+        store.set(mine, claim.to_json())
+        store.set(slot, mine)
 
     def _claim_key(self, run_id: str) -> str:
         return consumer_key(self.dag_id, self.task_id, f"claim:{hashlib.sha256(run_id.encode()).hexdigest()[:24]}")

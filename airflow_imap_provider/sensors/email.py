@@ -10,9 +10,9 @@ from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
-from airflow_imap_provider.errors import SettingsError
+from airflow_imap_provider.errors import ConnectError, ImapTimeoutError, LostConnectionError, SettingsError
 from airflow_imap_provider.mail.conditions import Condition
-from airflow_imap_provider.mailbox.actions import Action, dump_actions, load_actions
+from airflow_imap_provider.mailbox.actions import Action, dump_actions, load_actions, unconditional
 from airflow_imap_provider.mailbox.place import first_place, parse_start
 from airflow_imap_provider.triggers.email import as_conditions
 
@@ -84,7 +84,7 @@ class EmailSensor(BaseSensorOperator):
         self.conditions = as_conditions(conditions, trigger_on).dumps()
         self.min_count = min_count
         self.start = "run" if start == "run" else parse_start(start)
-        self.on_match = dump_actions(on_match)
+        self.on_match = dump_actions(unconditional(on_match))
         self.payload = payload
         self.headers = list(headers)
         self.text = text
@@ -97,13 +97,18 @@ class EmailSensor(BaseSensorOperator):
         found: Any = context["task_state_store"].get("found")
         if found:
             self.log.info("These mails were found before; returning them again.")
-            return self._finish(found)
+            return self._finish(found, repeated=True)
         if not self.deferrable:
             emails: list[dict[str, Any]] = super().execute(context)
             return emails
-        now = self.poke(context)
-        if now:
-            return list(now.xcom_value or ())
+        try:
+            now = self.poke(context)
+        except (ConnectError, LostConnectionError, ImapTimeoutError) as error:
+            # The triggerer keeps trying; a wrong password or field fails here and now.
+            self.log.warning("The server cannot be reached at present; waiting all the same: %s", error)
+        else:
+            if now:
+                return list(now.xcom_value or ())
         from airflow_imap_provider.triggers.wait import EmailWaitTrigger
 
         self.defer(
@@ -141,15 +146,15 @@ class EmailSensor(BaseSensorOperator):
         store: Any = context["task_state_store"]
         # Before the actions: a mail that is moved away must not be waited for again by a retry.
         store.set("found", emails, retention=NEVER_EXPIRE)
-        return self._finish(emails)
+        return self._finish(emails, repeated=False)
 
-    def _finish(self, emails: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _finish(self, emails: list[dict[str, Any]], *, repeated: bool) -> list[dict[str, Any]]:
         actions = load_actions(self.on_match)
         if actions:
             from airflow_imap_provider.hooks.imap4 import Imap4Hook
 
             with Imap4Hook(self.imap4_conn_id) as hook:
-                hook.act(emails, actions, repeated=True)
+                hook.act(emails, actions, repeated=repeated)
         self.log.info("Found %s mails.", len(emails))
         return emails
 

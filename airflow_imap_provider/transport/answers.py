@@ -6,13 +6,26 @@ throws together. Pure data: no network. Errors are the parsers' own and are tran
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from imapclient.imap_utf7 import decode
-from imapclient.response_parser import parse_fetch_response, parse_response
+from imapclient.response_parser import parse_fetch_response
 
 __all__ = ["parse_fetch", "parse_folders", "parse_search"]
+
+logger = logging.getLogger(__name__)
+
+_QUOTED = rb'"(?:[^"\\]|\\.)*"'
+_LIST = re.compile(
+    rb"\((?P<attributes>[^()]*)\) +(?:NIL|(?P<delimiter>%b)) +"
+    rb"(?:(?P<quoted>%b)(?: .*)?|(?P<literal>\{\d+\+?\})|(?P<atom>[^\s\"].*?)(?: \(.*)?)" % (_QUOTED, _QUOTED),
+    re.IGNORECASE | re.DOTALL,
+)
+"""A LIST response up to its name; RFC 5258 allows more behind that. Names that ought to be quoted are taken as they
+are."""
 
 
 def parse_fetch(data: Sequence[Any], uids: Iterable[int]) -> dict[int, dict[bytes, Any]]:
@@ -57,16 +70,26 @@ def parse_folders(data: Sequence[Any]) -> list[tuple[str, str, tuple[str, ...]]]
     """Name, delimiter and attributes of each LIST response."""
     folders = []
     for response in _responses(data):
-        if response == [b""]:
+        first = response[0]
+        line, literal = first if isinstance(first, tuple) else (first, b"")
+        if not line:
             continue
-        attributes, delimiter, name = parse_response(response)[:3]
-        folders.append((_name(name), _text(delimiter), tuple(_text(attribute) for attribute in attributes)))
+        found = _LIST.fullmatch(line.rstrip())
+        if found is None:
+            # One folder with an odd name must not hide all others.
+            logger.warning("A folder is left out, because the server lists it in a form that cannot be read: %r", line)
+            continue
+        raw = literal if found["literal"] else found["atom"] or _unquoted(found["quoted"])
+        attributes = tuple(_text(attribute) for attribute in found["attributes"].split())
+        folders.append((_name(raw), _text(_unquoted(found["delimiter"] or b'""')), attributes))
     return folders
 
 
-def _name(name: Any) -> str:
-    # The parser takes a name of digits for a number.
-    raw = str(name).encode("ascii") if isinstance(name, int) else name
+def _unquoted(quoted: bytes) -> bytes:
+    return re.sub(rb"\\(.)", rb"\1", quoted[1:-1])
+
+
+def _name(raw: bytes) -> str:
     try:
         decoded: str = decode(raw) if raw.isascii() else raw.decode("utf-8", "replace")
     except ValueError:
@@ -75,5 +98,5 @@ def _name(name: Any) -> str:
     return decoded
 
 
-def _text(value: Any) -> str:
-    return "" if value is None else (value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")

@@ -1,120 +1,147 @@
-"""Logging in with user name and password: PLAIN (RFC 4616) where offered, else LOGIN.
+"""Logging in: IMAP's AUTHENTICATE with a SASL mechanism, or its own LOGIN (RFC 9051 sections 6.2.2 and 6.2.3).
 
-Any password works: PLAIN sends UTF-8, LOGIN quotes or takes literals. What a server forbids (LOGINDISABLED) is not
+Any password works: SASL sends UTF-8, LOGIN quotes or takes literals. What a server forbids (LOGINDISABLED) is not
 tried, and nothing secret is sent before the encryption that the connection demands is there.
 """
 
 from __future__ import annotations
 
 import base64
+import binascii
+import logging
 import re
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from airflow_imap_provider.connection.settings import Settings
+from airflow_imap_provider.connection.settings import AuthSettings, Settings
 from airflow_imap_provider.errors import AuthenticationError, RefusedError, SettingsError, TlsError
 from airflow_imap_provider.transport.border import Scrubber, is_temporary
+from airflow_imap_provider.transport.channel_binding import UNIQUE, binding_of
+from airflow_imap_provider.transport.mechanisms import choose_mechanism, make_mechanism
+from airflow_imap_provider.transport.remedies import login_remedy
+from airflow_imap_provider.transport.sasl import Mechanism, SaslError
+from airflow_imap_provider.transport.scram import Scram
 from airflow_imap_provider.transport.stream import BufferedIMAP4
 
-__all__ = ["authenticate", "choose_mechanism"]
+__all__ = ["authenticate"]
+
+logger = logging.getLogger(__name__)
 
 _QUOTABLE = re.compile(r"[\x20-\x7e]*")
-
-_WRONG = "Check Username (login) and Password (password)."
-_MICROSOFT = re.compile(r"(?:^|\.)(?:office365|outlook|hotmail)\.com$", re.IGNORECASE)
-_GOOGLE = re.compile(r"(?:^|\.)(?:gmail|googlemail|google)\.com$", re.IGNORECASE)
-
-
-def choose_mechanism(method: str, capabilities: frozenset[str]) -> str:
-    """The mechanism to use, ``PLAIN`` or ``LOGIN``.
-
-    :param method: ``auto``, ``plain`` or ``login``, as the connection says.
-    :param capabilities: upper-case, as the server gives them on this connection right now.
-    :raises AuthenticationError: the server offers none that the method allows.
-    """
-    plain = "AUTH=PLAIN" in capabilities
-    login = "LOGINDISABLED" not in capabilities
-    if plain and method in ("auto", "plain"):
-        return "PLAIN"
-    if login and method in ("auto", "login"):
-        return "LOGIN"
-    offered = sorted(item for item in capabilities if item.startswith("AUTH="))
-    words = ", ".join(offered) if offered else "no AUTH mechanism"
-    if not login:
-        words += ", LOGINDISABLED"
-    raise AuthenticationError(
-        f"the server does not offer {_label(method)} here; it announces {words}.",
-        stage="authentication",
-        remedy="Choose another Method (auth_method)"
-        + ("." if login else ", or switch encryption on: many servers accept passwords only with it."),
-    )
-
-
-def _label(method: str) -> str:
-    return "a login with user name and password" if method == "auto" else method.upper()
+_CANCEL = b"*"  # RFC 9051 section 6.2.2
+_WITHOUT_SECRET = frozenset({"EXTERNAL", "ANONYMOUS"})
 
 
 def authenticate(stream: BufferedIMAP4, settings: Settings, capabilities: frozenset[str], scrubber: Scrubber) -> None:
     """Log in.
 
     :param capabilities: as read on this connection after encryption.
-    :raises AuthenticationError: with the server's words.
+    :raises AuthenticationError: with the server's words; or the server has not proved what the mechanism demands.
     :raises RefusedError: the server says that it cannot check credentials right now (RFC 5530).
     """
-    login, password = settings.auth.login, settings.auth.password
-    if settings.security != "none" and not isinstance(stream.sock, ssl.SSLSocket):
+    auth = settings.auth
+    encrypted = isinstance(stream.sock, ssl.SSLSocket)
+    if settings.security != "none" and not encrypted:
         raise TlsError("no password is sent without the encryption that the connection demands.", stage="tls")
-    _check_sendable(login, password)
-    mechanism = choose_mechanism(settings.auth.method, capabilities)
-    if mechanism == "PLAIN":
-        status, words = _plain(stream, login, password, initial_response="SASL-IR" in capabilities)
+    _check_sendable(auth)
+    binding = binding_of(stream.sock)
+    name = choose_mechanism(auth, capabilities, encrypted=encrypted, can_bind=binding is not None)
+    if name == "LOGIN":
+        _require_ok(_login(stream, auth.login, auth.password), name, settings, scrubber)
     else:
-        status, words = _login(stream, login, password)
-    if status != "OK":
-        reply = scrubber.reply((status, words))
-        if is_temporary(reply):
-            raise RefusedError("the server cannot check the login now.", stage="authentication", reply=reply)
-        raise AuthenticationError(
-            f"the server does not accept the login of {login!r} by {mechanism}.",
-            stage="authentication",
-            reply=reply,
-            remedy=_remedy(settings.host, reply),
-        )
+        mechanism = make_mechanism(name, auth, capabilities, binding)
+        talk = _Conversation(stream, mechanism, scrubber)
+        answer = talk.hold(initial_response="SASL-IR" in capabilities)
+        if answer[0] != "OK" and binding is not None and binding.name != UNIQUE and _was_about_binding(talk):
+            # TLS 1.3, and a server that binds only to what Python's ssl does not give (tls-exporter). It has not seen
+            # a proof, so no attempt is lost; without -PLUS it sees what it sees of every client that cannot bind.
+            name = name.removesuffix("-PLUS")
+            if f"AUTH={name}" in capabilities:
+                logger.debug("%s does not bind to %s; going on with %s.", settings.host, binding.name, name)
+                talk = _Conversation(stream, make_mechanism(name, auth, capabilities, binding), scrubber)
+                answer = talk.hold(initial_response="SASL-IR" in capabilities)
+        talk.check(answer)
+        _require_ok(answer, name, settings, scrubber, talk.refusal)
     stream.state = "AUTH"
 
 
-def _remedy(host: str, reply: str) -> str:
-    if _MICROSOFT.search(host):
-        return "Microsoft no longer accepts passwords for IMAP: choose OAuth 2.0 as Method (auth_method)."
-    if _GOOGLE.search(host) or "app password" in reply.lower() or "application-specific" in reply.lower():
-        return "Google wants an app password or OAuth 2.0 instead of the account's password."
-    return _WRONG
+def _was_about_binding(talk: _Conversation) -> bool:
+    """Whether an exchange with channel binding failed before the password came into play."""
+    mechanism = talk.mechanism
+    return (
+        isinstance(mechanism, Scram)
+        and mechanism.name.endswith("-PLUS")
+        and not mechanism.proved
+        and talk.problem is None
+    )
 
 
-def _check_sendable(login: str, password: str) -> None:
-    for label, key, value in (("Username", "login", login), ("Password", "password", password)):
+# -- refusals ---------------------------------------------------------------------------------------------------------
+
+
+def _require_ok(
+    answer: tuple[str, list[object]], mechanism: str, settings: Settings, scrubber: Scrubber, refusal: str = ""
+) -> None:
+    if answer[0] == "OK":
+        return
+    reply = scrubber.reply(answer)
+    if refusal:
+        reply = f"{reply}; {scrubber.clean(refusal)}"
+    if is_temporary(reply):
+        raise RefusedError("the server cannot check the login now.", stage="authentication", reply=reply)
+    auth = settings.auth
+    whose = f" of {auth.login!r}" if auth.login else ""
+    whom = f" as {auth.alias!r}" if auth.alias else ""
+    raise AuthenticationError(
+        f"the server does not accept the login{whose}{whom} by {mechanism}.",
+        stage="authentication",
+        reply=reply,
+        remedy=_remedy(settings, mechanism, reply),
+    )
+
+
+def _remedy(settings: Settings, mechanism: str, reply: str) -> str:
+    if mechanism == "ANONYMOUS":
+        return "Ask the server's operator whether anybody may log in without an account."
+    if mechanism == "EXTERNAL":
+        remedy = "Check that the server knows the client certificate and the name that it stands for"
+        return f"{remedy}, and that it may act as Username (login) or Alias (alias)."
+    if found := login_remedy(settings.host, reply):
+        return found
+    remedy = "Check Username (login) and Password (password)"
+    if settings.auth.alias:
+        remedy += ", and whether this account may open the mailbox named in Alias (alias)"
+    if mechanism not in ("PLAIN", "LOGIN"):
+        remedy += (
+            f"; if they are right, the server may not keep the password in the form that {mechanism} needs: "
+            "choose plain as Method (auth_method)"
+        )
+    return f"{remedy}."
+
+
+def _check_sendable(auth: AuthSettings) -> None:
+    for tab, label, key, value in (
+        ("Standard Fields", "Username", "login", auth.login),
+        ("Standard Fields", "Password", "password", auth.password),
+        ("Authentication", "Alias", "alias", auth.alias),
+    ):
         if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
             raise SettingsError(
-                f"Standard Fields, {label} ({key}) contains a character that IMAP cannot carry (NUL or a lone "
-                "surrogate).",
+                f"{tab}, {label} ({key}) contains a character that IMAP cannot carry (NUL or a lone surrogate).",
                 stage="settings",
             )
 
 
-def _plain(stream: BufferedIMAP4, login: str, password: str, *, initial_response: bool) -> tuple[str, list[object]]:
-    response = base64.b64encode(f"\0{login}\0{password}".encode())
-    if initial_response:
-        # SASL-IR (RFC 4959) saves a round trip. A challenge after it is an error that wants to be cancelled.
-        return _converse(stream, "AUTHENTICATE", "PLAIN", response.decode("ascii"), answers=())
-    return _converse(stream, "AUTHENTICATE", "PLAIN", answers=(response,))
+# -- LOGIN ------------------------------------------------------------------------------------------------------------
 
 
 def _login(stream: BufferedIMAP4, login: str, password: str) -> tuple[str, list[object]]:
     """LOGIN (RFC 9051 section 6.2.3): quoted strings where they can hold it, else literals in UTF-8."""
     if _QUOTABLE.fullmatch(login) and _QUOTABLE.fullmatch(password):
-        return _converse(stream, "LOGIN", _quoted(login), _quoted(password), answers=())
+        return _converse(stream, _Literals().answer, "LOGIN", _quoted(login), _quoted(password))
     name, secret = login.encode(), password.encode()
-    return _converse(stream, "LOGIN", f"{{{len(name)}}}", answers=(name + b" {%d}" % len(secret), secret))
+    literals = _Literals(name + b" {%d}" % len(secret), secret)
+    return _converse(stream, literals.answer, "LOGIN", f"{{{len(name)}}}")
 
 
 def _quoted(text: str) -> str:
@@ -122,21 +149,97 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
+class _Literals:
+    """Sends a command's literals one after the other, and cancels what goes beyond."""
+
+    def __init__(self, *literals: bytes) -> None:
+        self._literals = iter(literals)
+
+    def answer(self, _: bytes) -> bytes:
+        return next(self._literals, _CANCEL)
+
+
+# -- AUTHENTICATE -----------------------------------------------------------------------------------------------------
+
+
 class _Conversation:
-    """Answers the server's continuation requests, one after the other, and cancels what goes beyond."""
+    """One AUTHENTICATE command: a mechanism's bytes in the form of IMAP.
 
-    def __init__(self, answers: tuple[bytes, ...]) -> None:
-        self._answers: Iterator[bytes] = iter(answers)
+    :ivar problem: why this side has cancelled.
+    """
 
-    def answer(self, challenge: bytes) -> bytes:  # noqa: ARG002 - neither PLAIN nor a literal depends on it
-        return next(self._answers, b"*")
+    def __init__(self, stream: BufferedIMAP4, mechanism: Mechanism, scrubber: Scrubber) -> None:
+        self.mechanism = mechanism
+        self.problem: SaslError | None = None
+        self._stream = stream
+        self._scrubber = scrubber
+        self._unsent = mechanism.initial
+
+    @property
+    def refusal(self) -> str:
+        """The reason that the server gave inside the exchange."""
+        return self.mechanism.refusal if isinstance(self.mechanism, Scram) else ""
+
+    def hold(self, *, initial_response: bool) -> tuple[str, list[object]]:
+        """Run the exchange to the tagged answer.
+
+        :param initial_response: whether the server takes the first words with the command (SASL-IR, RFC 4959).
+        """
+        arguments = [self.mechanism.name]
+        if initial_response and self._unsent is not None:
+            # "=" stands for an empty response, which would be no argument at all.
+            arguments.append(self._encoded(self._unsent).decode("ascii") or "=")
+            self._unsent = None
+        return _converse(self._stream, self.answer, "AUTHENTICATE", *arguments)
+
+    def answer(self, challenge: bytes) -> bytes:
+        """The next line to send: base64, or the sign to cancel."""
+        if self._unsent is not None:
+            # The first challenge is empty; some servers put words for people there.
+            first, self._unsent = self._unsent, None
+            return self._encoded(first)
+        if self.problem is not None:
+            return _CANCEL
+        try:
+            return self._encoded(self.mechanism.answer(_decoded(challenge)))
+        except SaslError as exc:
+            self.problem = exc
+            return _CANCEL
+
+    def check(self, answer: tuple[str, list[object]]) -> None:
+        """Whether the exchange went as the mechanism demands, whatever the server says about it.
+
+        :raises AuthenticationError: it did not.
+        """
+        problem = self.problem
+        if problem is None and answer[0] == "OK":
+            try:
+                self.mechanism.finish()
+            except SaslError as exc:
+                problem = exc
+        if problem is not None:
+            words = self._scrubber.clean(problem.words) or self._scrubber.reply(answer)
+            raise AuthenticationError(problem.problem, stage="authentication", reply=words)
+
+    def _encoded(self, response: bytes) -> bytes:
+        encoded = base64.b64encode(response)
+        if self.mechanism.name not in _WITHOUT_SECRET:
+            # A server that echoes what it got must not bring it into a message.
+            self._scrubber.hide(encoded.decode("ascii"), response.decode("utf-8", "replace"))
+        return encoded
+
+
+def _decoded(challenge: bytes) -> bytes:
+    try:
+        return base64.b64decode(challenge.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        raise SaslError("the server's challenge is no base64: damaged or cut off.") from None
 
 
 def _converse(
-    stream: BufferedIMAP4, command: str, *arguments: str, answers: tuple[bytes, ...]
+    stream: BufferedIMAP4, answer: Callable[[bytes], bytes], command: str, *arguments: str
 ) -> tuple[str, list[object]]:
     # imaplib asks a bound method in ``literal`` for each line that the server requests.
-    answer: Callable[[bytes], bytes] = _Conversation(answers).answer
     stream.literal = answer  # type: ignore[assignment]  # typeshed knows only the other use of it
     try:
         status, words = stream._simple_command(command, *arguments)

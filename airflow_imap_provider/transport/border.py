@@ -20,7 +20,7 @@ from airflow_imap_provider.errors import (
     ProtocolError,
     RefusedError,
 )
-from airflow_imap_provider.transport.limits import MAX_REPLY_CHARACTERS
+from airflow_imap_provider.transport.limits import MAX_REPLY_CHARACTERS, MIN_HIDDEN_CHARACTERS
 from airflow_imap_provider.transport.stream import BufferedIMAP4
 
 __all__ = ["Scrubber", "guarded", "is_temporary"]
@@ -42,7 +42,13 @@ _FOREIGN_ERRORS = (
 
 _HIDDEN = "***"
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
-_TEMPORARY = re.compile(r"\[(?:UNAVAILABLE|SERVERBUG|INUSE|LIMIT|CONTACTADMIN)\]", re.IGNORECASE)
+_TEMPORARY = re.compile(
+    r"\[(?:UNAVAILABLE|SERVERBUG|INUSE|LIMIT)\]"
+    r"|too many (?:simultaneous )?connections|exceeded command or bandwidth limits",  # Gmail says these with [ALERT]
+    re.IGNORECASE,
+)
+# The account is meant, not the folder's name; the last is Exchange's way to say that its backend is away.
+_NOT_THE_FOLDER = re.compile(r"\[(?:ALERT|NOPERM|OVERQUOTA|CONTACTADMIN|EXPIRED)\]|not connected", re.IGNORECASE)
 _GONE = re.compile(r"\[(?:NONEXISTENT|TRYCREATE)\]", re.IGNORECASE)
 
 
@@ -59,6 +65,11 @@ class Scrubber:
 
     def __init__(self, settings: Settings) -> None:
         self._secrets = sorted(_forms(settings), key=len, reverse=True)
+
+    def hide(self, *texts: str) -> None:
+        """Take these out too; what is too short to be a secret is left alone."""
+        more = {text for text in texts if len(text) >= MIN_HIDDEN_CHARACTERS}
+        self._secrets = sorted(more.union(self._secrets), key=len, reverse=True)
 
     def clean(self, words: object) -> str:
         """The words as one printable line without a secret."""
@@ -83,7 +94,7 @@ def _forms(settings: Settings) -> Iterable[str]:
         yield repr(secret)[1:-1]
         yield repr(secret.encode("utf-8", "surrogatepass"))[2:-1]
         yield _base64(secret)
-        yield _base64(f"\0{login}\0{secret}")
+        yield _base64(f"{settings.auth.alias}\0{login}\0{secret}")
     tunnel = settings.tunnel
     if tunnel.password:
         # As Basic sends it to an HTTP proxy.
@@ -150,7 +161,9 @@ def _refusal(
 ) -> ImapError:
     """The error for a NO (the server will not) or BAD (it does not accept the command as it is)."""
     words = scrubber.reply(answer)
-    if is_temporary(words):
+    if is_temporary(words) or (
+        refused is FolderNotFoundError and (answer[0] == "BAD" or _NOT_THE_FOLDER.search(words))
+    ):
         refused = RefusedError
     elif refused is RefusedError and _GONE.search(words):
         refused = FolderNotFoundError

@@ -38,6 +38,12 @@ class StreamClient(IMAPClient):  # type: ignore[misc]  # IMAPClient brings no ty
     def _set_read_timeout(self) -> None:
         """Leave the socket alone: the stream sets its timeout before each wait."""
 
+    def capabilities(self) -> Any:
+        """What the server can do: the last that it has said, for it may tell before and after it lets somebody in."""
+        told = self._stream.untagged_responses.get("CAPABILITY", [])
+        del told[:-1]
+        return super().capabilities()
+
     def starttls(self, ssl_context: ssl.SSLContext | None = None) -> Any:
         """Encrypt with the context of the connection's settings; another one is not accepted.
 

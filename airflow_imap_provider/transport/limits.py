@@ -10,6 +10,7 @@ __all__ = [
     "MAX_LITERAL_BYTES",
     "MAX_REPLY_CHARACTERS",
     "MIN_BYTES_PER_SECOND",
+    "MIN_HIDDEN_CHARACTERS",
     "RECEIVE_BYTES",
 ]
 
@@ -35,6 +36,10 @@ MAX_COMMAND_BYTES = 8000
 
 MAX_REPLY_CHARACTERS = 300
 """How much of the server's words an error repeats."""
+
+MIN_HIDDEN_CHARACTERS = 24
+"""From this length on a response of ours is taken out of the server's words: shorter ones (a bare user name) prove
+nothing, and would tear holes into what the server says."""
 
 LOGOUT_LIMIT = 5.0
 """Seconds for a polite goodbye; whoever waits for it has all that was wanted already."""

@@ -40,6 +40,11 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_CHECK_NAME = (
+    "Check its name: this server may want a prefix such as INBOX. and its own delimiter; "
+    "Imap4Hook.folders() lists them."
+)
+
 
 @dataclass(frozen=True)
 class FolderStatus:
@@ -134,6 +139,7 @@ class Session:
 
         :param folder: its name in plain Unicode.
         :raises FolderNotFoundError: the server does not open it.
+        :raises RefusedError: it says no for another reason than the name.
         """
         mailbox = self._mailbox(folder)
         self._opened = None
@@ -165,7 +171,12 @@ class Session:
                 readonly=readonly or "READ-ONLY" in stream.untagged_responses,
             )
 
-        self._opened = self._exchange("folder", call, FolderNotFoundError)
+        try:
+            self._opened = self._exchange("folder", call, FolderNotFoundError)
+        except RefusedError as exc:
+            remedy = _CHECK_NAME if isinstance(exc, FolderNotFoundError) else exc.remedy
+            problem = f"the folder {folder!r} cannot be opened."
+            raise type(exc)(problem, stage=exc.stage, reply=exc.reply, remedy=remedy) from None
         return self._opened
 
     def folders(self, pattern: str = "*") -> list[Folder]:

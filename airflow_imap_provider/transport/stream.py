@@ -28,6 +28,7 @@ from airflow_imap_provider.transport.limits import (
     MIN_BYTES_PER_SECOND,
     RECEIVE_BYTES,
 )
+from airflow_imap_provider.transport.tls_errors import CLIENT_CERTIFICATE, client_certificate_problem
 
 __all__ = ["BufferedIMAP4"]
 
@@ -381,7 +382,15 @@ class BufferedIMAP4(imaplib.IMAP4):
         words = getattr(exc, "reason", None) or exc.strerror or str(exc)
         if self._opening and isinstance(exc, ssl.SSLError):
             # With TLS 1.3 a server looks at the client's certificate only after the client's handshake is over.
-            return self.fail(TlsError("the server ended the encryption.", stage=self.stage, reply=words))
+            problem = client_certificate_problem(words)
+            return self.fail(
+                TlsError(
+                    problem or "the server ended the encryption.",
+                    stage="tls" if problem else self.stage,
+                    reply=words,
+                    remedy=CLIENT_CERTIFICATE if problem else "",
+                )
+            )
         return self.fail(LostConnectionError(f"the connection broke ({words}).", stage=self.stage))
 
     def _excess(self, problem: str) -> ImapError:

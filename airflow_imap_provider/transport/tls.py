@@ -1,8 +1,7 @@
 """TLS contexts and the handshake, as the connection's tab Encryption wants them.
 
-A context costs about 20 ms and 0.9 MiB, so there is one per settings. What OpenSSL says when a handshake fails is
-turned into what a person can act on: expired, self-signed, another name, unknown authority, no common version, or a
-server that does not speak TLS on this port at all.
+A context costs about 20 ms and 0.9 MiB, so there is one per settings. Pinned fingerprints are checked when the
+handshake is over, before the first byte of IMAP.
 """
 
 from __future__ import annotations
@@ -13,11 +12,16 @@ import ssl
 import threading
 import warnings
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 
+from airflow_imap_provider.connection.material import is_path, is_pem
 from airflow_imap_provider.connection.settings import TlsSettings
 from airflow_imap_provider.errors import SettingsError, TlsError
+from airflow_imap_provider.transport.client_certificate import load_client_certificate, unreadable
 from airflow_imap_provider.transport.clock import Deadline
+from airflow_imap_provider.transport.pins import check_pins
+from airflow_imap_provider.transport.tls_errors import NOT_TLS, explain, tls_error
 
 __all__ = ["context_for", "encrypt"]
 
@@ -39,8 +43,10 @@ _SWITCHES = {
     "TLSv1.3": ssl.OP_NO_TLSv1_3,
 }
 _LEGACY = frozenset({"TLSv1", "TLSv1.1"})
+_CHECKED = ("full", "chain")
+"""Where the issuer is checked; elsewhere nothing is, or only the pinned fingerprints."""
 
-_contexts: OrderedDict[tuple[TlsSettings, object], ssl.SSLContext] = OrderedDict()
+_contexts: OrderedDict[tuple[TlsSettings, tuple[object, ...]], ssl.SSLContext] = OrderedDict()
 _contexts_lock = threading.Lock()
 
 
@@ -53,7 +59,7 @@ def encrypt(
     :param host: the connection's address; ``settings.server_name`` goes before it.
     :param deadline: limits the handshake as a whole.
     :param explicit: whether it follows STARTTLS, for the remedies.
-    :raises TlsError: saying why, and what to change.
+    :raises TlsError: saying why, and what to change; also if the server's certificate is none of the pinned ones.
     :raises ImapTimeoutError: stage ``tls``.
     """
     name = settings.server_name or host
@@ -62,7 +68,7 @@ def encrypt(
         # Here, since wrap_socket() loses track of the open socket when it finds this out.
         name.encode("idna")
     except UnicodeError:
-        raise _tls_error(f"{name!r} cannot be a server's name.", "", "Check Server name (server_name).") from None
+        raise tls_error(f"{name!r} cannot be a server's name.", "", "Check Server name (server_name).") from None
     wrapped = sock
     try:
         wrapped = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
@@ -70,20 +76,25 @@ def encrypt(
         wrapped.do_handshake()
     except TimeoutError:
         wrapped.close()
-        raise deadline.missed("tls", "" if explicit else _NOT_TLS) from None
+        raise deadline.missed("tls", "" if explicit else NOT_TLS) from None
     except OSError as exc:
         wrapped.close()
-        raise _explain(exc, name, settings, explicit=explicit) from exc
+        raise explain(exc, name, settings, explicit=explicit) from exc
+    try:
+        check_pins(wrapped, settings.pins)
+    except TlsError:
+        wrapped.close()
+        raise
     return wrapped
 
 
 def context_for(settings: TlsSettings) -> ssl.SSLContext:
-    """The context for these settings, made once; made again when the CA bundle's file has changed.
+    """The context for these settings, made once; made again when a file that they name has changed.
 
-    :raises SettingsError: the CA bundle cannot be read.
+    :raises SettingsError: the CA bundle, or the client's certificate or key, cannot be read.
     """
     with _contexts_lock:
-        key = (settings, _stamp(settings.ca_bundle))
+        key = (settings, _stamps(settings))
         context = _contexts.get(key)
         if context is None:
             context = _contexts[key] = _new_context(settings)
@@ -93,18 +104,24 @@ def context_for(settings: TlsSettings) -> ssl.SSLContext:
         return context
 
 
-def _stamp(ca_bundle: str) -> object:
-    if not ca_bundle or _is_pem(ca_bundle):
-        return None
-    try:
-        found = Path(ca_bundle).stat()
-    except OSError as exc:
-        raise _bad_bundle(f"{ca_bundle!r} cannot be read ({exc.strerror}).") from None
-    return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-def _is_pem(ca_bundle: str) -> bool:
-    return "-----BEGIN" in ca_bundle
+def _stamps(settings: TlsSettings) -> tuple[object, ...]:
+    """What changes when a file is replaced: certificates of a few hours' life are renewed in place."""
+    stamps: list[object] = []
+    for path, refuse in (
+        (settings.ca_bundle, _bad_bundle),
+        (settings.client_certificate, partial(unreadable, "certificate")),
+        (settings.client_private_key, partial(unreadable, "key")),
+    ):
+        if not is_path(path):
+            continue
+        try:
+            found = Path(path).stat()
+        except OSError as exc:
+            raise refuse(f"{path!r} cannot be read ({exc.strerror}).") from None
+        except ValueError:
+            raise refuse("this cannot be a path.") from None
+        stamps.append((path, found.st_mtime_ns, found.st_size, found.st_ino))
+    return tuple(stamps)
 
 
 def _bad_bundle(problem: str) -> SettingsError:
@@ -118,7 +135,7 @@ def _bad_bundle(problem: str) -> SettingsError:
 def _new_context(settings: TlsSettings) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = settings.verify == "full"
-    context.verify_mode = ssl.CERT_NONE if settings.verify == "none" else ssl.CERT_REQUIRED
+    context.verify_mode = ssl.CERT_REQUIRED if settings.verify in _CHECKED else ssl.CERT_NONE
     _set_versions(context, settings.versions)
     # Set both ways, so that a connection means the same on every Python: 3.13 began to set these flags by itself.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -126,8 +143,9 @@ def _new_context(settings: TlsSettings) -> ssl.SSLContext:
         context.verify_flags |= ssl.VERIFY_X509_STRICT
     else:
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if settings.verify != "none":
+    if settings.verify in _CHECKED:
         _load_authorities(context, settings.ca_bundle)
+    load_client_certificate(context, settings)
     return context
 
 
@@ -156,109 +174,13 @@ def _load_authorities(context: ssl.SSLContext, ca_bundle: str) -> None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
         return
     try:
-        if _is_pem(ca_bundle):
+        if is_pem(ca_bundle):
             context.load_verify_locations(cadata=ca_bundle)
         elif Path(ca_bundle).is_dir():
             context.load_verify_locations(capath=ca_bundle)
         else:
             context.load_verify_locations(cafile=ca_bundle)
     except (OSError, ValueError) as exc:
-        what = "the text" if _is_pem(ca_bundle) else repr(ca_bundle)
+        what = "the text" if is_pem(ca_bundle) else repr(ca_bundle)
         reason = getattr(exc, "reason", None) or getattr(exc, "strerror", None) or type(exc).__name__
         raise _bad_bundle(f"{what} holds no certificate that can be read ({reason}).") from None
-
-
-# -- what a failed handshake means ------------------------------------------------------------------------------------
-
-_NOT_TLS = (
-    "Does this port speak TLS from the first byte? If not, choose Security mode Explicit (STARTTLS); "
-    "port 993 is usually Implicit, 143 Explicit."
-)
-_PLAINTEXT_REASONS = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
-_VERSION_REASONS = frozenset(
-    {
-        "UNSUPPORTED_PROTOCOL",
-        "TLSV1_ALERT_PROTOCOL_VERSION",
-        "NO_PROTOCOLS_AVAILABLE",
-        "VERSION_TOO_LOW",
-        "UNSUPPORTED_SSL_VERSION",
-        "INAPPROPRIATE_FALLBACK",
-    }
-)
-_CIPHER_REASONS = frozenset(
-    {"SSLV3_ALERT_HANDSHAKE_FAILURE", "NO_SHARED_CIPHER", "DH_KEY_TOO_SMALL", "EE_KEY_TOO_SMALL"}
-)
-
-_UNKNOWN_AUTHORITY = (
-    "the authority that issued the server's certificate is not known here",
-    "Put its certificate into CA bundle (ca_bundle); a server that omits intermediate certificates must be mended.",
-)
-# X509_V_ERR_* of OpenSSL's x509_vfy.h: the problem and the remedy for each that has one of its own.
-_CERTIFICATE_PROBLEMS: dict[int, tuple[str, str]] = {
-    9: ("the server's certificate is not valid yet", "Check the clock of this machine; else the server needs another."),
-    10: (
-        "the server's certificate, or one that it depends on, has expired",
-        "The server's operator must renew it; check the clock of this machine too.",
-    ),
-    18: (
-        "the server's certificate is self-signed",
-        "Put this certificate into CA bundle (ca_bundle), or give the server one from an authority.",
-    ),
-    19: (
-        "the certificate chain ends in an authority that is not trusted here",
-        "Put that authority's certificate into CA bundle (ca_bundle).",
-    ),
-    20: _UNKNOWN_AUTHORITY,
-    21: _UNKNOWN_AUTHORITY,
-}
-_NAME_PROBLEMS = frozenset({62, 64})  # host name mismatch, IP address mismatch
-_STRICT_PROBLEMS = range(79, 96)  # from "CA cert does not include key usage" on: what VERIFY_X509_STRICT adds
-
-
-def _explain(exc: OSError, name: str, settings: TlsSettings, *, explicit: bool) -> TlsError:
-    if isinstance(exc, ssl.SSLCertVerificationError):
-        return _explain_certificate(exc, name, settings)
-    reason = (getattr(exc, "reason", None) or "") if isinstance(exc, ssl.SSLError) else ""
-    if reason in _PLAINTEXT_REASONS:
-        return _tls_error("the server's answer is not TLS.", reason, "" if explicit else _NOT_TLS)
-    if reason in _VERSION_REASONS:
-        return _tls_error(
-            f"no version of TLS that both sides allow; allowed here: {', '.join(settings.versions)}.",
-            reason,
-            "Change Allowed SSL/TLS versions (tls_versions), or the server.",
-        )
-    if reason in _CIPHER_REASONS:
-        return _tls_error(
-            "the two sides have no cipher, key or signature in common that both accept.",
-            reason,
-            "An old server may need TLS 1.0 or 1.1 in Allowed SSL/TLS versions (tls_versions), which lowers OpenSSL's "
-            "security level; a server that wants a client certificate may say the same.",
-        )
-    if isinstance(exc, (ConnectionError, ssl.SSLEOFError)) or reason == "UNEXPECTED_EOF_WHILE_READING":
-        return _tls_error(
-            "the server closed the connection during the handshake.",
-            reason,
-            "It may allow other versions of TLS than Allowed SSL/TLS versions (tls_versions), or no TLS on this port. "
-            + ("" if explicit else _NOT_TLS),
-        )
-    return _tls_error("the handshake failed.", reason or str(exc), "")
-
-
-def _explain_certificate(exc: ssl.SSLCertVerificationError, name: str, settings: TlsSettings) -> TlsError:
-    code = exc.verify_code
-    if code in _NAME_PROBLEMS:
-        problem = f"the server's certificate is not for {name!r}"
-        remedy = (
-            "Use a name that the certificate has as Address (host), or give it as Server name (server_name); "
-            "to accept any name of this authority choose Verify certificate: chain only."
-        )
-    elif code in _STRICT_PROBLEMS and settings.strict_x509:
-        problem = "the server's certificate, or its authority's, breaks the rules for certificates"
-        remedy = "For an old private CA switch Strict certificate checks (strict_x509) off."
-    else:
-        problem, remedy = _CERTIFICATE_PROBLEMS.get(code, ("the server's certificate is not accepted", ""))
-    return _tls_error(f"{problem}.", exc.verify_message, remedy)
-
-
-def _tls_error(problem: str, reply: str, remedy: str) -> TlsError:
-    return TlsError(problem, stage="tls", reply=reply, remedy=remedy.strip())

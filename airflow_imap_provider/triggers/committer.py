@@ -9,17 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from airflow_imap_provider.errors import ImapError, ProtocolError, RefusedError
+from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.mailbox.actions import Action, perform
 from airflow_imap_provider.mailbox.place import Place, Todo
 from airflow_imap_provider.mailbox.waiting import woken
 from airflow_imap_provider.mailbox.watcher import FolderWatcher
 from airflow_imap_provider.transport.clock import Clock
 from airflow_imap_provider.transport.session import FolderStatus, Session
+from airflow_imap_provider.triggers.journal import Journal
 from airflow_imap_provider.triggers.store import AssetStore
 
 __all__ = ["Committer", "Promise"]
@@ -42,10 +43,13 @@ STORE_RETRY = (1.0, 60.0)
 """First and longest wait in seconds before a failed write to Airflow's state store is tried again."""
 
 ACTION_RETRY = (10.0, 600.0)
-"""First and longest wait in seconds before a refused action is tried again."""
+"""First and longest wait in seconds before an action that failed is tried again; doubles."""
 
 ACTION_TRIES = 6
-"""How often a refused action is tried: over about ten minutes; then it is reported and given up."""
+"""How often an action is tried, over about five minutes; then it is reported and given up."""
+
+TROUBLE = 10.0
+"""Seconds after an unexpected error until the work goes on."""
 
 
 @dataclass
@@ -62,6 +66,11 @@ class Promise:
     told_at: float | None
     committer: Committer
     confirmed_at: float | None = None
+
+    @property
+    def silent(self) -> bool:
+        """Whether it only passes mails that nobody wants."""
+        return self.told_at is None and not self.todo
 
     def confirmed(self) -> None:
         """Airflow has stored the event, or says so."""
@@ -87,6 +96,7 @@ class Committer:
         key: str,
         committed: Place,
         watcher: FolderWatcher,
+        journal: Journal,
         clock: Clock,
         on_commit: Callable[[Place], None],
         on_rewind: Callable[[Place], None],
@@ -97,19 +107,19 @@ class Committer:
         self._store = store
         self._key = key
         self._watcher = watcher
+        self._journal = journal
         self._on_commit = on_commit
         self._on_rewind = on_rewind
-        self._owed = committed.todo
-        self._repeated = bool(committed.todo)
+        self._owed = [_Owed(todo, repeated=True) for todo in committed.todo]
         self._queue: deque[Promise] = deque()
         self._look = asyncio.Event()
         self._written_at = clock.monotonic()
-        self._act_at = 0.0
-        self._act_wait = ACTION_RETRY[0]
         self._task = asyncio.get_running_loop().create_task(self._work(), name=f"imap4 commit {key}")
 
-    def __len__(self) -> int:
-        return len(self._queue)
+    @property
+    def told(self) -> int:
+        """How many events are told and not committed."""
+        return sum(promise.told_at is not None for promise in self._queue)
 
     def promise(self, place: Place, told_at: float | None) -> Promise:
         """Return the promise to commit ``place``; it counts once it was given to :meth:`append`."""
@@ -117,7 +127,11 @@ class Committer:
 
     def append(self, promise: Promise) -> None:
         """Take a promise. It is kept when Airflow has confirmed it, or at leisure if nothing was told."""
-        self._queue.append(promise)
+        last = self._queue[-1] if self._queue else None
+        if last is not None and last.silent and promise.silent and last.place.epoch == promise.place.epoch:
+            last.place = promise.place
+        else:
+            self._queue.append(promise)
         self.look()
 
     def look(self) -> None:
@@ -139,7 +153,12 @@ class Committer:
     async def _work(self) -> None:
         while True:
             self._look.clear()
-            pauses = [await self._commit_what_is_due(), await self._act()]
+            try:
+                pauses = [await self._commit_what_is_due(), await self._act()]
+            except Exception:
+                # Whatever it is, places and actions of later mails must not wait for ever.
+                log.exception("unexpected error while committing; it goes on in %.0f s", TROUBLE)
+                pauses = [TROUBLE]
             await woken(self._look, min((pause for pause in pauses if pause is not None), default=None))
 
     # --- committing ---------------------------------------------------------------------------------------------
@@ -150,29 +169,30 @@ class Committer:
         pause = None
         for promise in self._queue:
             pause = self._waits(promise)
-            if pause is None:
-                due.append(promise)
-            else:
+            if pause is not None:
                 break
+            due.append(promise)
         if not due:
             return None if pause == float("inf") else pause
-        silent = all(promise.told_at is None and not promise.todo for promise in due)
-        if (
-            silent
-            and due[-1].place.uidvalidity == self.committed.uidvalidity
-            and (rest := self._written_at + LAZY - self.clock.monotonic()) > 0
-        ):
-            return min(rest, pause) if pause else rest
-        owed = (*self._owed, *(item for promise in due for item in promise.todo))
-        if due[-1].place.epoch != self.committed.epoch:
-            # The UIDs of older actions mean other mails now.
-            owed = due[-1].todo
-        await self._write(replace(due[-1].place, todo=owed))
-        self.committed, self._owed = due[-1].place, owed
+        if all(promise.silent for promise in due) and due[-1].place.uidvalidity == self.committed.uidvalidity:
+            rest = self._written_at + LAZY - self.clock.monotonic()
+            if rest > 0:
+                return rest
+        place = due[-1].place
+        # The UIDs of another generation's actions mean other mails now.
+        owed = [*self._owed] if place.epoch == self.committed.epoch else []
+        owed += [_Owed(todo) for promise in due if promise.place.epoch == place.epoch for todo in promise.todo]
+        told = any(promise.told_at is not None for promise in due)
+        if told:
+            await self._patiently(self._journal.enlist)
+        await self._write(place, owed)
+        self.committed, self._owed = place, owed
         for promise in due:
             if self._queue and self._queue[0] is promise:
                 self._queue.popleft()
-        self._on_commit(self.committed)
+        self._on_commit(place)
+        if told:
+            await self._patiently(self._journal.sweep)
         return 0.0 if self._queue else None
 
     def _waits(self, promise: Promise) -> float | None:
@@ -185,69 +205,105 @@ class Committer:
         rest = promise.confirmed_at + grace - self.clock.monotonic()
         return rest if rest > 0 else None
 
-    async def _write(self, place: Place) -> None:
+    async def _write(self, place: Place, owed: Sequence[_Owed]) -> None:
+        stored = replace(place, todo=tuple(item.todo for item in owed)).to_json()
+        await self._patiently(lambda: self._store.write(self._key, stored))
+        self._written_at = self.clock.monotonic()
+
+    async def _patiently(self, step: Callable[[], Awaitable[None]]) -> None:
         delay = STORE_RETRY[0]
         while True:
             try:
-                await self._store.write(self._key, place.to_json())
+                await step()
             except Exception as error:  # noqa: BLE001 - whatever it is, forgetting the place would be worse
-                log.warning("the place cannot be stored; trying again in %.0f s: %s", delay, _first_line(error))
+                log.warning("Airflow's state store fails; trying again in %.0f s: %s", delay, _first_line(error))
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, STORE_RETRY[1])
             else:
-                self._written_at = self.clock.monotonic()
                 return
 
     # --- acting -------------------------------------------------------------------------------------------------
 
     async def _act(self) -> float | None:
-        """Do the actions that are owed; return the seconds until the next attempt, if one is needed."""
-        if not self._owed:
-            return None
-        wait = self._act_at - self.clock.monotonic()
-        if wait > 0:
-            return wait
-        left: list[Todo] = []
-        refused = False
-        for position, item in enumerate(self._owed):
+        """Do the actions that are due; return the seconds until the next attempt, if one is needed."""
+        waits = []
+        for item in list(self._owed):
+            if item not in self._owed:
+                continue
+            wait = item.not_before - self.clock.monotonic()
+            if wait > 0 or not self._watcher.state.connected:
+                # The watcher wakes the subscriber, and the subscriber this, when there is a connection again.
+                waits += [wait] if wait > 0 else []
+                continue
+            again = await self._act_on(item)
+            waits += [again] if again is not None else []
+        return min(waits, default=None)
+
+    async def _act_on(self, item: _Owed) -> float | None:
+        """Do what is owed to some mails, one action at a time; return the seconds to wait after a failure."""
+        while item.todo.actions:
             try:
-                await self._perform(item)
-            except (RefusedError, ProtocolError) as error:
-                refused = True
-                left += self._after_refusal(item, error)
-            except ImapError:
-                # The connection is gone. The watcher wakes the subscriber, and the subscriber this, when it is back.
-                left += self._owed[position:]
+                begun = await self._perform(item)
+            except Exception as error:  # noqa: BLE001 - an action that cannot be done must not block those that can
+                return await self._after_failure(item, error)
+            if not begun:
+                item.todo = replace(item.todo, actions=())
                 break
-        self._repeated = bool(left)
-        if tuple(left) != self._owed:
-            await self._write(replace(self.committed, todo=tuple(left)))
-            self._owed = tuple(left)
-        if not refused:
-            self._act_wait = ACTION_RETRY[0]
+            item.todo = replace(item.todo, actions=item.todo.actions[1:], tries=0)
+            item.repeated = False
+            if item.todo.actions:
+                await self._write(self.committed, self._owed)
+        await self._forget(item)
+        return None
+
+    async def _perform(self, item: _Owed) -> bool:
+        """Do the first action that is owed; return whether the UIDs still mean the same mails."""
+        uidvalidity, action, repeated = self.committed.uidvalidity, item.todo.actions[0], item.repeated
+        uids = [uid for first, last in item.todo.uids.spans for uid in range(first, last + 1)]
+
+        def work(session: Session, status: FolderStatus) -> bool:
+            if status.uidvalidity != uidvalidity:
+                return False
+            perform(session, uids, [action], repeated=repeated)
+            return True
+
+        return await self._watcher.use(work, writing=True)
+
+    async def _after_failure(self, item: _Owed, error: Exception) -> float | None:
+        item.repeated = True
+        tries, what = item.todo.tries + 1, _described(item.todo.actions[0])
+        if not isinstance(error, ImapError):
+            log.error("unexpected error in an action", exc_info=error)
+        if tries >= ACTION_TRIES:
+            self.failed_actions += 1
+            log.error("%s failed for the mails %s and is given up: %s", what, item.todo.uids.dumps(), error)
+            item.todo = replace(item.todo, actions=item.todo.actions[1:], tries=0)
+            if item.todo.actions:
+                return 0.0
+            await self._forget(item)
             return None
-        wait, self._act_wait = self._act_wait, min(self._act_wait * 2, ACTION_RETRY[1])
-        self._act_at = self.clock.monotonic() + wait
+        wait = min(ACTION_RETRY[0] * 2.0 ** (tries - 1), ACTION_RETRY[1])
+        log.warning("%s failed for the mails %s and is tried again: %s", what, item.todo.uids.dumps(), error)
+        item.todo = replace(item.todo, tries=tries)
+        item.not_before = self.clock.monotonic() + wait
         return wait
 
-    async def _perform(self, item: Todo) -> None:
-        uidvalidity, repeated = self.committed.uidvalidity, self._repeated or item.tries > 0
-        uids = [uid for first, last in item.uids.spans for uid in range(first, last + 1)]
+    async def _forget(self, item: _Owed) -> None:
+        self._owed = [other for other in self._owed if other is not item]
+        await self._write(self.committed, self._owed)
 
-        def work(session: Session, status: FolderStatus) -> None:
-            if status.uidvalidity == uidvalidity:  # else the UIDs mean other mails by now
-                perform(session, uids, item.actions, repeated=repeated)
 
-        await self._watcher.use(work, writing=True)
+@dataclass(eq=False)
+class _Owed:
+    """Actions that are owed to some mails.
 
-    def _after_refusal(self, item: Todo, error: ImapError) -> list[Todo]:
-        names = ", ".join(_described(action) for action in item.actions)
-        if item.tries + 1 < ACTION_TRIES:
-            log.warning("%s failed for the mails %s and is tried again: %s", names, item.uids.dumps(), error)
-            return [replace(item, tries=item.tries + 1)]
-        self.failed_actions += 1
-        log.error("%s failed for the mails %s and is given up: %s", names, item.uids.dumps(), error)
-        return []
+    :param repeated: whether an earlier attempt at the first action may have been interrupted.
+    :param not_before: when to try it again, in the clock's seconds.
+    """
+
+    todo: Todo
+    repeated: bool = False
+    not_before: float = 0.0
 
 
 def _described(action: Action) -> str:

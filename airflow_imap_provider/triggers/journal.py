@@ -31,12 +31,15 @@ RETENTION = timedelta(days=30)
 ROLL = timedelta(days=1)
 """How long one journal is written: what has to be kept is dropped journal by journal."""
 
+SWEEP = 50
+"""Old entries that are dropped after a commit, at most: more than a commit adds."""
+
 LAST_WORDS = timedelta(days=1)
 """How long a journal is still looked at after another one took over: its triggerer may only have been frozen."""
 
 
 class Journal:
-    """The journal of one trigger instance. It begins with its first entry."""
+    """The journals of one trigger instance, one after the other. The first begins with the first entry."""
 
     def __init__(self, store: AssetStore, stream: Stream, clock: Clock) -> None:
         self._store, self._stream, self._clock = store, stream, clock
@@ -50,38 +53,66 @@ class Journal:
         :raises Exception: whatever Airflow raises; the next attempt goes to a new journal, since it is not known
             whether this one has the entry.
         """
+        now = self._clock.now()
+        if not self._id or now - self._since > ROLL:
+            self._id, self._next, self._since = secrets.token_hex(6), 0, now
+        told = {**payload, "at": now.isoformat(), "journal": [self._id, self._next]}
         try:
-            now = self._clock.now()
-            if not self._id or now - self._since > ROLL:
-                await self._begin()
-            told = {**payload, "at": now.isoformat(), "journal": [self._id, self._next]}
+            # The entry comes before the index: an inactive asset refuses it, while its index would only look empty.
             await self._store.write(journal_key(self._id, self._next), told)
+            await self.enlist()
         except BaseException:
-            self._id, self._next = "", 0
+            self._id = ""
             raise
         self._next += 1
         return told
 
-    async def _begin(self) -> None:
-        """Enter a new journal into the index, close this stream's older ones, and drop what nobody needs any more."""
-        new, now = secrets.token_hex(6), self._clock.now()
-        # Another trigger of the asset may write the index in the same moment: look whether the entry is there.
-        for _ in range(3):
-            index = await self._index()
-            kept = []
-            for journal in index:
-                closed = journal
-                if journal["stream"] == self._stream.name and not journal["ended"]:
-                    closed = {**journal, "ended": now.isoformat()}
-                if not closed["ended"] or datetime.fromisoformat(closed["ended"]) > now - RETENTION:
-                    kept.append(closed)
-                else:
-                    await self._remove(closed["id"])
-            own = {"id": new, "stream": self._stream.name, "since": now.isoformat(), "ended": ""}
-            await self._store.write(JOURNALS, [*kept, own])
-            if any(journal["id"] == new for journal in await self._index()):
-                break
-        self._id, self._next, self._since = new, 0, now
+    async def enlist(self) -> None:
+        """Make sure that consumers can find this journal.
+
+        Another trigger of the asset may write the index in the same moment, and know nothing of this journal. So it is
+        looked up again with every entry, and once more before a place is committed: seconds later.
+        """
+        if not self._id:
+            return
+        now = self._clock.now()
+        index = await self._index()
+        if any(journal["id"] == self._id for journal in index):
+            return
+        own = {"id": self._id, "stream": self._stream.name, "since": self._since.isoformat(), "ended": ""}
+        await self._store.write(JOURNALS, [*(self._closed(journal, now) for journal in index), own])
+
+    def _closed(self, journal: dict[str, Any], now: datetime) -> dict[str, Any]:
+        """Mark a journal as ended that this one follows, or whose stream is gone."""
+        superseded = journal["stream"] == self._stream.name
+        forgotten = datetime.fromisoformat(journal["since"]) < now - 3 * ROLL
+        return {**journal, "ended": now.isoformat()} if not journal["ended"] and (superseded or forgotten) else journal
+
+    async def sweep(self) -> None:
+        """Drop a few of the entries that have been kept long enough."""
+        limit = self._clock.now() - RETENTION
+        for journal in await self._index():
+            if journal["ended"] and datetime.fromisoformat(journal["ended"]) < limit:
+                if await self._drop_last_entries(journal["id"]):
+                    rest = [other for other in await self._index() if other["id"] != journal["id"]]
+                    await self._store.write(JOURNALS, rest)
+                return
+
+    async def _drop_last_entries(self, journal: str) -> bool:
+        """Delete from the end, so that what is left is always a beginning; return whether nothing is left."""
+        count, step = 0, 1
+        while await self._has(journal, count + step - 1):
+            count, step = count + step, step * 2
+        while step > 1:
+            step //= 2
+            if await self._has(journal, count + step - 1):
+                count += step
+        for number in range(count - 1, max(count - SWEEP, 0) - 1, -1):
+            await self._store.delete(journal_key(journal, number))
+        return count <= SWEEP
+
+    async def _has(self, journal: str, number: int) -> bool:
+        return any(await self._store.read(journal_key(journal, number)))
 
     async def _index(self) -> list[dict[str, Any]]:
         """Return the journals of all assets of this trigger; one that another asset lacks does no harm there."""
@@ -91,32 +122,29 @@ class Journal:
                 merged.setdefault(journal["id"], journal)
         return list(merged.values())
 
-    async def _remove(self, journal: str) -> None:
-        number = 0
-        while any(await self._store.read(journal_key(journal, number))):
-            await self._store.delete(journal_key(journal, number))
-            number += 1
 
-
-def entries(store: AssetStateStoreAccessor, positions: dict[str, int], now: datetime) -> Iterator[Entry]:
+def entries(
+    store: AssetStateStoreAccessor, positions: dict[str, int], now: datetime, *, begin: datetime | None = None
+) -> Iterator[Entry]:
     """Go through the entries that a consumer has not seen, journal by journal, each in the order of writing.
 
     :param store: the asset's state store, in a task.
     :param positions: by journal, the number of the next entry; -1 if the journal has ended and was read to its end.
         Journals that are gone are dropped from it, and finished ones are marked.
+    :param begin: journals that ended before this moment do not concern the consumer.
     """
     index: Any = store.get(JOURNALS) or []
     for gone in set(positions) - {journal["id"] for journal in index}:
         del positions[gone]
     for journal in index:
+        ended = datetime.fromisoformat(journal["ended"]) if journal["ended"] else None
         number = positions.setdefault(journal["id"], 0)
-        if number < 0:
+        if number < 0 or (ended and begin and ended + LAST_WORDS < begin):
             continue
         while (found := entry(store, journal["id"], number)) is not None:
             yield found
             number += 1
-        ended = journal["ended"] and datetime.fromisoformat(journal["ended"])
-        if ended and ended < now - LAST_WORDS:
+        if ended and ended + LAST_WORDS < now:
             positions[journal["id"]] = -1
 
 

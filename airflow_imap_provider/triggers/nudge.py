@@ -23,6 +23,12 @@ FIRST = 60.0
 LONGEST = 3600.0
 """Seconds between two nudges at most."""
 
+MANY = 12
+"""Nudges after which somebody who still lacks the same is nudged once a day only: a DAG that was paused for long,
+deleted or renamed."""
+
+DAILY = 86_400.0
+
 FORGET = timedelta(days=30)
 """A consumer that was not seen for so long was deleted or renamed; any later mail wakes it all the same."""
 
@@ -35,6 +41,9 @@ class Nudge:
         self._expected: tuple[int, int] | None = None
         self._check_at: float | None = None
         self._interval = FIRST
+        self._lacking: frozenset[str] = frozenset()
+        self._nudges = 0
+        self._next_at = 0.0
 
     def expect(self, place: Place) -> bool:
         """A place was committed; return whether there is a newer event to keep watch over."""
@@ -42,7 +51,6 @@ class Nudge:
         if not place.told_uid or expected == self._expected:
             return False
         self._expected = expected
-        self._interval = FIRST
         self._check_at = self._clock.monotonic() + FIRST
         return True
 
@@ -57,17 +65,27 @@ class Nudge:
         """
         if self._check_at is None or self._clock.monotonic() < self._check_at:
             return False
-        if not await self._somebody_lacks(place):
+        now, lacking = self._clock.monotonic(), await self._who_lacks(place)
+        if not lacking:
             self._check_at = None
             return False
-        self._check_at = self._clock.monotonic() + self._interval
+        if not lacking <= self._lacking:
+            # Somebody new: no reason to wait as long as for the others.
+            self._interval, self._nudges, self._next_at = FIRST, 0, 0.0
+        self._lacking = lacking
+        if now < self._next_at:
+            self._check_at = self._next_at
+            return False
+        self._nudges += 1
+        self._next_at = self._check_at = now + (DAILY if self._nudges >= MANY else self._interval)
         self._interval = min(self._interval * 2, LONGEST)
         return True
 
-    async def _somebody_lacks(self, place: Place) -> bool:
+    async def _who_lacks(self, place: Place) -> frozenset[str]:
+        lacking = set()
         since = self._clock.now() - FORGET
         for asset, consumers in enumerate(await self._store.read(CONSUMERS)):
-            for consumer in (consumers or {}).values():
+            for name, consumer in (consumers or {}).items():
                 if datetime.fromisoformat(consumer["seen"]) < since:
                     continue
                 key = consumer_key(consumer["dag_id"], consumer["task_id"])
@@ -75,5 +93,5 @@ class Nudge:
                 record = (await self._store.read(key))[asset]
                 generation = f"{place.epoch}.{place.uidvalidity}"
                 if not Record.covers(record, self._stream.name, generation, place.told_uid):
-                    return True
-        return False
+                    lacking.add(name)
+        return frozenset(lacking)

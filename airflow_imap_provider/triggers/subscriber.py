@@ -71,15 +71,16 @@ class Subscriber:
         self.acts = wish.acts
         self._wish, self._stream, self._terms, self._store, self._clock = wish, stream, terms, store, clock
         self._key = (stream.conn_id, stream.folder)
-        self._reader = Reader(wish)
+        self._reader = Reader(wish, clock=clock)
         self._place: Place | None = None
         self._committer: Committer | None = None
         self._bell: Doorbell | None = None
         self._watcher: watching.FolderWatcher | None = None
-        self._timers: set[asyncio.TimerHandle] = set()
+        self._timer: asyncio.TimerHandle | None = None
         self._nudge_timer: asyncio.TimerHandle | None = None
         self._not_before = 0.0
         self._full = False
+        self._in_conflict = False
         self._store_failure = ""
         self._joined_at = clock.monotonic()
         self._health = Health(store, stream, clock)
@@ -96,12 +97,17 @@ class Subscriber:
             self._bell.ring()
 
     def _wake_in(self, seconds: float) -> None:
-        def ring() -> None:
-            self._timers.discard(timer)
-            self.wake()
+        """Have this subscriber woken in so many seconds, or earlier if that is planned: one timer, not one a reason."""
+        loop = asyncio.get_running_loop()
+        when = loop.time() + max(seconds, 0.0)
+        if self._timer is None or self._timer.when() > when:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = loop.call_at(when, self._on_timer)
 
-        timer = asyncio.get_running_loop().call_later(max(seconds, 0.0), ring)
-        self._timers.add(timer)
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.wake()
 
     def _plan_nudge(self) -> None:
         if self._nudge_timer is not None:
@@ -138,11 +144,9 @@ class Subscriber:
         """Airflow has taken the trigger away: nothing more is committed, the folder may be given up."""
         if _holders.get(self._holding()) is self:
             del _holders[self._holding()]
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
-        if self._nudge_timer is not None:
-            self._nudge_timer.cancel()
+        for timer in (self._timer, self._nudge_timer):
+            if timer is not None:
+                timer.cancel()
         committer, self._committer = self._committer, None
         if committer is not None:
             await committer.stop()
@@ -184,7 +188,7 @@ class Subscriber:
         if (wait := self._not_before - self._clock.monotonic()) > 0:
             self._wake_in(wait)
             return None
-        self._full = len(self._committer) >= UNCOMMITTED
+        self._full = self._committer.told >= UNCOMMITTED
         if self._full:
             return None  # the next commit wakes this subscriber
         place = self._place
@@ -260,7 +264,8 @@ class Subscriber:
         if holder is self:
             return True
         waited = self._clock.monotonic() - self._joined_at
-        if waited > CONFLICT_WARNING:
+        if waited > CONFLICT_WARNING and not self._in_conflict:
+            self._in_conflict = True
             log.error(
                 "Two watchers of the asset %s read the folder %s of %s with the same place %r: only the first one "
                 "works. Give each its own: EmailTrigger(place=...).",
@@ -269,7 +274,7 @@ class Subscriber:
                 self._stream.conn_id,
                 self._stream.place,
             )
-        self._wake_in(1.0 if waited < CONFLICT_WARNING else 300.0)
+        self._wake_in(1.0 if not self._in_conflict else CONFLICT_WARNING)
         return False
 
     async def _has_place(self) -> bool:
@@ -295,6 +300,7 @@ class Subscriber:
             self._stream.key("place"),
             stored,
             self._watcher,
+            self._journal,
             self._clock,
             self._committed,
             self._rewound,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.local_airflow import processes_of_home
+from scripts.local_airflow import COMMANDS, processes_of_home
 from tests.airflow.inbox import Inbox
 from tests.airflow.processes import AirflowUnderTest
 from tests.servers.dovecot import Dovecot
@@ -41,6 +41,14 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowUnderTe
     finally:
         under_test.shut_down()
         assert processes_of_home(under_test.home) == [], "left behind"
+
+
+@pytest.fixture(autouse=True)
+def all_components(airflow: AirflowUnderTest) -> None:
+    """Start again what a test that failed has left dead."""
+    dead = [name for name in COMMANDS if not airflow.running(name)]
+    if dead:
+        airflow.start(*dead)
 
 
 @pytest.fixture

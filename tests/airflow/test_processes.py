@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from scripts.local_airflow import COMMANDS, TRIGGERER, processes_of_home
+import psutil  # type: ignore[import-untyped,unused-ignore]
+
+from scripts.local_airflow import COMMANDS, TRIGGERER, process_tree, processes_of_home
 from tests.airflow.floor import ring
 from tests.airflow.processes import AirflowUnderTest
 
@@ -64,9 +66,10 @@ def test_a_killed_triggerer_leaves_nothing_behind_and_its_successor_takes_over(
     airflow: AirflowUnderTest, tmp_path: Path
 ) -> None:
     bell = hang_up_a_bell(airflow, "floor_kill", tmp_path)
-    before = len(processes_of_home(airflow.home))
+    tree = process_tree(psutil.Process(airflow.pid(TRIGGERER)))
     airflow.kill(TRIGGERER, signal.SIGKILL)
-    assert len(processes_of_home(airflow.home)) == before - 2, "the triggerer and its runner"
+    assert len(tree) == 2, "the triggerer and its runner"
+    assert not any(process.is_running() for process in tree)
     airflow.restart(TRIGGERER)
     await_listener(airflow, bell)
     ring(bell, "two")

@@ -15,7 +15,7 @@ from .builders import CERTIFICATE, COMPLETE, KEY, PIN, PKCS12, connect
 
 OAUTH = COMPLETE["oauth"]
 
-# What has to be filled in besides, for each choice that is not available yet.
+# What has to be filled in besides, for each choice that needs it.
 BESIDES: dict[tuple[str, str], dict[str, Any]] = {
     ("auth_method", "external"): {"client_private_key": PKCS12},
     ("auth_method", "oauth-client-credentials"): OAUTH,
@@ -32,7 +32,9 @@ CHOICES = [(spec, choice) for spec in FIELDS for choice in spec.choices]
     ids=lambda part: getattr(part, "key", None) or part.value,
 )
 def test_every_choice_that_is_available_passes(spec: Field, choice: Choice) -> None:
-    besides: dict[str, Any] = {"auth_method": "login"} if spec.key == "preset" else {}
+    besides: dict[str, Any] = (
+        {"auth_method": "login"} if spec.key == "preset" else dict(BESIDES.get((spec.key, choice.value), {}))
+    )
     if spec.tab == PROXY:
         besides |= {"tunnel_type": "http", "tunnel_host": "proxy.example.com", "tunnel_port": 3128}
         besides |= {"tunnel_login": "joe", "tunnel_remote_dns": False}
@@ -55,10 +57,6 @@ def test_every_choice_that_is_not_available_is_parsed_and_then_refused(spec: Fie
 @pytest.mark.parametrize(
     ("key", "extra"),
     [
-        ("alias", {"alias": "sales", "auth_method": "plain"}),
-        ("pins", {"pins": PIN}),
-        ("client_certificate", {"client_certificate": CERTIFICATE, "client_private_key": KEY}),
-        ("client_private_key", {"client_private_key": PKCS12}),
         ("smime_private_key", {"smime_private_key": PKCS12}),
     ],
 )
@@ -73,10 +71,11 @@ def test_a_field_that_is_not_available_is_refused_by_its_name_without_its_value(
 
 def test_a_refused_choice_names_those_that_are_available() -> None:
     with pytest.raises(NotAvailableError) as caught:
-        require_available(connect(auth_method="cram-md5"))
+        require_available(connect(auth_method="bearer"))
     assert str(caught.value) == (
-        "settings: connection 'mail', tab Authentication: Method (auth_method) 'cram-md5' (CRAM-MD5) is not available "
-        f"in version {__version__} yet. Choose auto or login or plain."
+        "settings: connection 'mail', tab Authentication: Method (auth_method) 'bearer' (Bearer token (in the Password "
+        f"field)) is not available in version {__version__} yet. Choose auto or login or plain or cram-md5 or "
+        "scram-sha-1 or scram-sha-256 or external or anonymous."
     )
 
 
@@ -87,11 +86,16 @@ def test_everything_of_this_version_together_passes() -> None:
             timeout=5,
             code_page="koi8-r",
             auth_method="plain",
+            alias="sales",
             encryption="tls",
             security_mode="explicit",
             tls_versions=["TLSv1", "TLSv1.3"],
             verify="chain",
             ca_bundle=CERTIFICATE,
+            pins=[PIN],
+            client_certificate=CERTIFICATE,
+            client_private_key=KEY,
+            client_private_key_passphrase="sesame",
             server_name="mail.example.com",
             strict_x509=False,
             tunnel_type="http",

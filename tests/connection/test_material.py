@@ -87,8 +87,12 @@ def test_a_service_account_must_have_its_address_and_key() -> None:
     assert private_key(account) == account
     with pytest.raises(ValueError, match="client_email or private_key is missing"):
         private_key('{"type": "service_account"}')
+    with pytest.raises(ValueError, match="client_email or private_key is missing"):
+        private_key('{"client_email": 1, "private_key": 2}')
     with pytest.raises(ValueError, match="begins like JSON"):
         private_key("{nothing")
+    with pytest.raises(ValueError, match="begins like JSON"):
+        private_key('{"a":' * 100_000)
 
 
 @pytest.mark.parametrize(

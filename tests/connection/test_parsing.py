@@ -97,8 +97,15 @@ def test_an_empty_field_of_a_later_version_is_no_error(nothing: str | None) -> N
 
 
 def test_a_folder_in_the_uri_is_refused_with_its_place() -> None:
-    with pytest.raises(SettingsError, match=r"'INBOX'.*the folder is a parameter"):
+    with pytest.raises(SettingsError, match=r"Schema \(schema\).*the folder is a parameter"):
         parse("mail", host="h", port=None, login="joe", password="secret", extra={}, schema="INBOX")
+
+
+def test_half_a_password_that_a_uri_made_the_schema_is_not_shown() -> None:
+    # imap4://joe:12/s3cret@imap.example.com
+    with pytest.raises(SettingsError, match="a / in the password is written %2F") as caught:
+        parse("mail", host="joe", port=12, login=None, password=None, extra={}, schema="s3cret@imap.example.com")
+    assert "s3cret" not in str(caught.value)
 
 
 def test_an_extra_that_is_no_object_is_refused() -> None:

@@ -96,9 +96,17 @@ def test_a_certificate_and_its_key_belong_together() -> None:
     with pytest.raises(SettingsError, match=r"Client private key \(client_private_key\): it is empty"):
         connect(client_certificate=CERTIFICATE)
     assert connect(client_private_key=KEY + CERTIFICATE).tls.client_private_key == KEY + CERTIFICATE
-    assert connect(client_certificate=CERTIFICATE + KEY).tls.client_certificate == CERTIFICATE + KEY
     assert connect(client_private_key=PKCS12).tls.client_private_key == PKCS12
     assert connect(client_certificate="/etc/ssl/joe.pem").tls.client_certificate == "/etc/ssl/joe.pem"
+
+
+@pytest.mark.parametrize("key", ["client_certificate", "ca_bundle"])
+def test_a_private_key_in_a_field_that_is_shown_is_refused_with_its_place(key: str) -> None:
+    with pytest.raises(
+        SettingsError, match=r"Client private key \(client_private_key\), which is kept secret"
+    ) as caught:
+        connect(**{key: CERTIFICATE + KEY.replace("PRIVATE", "RSA PRIVATE")})
+    assert KEY.splitlines()[1] not in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["client_private_key_passphrase", "smime_private_key_passphrase"])

@@ -122,8 +122,11 @@ def test_values_are_understood_as_forms_json_uris_and_people_write_them(key: str
         ("login", {"a": 1}, "it must be text"),
         ("oauth_endpoint", "http://login.example.com/token", "must begin with https://"),
         ("oauth_endpoint", "https://joe:secret@login.example.com/", "'https://***@login.example.com/'"),
-        ("oauth_endpoint", "https://login.example.com:0x50/", "Port could not be cast"),
-        ("ca_bundle", 5, "it must be text"),
+        ("oauth_endpoint", "https://login.example.com:0x50/", "cannot be read as a web address"),
+        ("oauth_endpoint", "https://joe/s3cret@login.example.com/", "'https://***@login.example.com/': @, port 0"),
+        ("ca_bundle", 5, "it must be text, not int"),
+        ("code_page", "cp037", "no character set"),
+        ("tls_versions", "[" * 100_000, "accepted are TLSv1, TLSv1.1, TLSv1.2, TLSv1.3"),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_is_accepted(key: str, raw: object, said: str) -> None:
@@ -143,6 +146,26 @@ def test_a_long_wrong_value_is_shown_in_part() -> None:
     with pytest.raises(SettingsError) as caught:
         read(field("verify"), "x" * 10_000)
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("key", "raw"),
+    [
+        ("host", "joe:s3c/ret@imap.example.com"),
+        ("host", "joe:s3c ret@word@imap.example.com"),
+        ("host", "imap://joe:s3c/r@et@imap.example.com"),
+        ("host", "joe:s3c://ret@imap.example.com"),
+        ("oauth_endpoint", "https://joe:s3c/ret@login.example.com/"),
+        ("client_certificate", {"type": "service_account", "private_key": "s3c"}),
+        ("oauth_client_id", {"type": "service_account", "private_key": "s3c"}),
+        ("oauth_client_id", "-----BEGIN PRIVATE KEY-----\ns3c\n-----END PRIVATE KEY-----"),
+    ],
+)
+def test_no_part_of_a_secret_in_the_wrong_field_is_shown(key: str, raw: object) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read(field(key), raw)
+    assert "s3c" not in str(caught.value)
+    assert "ret" not in str(caught.value).replace("secret", "")
 
 
 def test_asking_a_value_for_the_wrong_type_is_a_mistake_of_ours() -> None:

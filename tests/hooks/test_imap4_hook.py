@@ -75,6 +75,31 @@ def test_attachments_come_whole_and_by_name(dovecot: Dovecot, user: User, hook: 
     assert seen(dovecot, user) == b""
 
 
+def test_attachments_are_of_their_mail_although_the_caller_looks_elsewhere_in_between(
+    dovecot: Dovecot, user: User, hook: Imap4Hook
+) -> None:
+    dovecot.create_folder(user, "Other")
+    two = with_attachment("two", "a.bin", b"first").replace(
+        b"--b--", b'--b\r\nContent-Disposition: attachment; filename="b.bin"\r\n\r\nsecond\r\n--b--'
+    )
+    dovecot.deliver(user, two)
+    dovecot.deliver(user, with_attachment("elsewhere", content=b"elsewhere"), "Other")
+    contents = []
+    for attachment in hook.attachments(hook.search()[0]):
+        contents.append(attachment.content.strip())
+        hook.search(folder="Other")
+    assert contents == [b"first", b"second"]
+
+
+def test_an_action_that_depends_on_conditions_is_refused_and_nothing_is_done(
+    dovecot: Dovecot, user: User, hook: Imap4Hook
+) -> None:
+    dovecot.deliver(user, message("one"))
+    with pytest.raises(SettingsError, match="when='never'"):
+        hook.act(hook.search(), [MarkRead(), Flag(when="never")])
+    assert seen(dovecot, user) == b""
+
+
 def test_a_moved_mail_is_found_and_a_deleted_one_is_reported(dovecot: Dovecot, user: User, hook: Imap4Hook) -> None:
     dovecot.create_folder(user, "Done")
     dovecot.deliver(user, with_attachment("data", content=b"x"))

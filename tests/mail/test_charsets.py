@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from encodings.aliases import aliases
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_imap_provider.connection.fields import field
+from airflow_imap_provider.connection.values import read
+from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.charsets import clean, decode, fold, one_line
 
 CHARSETS = (
@@ -46,6 +53,25 @@ CHARSETS = (
 )
 def test_text_is_decoded(data: bytes, declared: str, code_page: str, expected: str) -> None:
     assert decode(data, declared, code_page)[0] == expected
+
+
+def code_pages() -> list[str]:
+    """Names of Python's codecs that a connection takes as its code page."""
+    taken = []
+    for name in sorted({*aliases.values(), "idna", "utf-7"}):
+        try:
+            taken.append(str(read(field("code_page"), name)))
+        except SettingsError:
+            continue
+    return taken
+
+
+def test_a_code_page_that_a_connection_takes_is_one_that_text_is_read_by() -> None:
+    assert {"cp1252", "koi8-r", "shift_jis", "utf-16"} <= set(code_pages())
+    assert not {"cp037", "cp500", "hex", "idna", "rot13"} & set(code_pages())
+    for name in code_pages():
+        # Not UTF-8. What no charset takes is read by the code page anyway, with replacement characters.
+        assert decode(b"\x80\xff\x80\xff", name, "")[0] == decode(b"\x80\xff\x80\xff", "", name)[0], name
 
 
 def test_a_wrong_charset_is_told_as_a_problem_with_what_was_used_instead() -> None:
@@ -92,8 +118,35 @@ def test_a_header_is_unfolded(value: str, expected: str) -> None:
     assert one_line(value) == expected
 
 
+@given(st.text(alphabet="ab \t\r\n\x0b\x85\u2028"))
+def test_unfolding_takes_each_break_with_the_blanks_around_it(value: str) -> None:
+    plain = re.sub(r"[ \t]*[\r\n\t\x0b\x85\u2028]+[ \t\r\n\x0b\x85\u2028]*", " ", value)
+    assert one_line(f"é{value}é") == one_line(f"é{plain}é") == f"é{plain}é"
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("blank", [" ", "\t", " \t"])
+def test_unfolding_takes_no_quadratic_time(blank: str) -> None:
+    assert one_line(f"é{blank * 100_000}é").endswith("é")
+
+
 def test_folding_ignores_case_and_form() -> None:
     assert fold("STRASSE", case=False) == fold("straße", case=False)
     assert fold("e\u0301", case=True) == fold("é", case=True)
     assert fold("E\u0301", case=False) == fold("é", case=False)
     assert fold("A", case=True) != fold("a", case=True)
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("marks", ["\u0301\u0323", "\u0f73"], ids=["accents", "a mark that is two"])
+def test_folding_takes_no_quadratic_time_for_marks_in_a_row(marks: str) -> None:
+    folded = fold("e" + marks * 130_000, case=False)
+    assert folded[0] == unicodedata.normalize("NFC", "e" + marks * 15)[0]
+
+
+@given(st.text(alphabet="aé\u0301\u0323\u0f73\u2500 ", max_size=60), st.booleans())
+def test_folding_composes_all_that_languages_write(text: str, case: bool) -> None:
+    plain = unicodedata.normalize("NFC", text)
+    plain = plain if case else unicodedata.normalize("NFC", plain.casefold())
+    runs = re.split(r"[^\u0301\u0323\u0f73]+", text)
+    assert (fold(text, case=case) == plain) or max(map(len, runs)) > 30

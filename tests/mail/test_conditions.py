@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 
 from airflow_imap_provider.errors import SettingsError
+from airflow_imap_provider.mail.charsets import fold
 from airflow_imap_provider.mail.condition import DEPTH_LIMIT
 from airflow_imap_provider.mail.conditions import (
     Body,
@@ -45,6 +46,10 @@ BILLING = mail(from_=(Address("Billing Team", "billing@example.com"),))
         (From.equals("Billing Team"), True),
         (From.equals("Billing Team <billing@example.com>"), True),
         (From.equals("example.com"), False),
+        (From.equals(" billing@example.com\n"), True),
+        (From.starts_with(" billing@"), True),
+        (From.ends_with("@example.com "), True),
+        (From.one_of([" billing@example.com"]), True),
         (From.not_equals("billing@example.com"), False),
         (From.not_equals("other@example.com"), True),
         (From.contains("@example.com"), True),
@@ -76,6 +81,8 @@ BILLING = mail(from_=(Address("Billing Team", "billing@example.com"),))
         (Subject.regex(r"^\d{4}"), False),
         (Subject.glob("*invoice*"), True),
         (Subject.glob("invoice"), False),
+        (Subject.contains("invoice "), True),
+        (Subject.starts_with("your "), True),
         (Subject.glob("your invoice [0-9]???"), True),
         (Subject.one_of(("x", "y")), False),
         (Body.contains("customer"), True),
@@ -126,6 +133,27 @@ def test_comparison_ignores_how_letters_were_typed() -> None:
     assert not Subject.contains("ss", case=True).holds(mail(subject="ß"))
 
 
+def test_regular_expressions_and_globs_are_read_as_written() -> None:
+    assert Subject.regex("^re\u0301sume\u0301$").holds(mail(subject="Résumé"))
+    assert Subject.glob("[[]JIRA] *").holds(mail(subject="[JIRA] new issue"))
+
+
+def test_a_body_is_prepared_once_for_all_conditions(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = []
+
+    def noted(text: str, *, case: bool) -> str:
+        prepared.append(case)
+        return fold(text, case=case)
+
+    monkeypatch.setattr("airflow_imap_provider.mail.text_condition.fold", noted)
+    asked = mail(text="A body that no other test has.")
+    for number in range(20):
+        assert not Body.contains(f"word {number}").holds(asked)
+        assert not Body.equals(f"word {number}", case=True).holds(asked)
+        assert not Body.regex(f"word {number}", case=number % 2 == 0).holds(asked)
+    assert sorted(prepared) == [False, True, True]
+
+
 def test_line_breaks_of_a_body_are_blanks_except_for_regular_expressions() -> None:
     wrapped = mail(text="Your invoice\n  number is\r\n\r\n4711")
     assert Body.contains("invoice number").holds(wrapped)
@@ -172,6 +200,8 @@ PARIS = timezone(timedelta(hours=1))
         (Received.at_or_after("2026-01-31T13:00:00+01:00"), "2026-01-31T12:00:00", None),
         (Received.at_or_after("2026-01-31T12:00:00Z"), "2026-01-31T12:00:00", None),
         (Received.at_or_after("2026-01-31 12:00"), "2026-01-31T12:00:00", None),
+        (Received.at_or_after("2026-01-31T12:00z"), "2026-01-31T12:00:00", None),
+        (Received.equals("2026-01-31T12:00:00.125-00:00"), "2026-01-31T12:00:00", "2026-01-31T12:00:00"),
         (Received.at_or_after(datetime(2026, 1, 31, 12)), "2026-01-31T12:00:00", None),  # noqa: DTZ001
         (Received.at_or_after(pendulum.datetime(2026, 1, 31, 13, tz="Europe/Paris")), "2026-01-31T12:00:00", None),
         (Received.on(datetime(2026, 1, 31, 5, tzinfo=PARIS)), "2026-01-30T23:00:00", "2026-01-31T22:59:59"),
@@ -210,6 +240,8 @@ def test_pendulum_dates_are_stored_as_plain_ones() -> None:
         (lambda: Subject.regex("(?=x)"), r"invalid perl operator: \(\?="),
         (lambda: Subject.contains(""), "Subject.contains needs a text that is not empty"),
         (lambda: From.equals(""), "From.equals needs a text"),
+        (lambda: From.equals(" "), "From.equals needs a text"),
+        (lambda: Subject.starts_with(" "), "Subject.starts_with needs a text"),
         (lambda: Body.contains(" \n"), "Body.contains needs a text"),
         (lambda: Subject.contains(7), "Subject.contains takes text, not int"),
         (lambda: Subject.contains(b"x"), "takes text, not bytes"),
@@ -225,6 +257,16 @@ def test_pendulum_dates_are_stored_as_plain_ones() -> None:
         (lambda: Header(7), "7 is no name of a mail header"),
         (lambda: Received.after("yesterday"), "Received.after cannot use 'yesterday' .*2026-01-31"),
         (lambda: Received.after("2026-02-30"), "cannot use '2026-02-30'"),
+        (lambda: Received.after("2026-W05-6"), "cannot use '2026-W05-6'"),
+        (lambda: Received.after("20260131"), "cannot use '20260131'"),
+        (lambda: Received.after("20260131T120000Z"), "cannot use"),
+        (lambda: Received.after("2026-01-31T12"), "cannot use"),
+        (lambda: Received.after("2026-01-31T24:00"), "cannot use"),
+        (lambda: Received.after("2026-01-31T12:00:00,5"), "cannot use"),
+        (lambda: Received.after("2026-01-31T12:00:00.5"), "cannot use"),
+        (lambda: Received.after("2026-01-31T12:00+01"), "cannot use"),
+        (lambda: Received.after("2026-01-31T12:00+01:00:30"), "cannot use"),
+        (lambda: Received.after("٢٠٢٦-01-31"), "cannot use"),
         (lambda: Received.after(7), "cannot use 7"),
         (lambda: Received.after(date.max), "cannot use datetime.date"),
         (lambda: Subject.contains("x") & "y", "'y' is not a condition"),

@@ -287,3 +287,15 @@ def test_mutations_of_a_mail_are_read(mutations: list[tuple[int, bytes]]) -> Non
     for position, replacement in mutations:
         block = block[:position] + replacement + block[position + 1 :]
     assert_is_a_payload(payload(read(block)))
+
+
+@pytest.mark.timeout(5)
+def test_long_runs_of_blanks_in_encoded_words_take_no_quadratic_time() -> None:
+    words = b"=?utf-8?Q?" + b"_" * 60 + b"?=\r\n "
+    long = b"=?utf-8?Q?=C3=A9?= " + words * (60 * 1024 // len(words)) + b"=?utf-8?Q?x?="
+    name = b"=?utf-8?Q?=C3=A9?=" + words.replace(b"\r\n", b"") * (128 * 1024 // len(words)) + b"=?utf-8?Q?x?="
+    structure = b'("application" "pdf" ("name" "%s") NIL NIL "base64" 10 NIL NIL NIL NIL)' % name
+    mail = read(b"Subject: " + long + b"\r\nFrom: " + long + b" <a@example.com>\r\n\r\n", structure=structure)
+    assert mail.subject.startswith("é")
+    assert mail.from_[0].address == "a@example.com"
+    assert mail.attachments[0].name.startswith("é")

@@ -18,6 +18,7 @@ from airflow_imap_provider.mailbox.actions import (
     Unflag,
     dump_actions,
     load_actions,
+    unconditional,
     wanted,
 )
 
@@ -54,6 +55,8 @@ def test_equal_lists_have_equal_texts() -> None:
         lambda: AddKeyword("größe"),
         lambda: AddKeyword("\\Seen"),
         lambda: RemoveKeyword(""),
+        lambda: Move("A\nB"),
+        lambda: unconditional([MarkRead(), Delete(when="never")]),
         lambda: MarkRead(when="sometimes"),
         lambda: Action("explode"),
         lambda: dump_actions([Move("A"), MarkRead()]),

@@ -15,6 +15,7 @@ from airflow_imap_provider.mailbox.place import RECENT, Place, Todo, first_place
 from airflow_imap_provider.mailbox.ranges import UidRanges
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 345678, tzinfo=timezone.utc)
+LATER = NOON + timedelta(days=300)
 
 
 def mail(uid: int, received: datetime = NOON, *flags: str, size: int = 1000) -> Mail:
@@ -88,7 +89,7 @@ def test_a_wrong_start_policy_says_what_is_accepted(wrong: object) -> None:
 
 
 def test_a_place_survives_its_stored_form() -> None:
-    place = opened("new").after(5, [mail(4)], [Todo(UidRanges.of([(4, 4)]), (Move("A"),), 2)])
+    place = opened("new").after(5, [mail(4)], [Todo(UidRanges.of([(4, 4)]), (Move("A"),), 2)], now=LATER)
     assert Place.from_json(json.loads(json.dumps(place.to_json()))) == place
     assert Place.from_json(json.loads(json.dumps(first_place("all", NOON).to_json()))) == first_place(
         "all", NOON.replace(microsecond=0)
@@ -96,14 +97,14 @@ def test_a_place_survives_its_stored_form() -> None:
 
 
 def test_the_floor_is_gone_once_the_place_has_passed_it() -> None:
-    place = opened("new").after(9, [])
+    place = opened("new").after(9, [], now=LATER)
     assert place.floor is not None
-    assert place.after(10, []).floor is None
+    assert place.after(10, [], now=LATER).floor is None
 
 
 def test_after_a_change_of_uidvalidity_only_mails_that_were_not_told_count() -> None:
     told = [mail(uid, NOON + timedelta(minutes=uid), size=uid) for uid in range(1, 11)]
-    place = opened("all", 0).after(10, told, [Todo(UidRanges.of([(3, 3)]), (Move("A"),))])
+    place = opened("all", 0).after(10, told, [Todo(UidRanges.of([(3, 3)]), (Move("A"),))], now=LATER)
     changed = rebase(place, 8, 12)
     assert (changed.uidvalidity, changed.epoch, changed.last_uid, changed.told_uid) == (8, 1, 0, 0)
     assert changed.todo == (), "the UID means another mail now"
@@ -115,6 +116,11 @@ def test_after_a_change_of_uidvalidity_only_mails_that_were_not_told_count() -> 
     assert rebase(changed, 8, 50) == changed
 
 
+def test_a_mail_dated_in_the_future_hides_nothing_that_comes_meanwhile() -> None:
+    place = opened("all", 0).after(1, [mail(1, NOON + timedelta(days=9999))], now=NOON)
+    assert rebase(place, 8, 5).counts(mail(5, NOON, size=77))
+
+
 def test_a_change_of_uidvalidity_before_any_mail_was_told_repeats_the_start_policy() -> None:
     changed = rebase(opened("new"), 8, 4)
     assert changed.epoch == 1
@@ -124,7 +130,7 @@ def test_a_change_of_uidvalidity_before_any_mail_was_told_repeats_the_start_poli
 
 def test_fingerprints_stay_few_and_nothing_beyond_them_is_repeated() -> None:
     told = [mail(uid, NOON + timedelta(seconds=uid), size=uid) for uid in range(1, RECENT * 2)]
-    place = opened("all", 0).after(RECENT * 2, told)
+    place = opened("all", 0).after(RECENT * 2, told, now=LATER)
     assert len(place.recent) == RECENT
     changed = rebase(place, 8, RECENT * 2)
     assert not any(changed.counts(item) for item in told)

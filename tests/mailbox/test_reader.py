@@ -6,11 +6,13 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
 from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.mail.conditions import Body, Condition, Conditions, From, Received, Subject
+from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.mailbox import reader as reading
 from airflow_imap_provider.mailbox.actions import Flag, MarkRead
 from airflow_imap_provider.mailbox.place import Place, first_place
@@ -168,6 +170,46 @@ def test_unread_mails_of_before_are_found_in_a_folder_of_read_ones(
     assert subjects(batches) == ["unread"]
     assert sum(batch.seen for batch in batches) == 1
     assert batches[-1].place.floor is None
+
+
+@pytest.mark.parametrize("uidnext", [None, 11])
+def test_what_the_server_told_at_opening_may_be_old_or_missing(
+    dovecot: Dovecot, user: User, session: Session, uidnext: int | None
+) -> None:
+    """Courier tells no UIDNEXT, and a watcher may join days after the folder was opened."""
+    dovecot.deliver_all(user, [message(f"mail {number}") for number in range(30)])
+    status = replace(session.select("INBOX", readonly=True), uidnext=uidnext)
+    reader, place, found = Reader(wish(batch_size=7)), first_place("unread", NOW), []
+    for _ in range(8):
+        batch = reader.read(session, status, replace(place, todo=()))
+        place = batch.place
+        found += [mail.subject for mail in batch.mails]
+    assert found == [f"mail {number}" for number in range(30)]
+
+
+def test_a_slow_server_gets_a_smaller_batch_and_not_an_endless_one(
+    dovecot: Dovecot, user: User, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "BATCH_SECONDS", 0.0)
+    dovecot.deliver_all(user, [message(f"mail {number}") for number in range(4)])
+    batches = read_all(session, Reader(wish()))
+    assert [len(batch.mails) for batch in batches if batch.mails] == [1, 1, 1, 1]
+
+
+def test_a_mail_that_cannot_be_judged_does_not_stop_the_folder(
+    dovecot: Dovecot, user: User, session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = reading.payload
+
+    def choosy(mail: Mail, **options: Any) -> dict[str, Any]:
+        if mail.subject == "evil":
+            raise ValueError(mail.subject)
+        return dict(plain(mail, **options))
+
+    monkeypatch.setattr(reading, "payload", choosy)
+    dovecot.deliver_all(user, [message("one"), message("evil"), message("two")])
+    assert [email["subject"] for batch in read_all(session, Reader(wish())) for email in batch.emails] == ["one", "two"]
+    assert "mail 2 cannot be judged" in caplog.text
 
 
 # --- mails that break things, which no real server has ------------------------------------------------------------

@@ -89,6 +89,17 @@ def test_entries_before_the_first_one_of_a_new_consumer_are_not_its_own() -> Non
     assert take(record, Journal(told(1, 2), told(3, 4, second=5), told(5, 5, second=6))) == [3, 4, 5]
 
 
+def test_the_first_run_may_be_overtaken_by_the_second() -> None:
+    journal = Journal(told(1, 1, second=1), told(2, 2, second=2))
+    record = Record(begin=NOON + timedelta(seconds=2))
+    assert take(record, journal) == [2]
+    record = stored(record)
+    record.begin_at(NOON + timedelta(seconds=1))
+    assert take(record, journal) == [1]
+    record.begin_at(NOON + timedelta(seconds=3))
+    assert take(record, journal) == []
+
+
 def test_the_same_uids_of_a_new_generation_are_other_mails() -> None:
     record, journal = Record(), Journal(told(1, 2))
     assert take(record, journal) == [1, 2]

@@ -87,6 +87,20 @@ class Authority:
             )
         return _write(self._folder, label, builder.sign(self._key, hashes.SHA256()), key)
 
+    def issue_client(self, name: str, *, days: tuple[int, int] = (-1, 30), key_size: int = 0) -> ServerCertificate:
+        """Issue a certificate that a client shows.
+
+        :param name: whom it names.
+        :param key_size: bits of an RSA key; an elliptic one when left out.
+        """
+        key = rsa.generate_private_key(65537, key_size) if key_size else _new_key(rsa_key=False)
+        builder = (
+            _builder(_name(name), self._certificate.subject, key, days=days)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        )
+        return _write(self._folder, name, builder.sign(self._key, hashes.SHA256()), key)
+
 
 def self_signed(folder: Path, label: str, *, names: tuple[str, ...] = ("localhost",)) -> ServerCertificate:
     """A certificate that nobody vouches for."""

@@ -25,6 +25,7 @@ from typing import Any
 
 from airflow_imap_provider.connection.settings import AuthSettings, Security, Settings, TlsSettings
 from tests.servers.certificates import Authority
+from tests.servers.dovecot_configuration import CLIENT_CERTIFICATES, CONFIGURATION
 from tests.servers.waiting import free_port, wait_until
 
 HOST = "127.0.0.1"
@@ -35,74 +36,6 @@ MAIL_UID = 30000
 
 PASSWORD = "secret-of-the-test"
 """What users get for whom the password does not matter."""
-
-CONFIGURATION = """
-base_dir = {folder}/run
-state_dir = {folder}/state
-log_path = {folder}/dovecot.log
-listen = {host}
-protocols = imap
-ssl = yes
-ssl_cert = <{certificate}
-ssl_key = <{key}
-ssl_min_protocol = TLSv1.2
-disable_plaintext_auth = no
-auth_mechanisms = plain login
-auth_failure_delay = 0
-auth_username_chars =
-auth_cache_size = 0
-mail_location = sdbox:{folder}/mail/%u
-mail_max_userip_connections = 5000
-first_valid_uid = 1
-default_process_limit = 1000
-default_client_limit = 4000
-default_vsz_limit = 2G
-{unprivileged}
-{capabilities}
-passdb {{
-  driver = passwd-file
-  # A file for each user: one for all would be read again only a second later.
-  args = username_format=%u {folder}/users/%u
-}}
-userdb {{
-  driver = static
-  args = uid={uid} gid={gid} home={folder}/mail/%u
-}}
-namespace inbox {{
-  inbox = yes
-}}
-service imap-login {{
-  inet_listener imap {{
-    port = {port}
-  }}
-  inet_listener imaps {{
-    port = {tls_port}
-    ssl = yes
-  }}
-  service_count = 0
-  client_limit = 1000
-  process_min_avail = 1
-  process_limit = 2
-  {no_chroot}
-}}
-service imap {{
-  process_limit = 1000
-}}
-service anvil {{
-  client_limit = 4000
-  {no_chroot}
-  # No growing delay after wrong passwords: the tests try many.
-  unix_listener anvil-auth-penalty {{
-    mode = 0
-  }}
-}}
-service stats {{
-  client_limit = 4000
-}}
-service auth {{
-  client_limit = 4000
-}}
-"""
 
 
 class MissingServerError(RuntimeError):
@@ -121,15 +54,23 @@ class Dovecot:
     """One running server.
 
     :param capabilities: what it offers after the login, instead of all that it can do.
+    :param mechanisms: the SASL mechanisms that it offers.
+    :param client_certificates: whether it asks clients for a certificate of the authority below; EXTERNAL takes the
+        user's name from it.
 
     :ivar host: the address that it listens on.
     :ivar port: plain IMAP, with STARTTLS.
     :ivar tls_port: implicit TLS.
     :ivar authority: the authority that vouches for its certificate (names ``localhost``, ``127.0.0.1``).
+    :ivar client_authority: the authority of the client certificates that it accepts.
     """
 
-    def __init__(self, *, capabilities: str = "") -> None:
+    def __init__(
+        self, *, capabilities: str = "", mechanisms: str = "plain login", client_certificates: bool = False
+    ) -> None:
         self._capabilities = capabilities
+        self._mechanisms = mechanisms
+        self._client_certificates = client_certificates
         self._program = shutil.which("dovecot", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
         if self._program is None:
             raise MissingServerError("dovecot is not installed (Debian: apt-get install dovecot-imapd)")
@@ -142,8 +83,10 @@ class Dovecot:
         self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
         self._configuration = self.folder / "dovecot.conf"
+        self.client_authority = Authority(self.folder / "clients", "Client Authority")
         self._users = self.folder / "users"
-        self._users.mkdir()
+        for kind in ("users", "masters", "certified", "certified-masters"):
+            (self.folder / kind).mkdir()
         self._write_configuration()
         self.alice = self.add_user("alice")
         self.bob = self.add_user("bob")
@@ -249,6 +192,32 @@ class Dovecot:
         (self._users / login).write_text(f"{login}:{{PLAIN.b64}}{hidden}\n")
         return User(login, password)
 
+    def add_hashed_user(self, login: str, password: str, scheme: str) -> User:
+        """A user whose password is stored in one of Dovecot's schemes, like ``SCRAM-SHA-256``."""
+        hashed = subprocess.run(
+            ["doveadm", "-c", str(self._configuration), "pw", "-s", scheme, "-p", password],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        ).stdout.strip()
+        (self._users / login).write_text(f"{login}:{hashed}\n")
+        return User(login, password)
+
+    def add_master(self, login: str, password: str = PASSWORD) -> User:
+        """An account without a mailbox that may open everybody's."""
+        hidden = base64.b64encode(password.encode()).decode()
+        (self.folder / "masters" / login).write_text(f"{login}:{{PLAIN.b64}}{hidden}\n")
+        return User(login, password)
+
+    def certify(self, login: str, *, master: bool = False) -> None:
+        """Let a client certificate with this common name log in by EXTERNAL.
+
+        :param master: it may open everybody's mailbox.
+        """
+        folder = self.folder / ("certified-masters" if master else "certified")
+        (folder / login).write_text(f"{login}:::::::nopassword=y\n")
+
     @contextmanager
     def connection(self, user: User) -> Iterator[imaplib.IMAP4]:
         """A second client of the mailbox: the standard library's, logged in, nothing selected."""
@@ -331,6 +300,10 @@ class Dovecot:
                 key=server.key,
                 uid=MAIL_UID if privileged else os.geteuid(),
                 gid=MAIL_UID if privileged else os.getegid(),
+                mechanisms=self._mechanisms,
+                client_certificates=CLIENT_CERTIFICATES.format(authority=self.client_authority.path)
+                if self._client_certificates
+                else "",
                 capabilities=f"imap_capability = {self._capabilities}" if self._capabilities else "",
                 unprivileged="" if privileged else f"default_internal_user = {me}\ndefault_login_user = {me}",
                 no_chroot="" if privileged else "chroot =",

@@ -94,6 +94,11 @@ class Peer:
         """Go on encrypted, as the server."""
         self._sock = context.wrap_socket(self._sock, server_side=True)
 
+    def channel_binding(self) -> bytes | None:
+        """``tls-unique`` of the connection, as the server sees it."""
+        assert isinstance(self._sock, ssl.SSLSocket)
+        return self._sock.get_channel_binding("tls-unique")
+
     def _more(self) -> None:
         try:
             chunk = self._sock.recv(65536)

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import logging
+
+import pytest
+
 from airflow_imap_provider.transport.answers import parse_fetch, parse_folders, parse_search
 
 
@@ -65,3 +69,33 @@ def test_folders_have_plain_unicode_names() -> None:
 
 def test_a_name_that_is_not_modified_utf7_is_shown_as_it_is() -> None:
     assert parse_folders(['() "/" "Büro"'.encode(), b'() "/" "R&D&!"']) == [("Büro", "/", ()), ("R&D&!", "/", ())]
+
+
+@pytest.mark.parametrize(
+    ("response", "name", "delimiter"),
+    [
+        (b'() "/" 007', "007", "/"),
+        (b'() "/" NIL', "NIL", "/"),
+        (b'() "/" "NIL"', "NIL", "/"),
+        (b'() "/" a[b', "a[b", "/"),
+        (b'() "/" [Gmail]', "[Gmail]", "/"),
+        (b'() "/" Sent Items', "Sent Items", "/"),
+        (b'() "/" "a \\"b\\" \\\\c"', 'a "b" \\c', "/"),
+        (b'() "\\\\" "a\\\\b"', "a\\b", "\\"),
+        (b'() "/" foo ("CHILDINFO" ("SUBSCRIBED"))', "foo", "/"),
+        (b'() "/" "foo bar" ("CHILDINFO" ("SUBSCRIBED"))', "foo bar", "/"),
+        ((b"() nil {6}", b'a"\\b\xff!'), 'a"\\b\N{REPLACEMENT CHARACTER}!', ""),
+    ],
+)
+def test_odd_names_of_folders_are_read_as_they_are(
+    response: bytes | tuple[bytes, bytes], name: str, delimiter: str
+) -> None:
+    data = [response, b""] if isinstance(response, tuple) else [response]
+    assert parse_folders(data) == [(name, delimiter, ())]
+
+
+@pytest.mark.parametrize("broken", [b'() "/" "x', b"() / x", b"nonsense", b'(() "/" x'])
+def test_a_folder_that_cannot_be_read_does_not_hide_the_others(broken: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert parse_folders([b'() "/" a', broken, b'() "/" b']) == [("a", "/", ()), ("b", "/", ())]
+    assert "left out" in caplog.text

@@ -3,13 +3,13 @@ from __future__ import annotations
 import base64
 import re
 import socket
+import ssl
 from typing import Any
 
 import pytest
 
-from airflow_imap_provider.connection.settings import AuthSettings
+from airflow_imap_provider.connection.settings import AuthSettings, TlsSettings
 from airflow_imap_provider.errors import AuthenticationError, RefusedError, SettingsError
-from airflow_imap_provider.transport.auth import choose_mechanism
 from tests.servers.dovecot import Dovecot
 from tests.servers.scripted import CAPABILITIES, Peer, ScriptedServer
 from tests.transport.conftest import LOGIN, PASSWORD, Opener, settings_for
@@ -35,35 +35,16 @@ ODD_PASSWORDS_FOR_DOVECOT = ODD_PASSWORDS[:-3]
 # -- choosing ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("method", "offered", "chosen"),
-    [
-        ("auto", {"AUTH=PLAIN"}, "PLAIN"),
-        ("auto", {"AUTH=PLAIN", "LOGINDISABLED"}, "PLAIN"),
-        ("auto", {"AUTH=CRAM-MD5"}, "LOGIN"),
-        ("auto", set(), "LOGIN"),
-        ("plain", {"AUTH=PLAIN"}, "PLAIN"),
-        ("login", {"AUTH=PLAIN"}, "LOGIN"),
-    ],
-)
-def test_plain_goes_before_login_unless_the_connection_says_otherwise(
-    method: str, offered: set[str], chosen: str
+def test_encryption_is_no_remedy_where_there_is_encryption(
+    opened: Opener, tls: ssl.SSLContext, trusting: TlsSettings
 ) -> None:
-    assert choose_mechanism(method, frozenset(offered)) == chosen
+    def script(peer: Peer) -> None:
+        peer.greet("IMAP4rev1 AUTH=XOAUTH2 LOGINDISABLED")
+        peer.wait_for_end()
 
-
-@pytest.mark.parametrize(
-    ("method", "offered"),
-    [
-        ("auto", {"LOGINDISABLED", "AUTH=XOAUTH2"}),
-        ("login", {"LOGINDISABLED", "AUTH=PLAIN"}),
-        ("plain", {"AUTH=XOAUTH2"}),
-    ],
-)
-def test_what_the_server_does_not_offer_is_not_tried(method: str, offered: set[str]) -> None:
-    with pytest.raises(AuthenticationError, match=r"announces AUTH=.*auth_method") as caught:
-        choose_mechanism(method, frozenset(offered))
-    assert ("encryption" in caught.value.remedy) is ("LOGINDISABLED" in offered)
+    with ScriptedServer(script, tls=tls) as server, pytest.raises(AuthenticationError) as caught:
+        opened(settings_for(server, security="implicit", tls=trusting))
+    assert "encryption" not in caught.value.remedy
 
 
 # -- the exchange -----------------------------------------------------------------------------------------------------
@@ -223,21 +204,41 @@ def test_both_no_and_bad_are_authentication_errors(capabilities: str, verb: str,
         opened(settings_for(server))
 
 
-@pytest.mark.parametrize("code", ["UNAVAILABLE", "LIMIT", "SERVERBUG"])
-def test_a_server_that_cannot_check_now_does_not_blame_the_credentials(code: str, opened: Opener) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        "[UNAVAILABLE] later please",
+        "[LIMIT] later please",
+        "[SERVERBUG] later please",
+        "[ALERT] Too many simultaneous connections. (Failure)",
+        "[ALERT] Account exceeded command or bandwidth limits. (Failure)",
+    ],
+)
+def test_a_server_that_cannot_check_now_does_not_blame_the_credentials(words: str, opened: Opener) -> None:
     def script(peer: Peer) -> None:
         peer.greet()
         peer.expect("AUTHENTICATE")
-        peer.no(f"[{code}] later please")
+        peer.no(words)
 
-    with ScriptedServer(script) as server, pytest.raises(RefusedError, match="later please") as caught:
+    with ScriptedServer(script) as server, pytest.raises(RefusedError, match="cannot check the login now") as caught:
         opened(settings_for(server))
     assert caught.value.stage == "authentication"
+    assert caught.value.reply == words
 
 
 @pytest.mark.parametrize(
     ("words", "remedy"),
-    [("[ALERT] Application-specific password required", "app password"), ("nope", "Password (password)")],
+    [
+        ("[ALERT] Application-specific password required", "The provider wants an app password"),
+        ("Sorry, you need to create an 'app password' to use this service", "The provider wants an app password"),
+        ("[WEBALERT https://accounts.example.com/x] Web login required.", "in a browser"),
+        ("[EXPIRED] too old", "has expired"),
+        ("[PRIVACYREQUIRED] encrypt", "(encryption)"),
+        ("[AUTHORIZATIONFAILED] not yours", "does not open this mailbox"),
+        ("[CONTACTADMIN] Account disabled", "operator"),
+        ("[AUTHENTICATIONFAILED] Invalid credentials", "Password (password)"),
+        ("nope", "Password (password)"),
+    ],
 )
 def test_the_remedy_fits_the_servers_words(words: str, remedy: str, opened: Opener) -> None:
     def script(peer: Peer) -> None:
@@ -264,7 +265,11 @@ def test_a_refusal_before_all_literals_are_sent_is_understood(opened: Opener) ->
     ("host", "remedy"),
     [
         ("outlook.office365.com", "OAuth 2.0"),
-        ("imap.gmail.com", "app password"),
+        ("imap.gmail.com", "Google wants an app password"),
+        ("imap.mail.yahoo.com", "The provider wants an app password"),
+        ("imap.mail.me.com", "The provider wants an app password"),
+        ("imap.fastmail.com", "The provider wants an app password"),
+        ("readme.com", "Password (password)"),
         ("notgmail.com", "Password (password)"),
     ],
 )

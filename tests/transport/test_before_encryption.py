@@ -9,7 +9,7 @@ import ssl
 import pytest
 
 from airflow_imap_provider.connection.settings import AuthSettings, Settings, TlsSettings
-from airflow_imap_provider.errors import AuthenticationError, ProtocolError, TlsError
+from airflow_imap_provider.errors import AuthenticationError, ImapError, LostConnectionError, ProtocolError, TlsError
 from airflow_imap_provider.transport.auth import authenticate
 from airflow_imap_provider.transport.border import Scrubber
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Deadline
@@ -119,7 +119,7 @@ def test_capabilities_count_only_as_told_after_tls_and_after_the_login(
         peer.send("* OK [CAPABILITY IMAP4rev1 STARTTLS X-GREETING] ready")
         peer.tell_capabilities("IMAP4rev1 STARTTLS LOGINDISABLED X-PLAINTEXT")
         peer.expect("STARTTLS")
-        peer.ok()
+        peer.ok("* CAPABILITY IMAP4rev1 AUTH=PLAIN X-BEFORE", "* 9 EXISTS")
         peer.starttls(tls)
         peer.tell_capabilities("IMAP4rev1 AUTH=PLAIN X-ENCRYPTED")
         peer.expect("AUTHENTICATE PLAIN")
@@ -131,6 +131,48 @@ def test_capabilities_count_only_as_told_after_tls_and_after_the_login(
     with ScriptedServer(script) as server:
         session = opened(settings_for(server, security="starttls", tls=trusting))
         assert session.capabilities == {"IMAP4REV1", "IDLE"}
+
+
+def test_what_is_said_with_the_answer_to_starttls_does_not_outlive_it(
+    opened: Opener, tls: ssl.SSLContext, trusting: TlsSettings
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.greet("IMAP4rev1 STARTTLS LOGINDISABLED")
+        peer.expect("STARTTLS")
+        peer.ok("* CAPABILITY IMAP4rev1 AUTH=PLAIN X-INJECTED")
+        peer.starttls(tls)
+        # No untagged answer: what is left from before would be taken for it.
+        peer.expect("CAPABILITY")
+        peer.ok()
+        peer.wait_for_end()
+
+    with ScriptedServer(script) as server:
+        with pytest.raises(ImapError):
+            opened(settings_for(server, security="starttls", tls=trusting))
+        assert b"AUTHENTICATE" not in server.received
+
+
+def test_a_goodbye_before_encryption_ends_the_connection(opened: Opener) -> None:
+    def script(peer: Peer) -> None:
+        peer.greet("IMAP4rev1 STARTTLS AUTH=PLAIN")
+        peer.expect("STARTTLS")
+        peer.ok("* BYE somebody else wants this")
+        peer.wait_for_end()
+
+    with ScriptedServer(script) as server:
+        with pytest.raises(LostConnectionError, match="somebody else"):
+            opened(settings_for(server, security="starttls"))
+        assert b"AUTHENTICATE" not in server.received
+
+
+def test_of_two_announcements_at_the_login_the_last_counts(opened: Opener) -> None:
+    def script(peer: Peer) -> None:
+        peer.greet()
+        peer.expect("AUTHENTICATE PLAIN")
+        peer.ok("* CAPABILITY IMAP4rev1 X-BEFORE", words="[CAPABILITY IMAP4rev1 IDLE] in")
+
+    with ScriptedServer(script) as server:
+        assert opened(settings_for(server)).capabilities == {"IMAP4REV1", "IDLE"}
 
 
 def test_a_server_that_breaks_the_protocol_at_login_is_a_protocol_error(opened: Opener) -> None:

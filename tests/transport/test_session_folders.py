@@ -53,6 +53,44 @@ def test_a_folder_that_is_not_there_is_an_error_with_the_servers_words(
         session.search(["ALL"])
 
 
+@pytest.mark.parametrize("words", ["Unable to open this mailbox.", "[NONEXISTENT] Unknown Mailbox: Bills"])
+def test_a_folder_that_is_not_there_comes_with_what_to_check(words: str, opened: Opener) -> None:
+    def script(peer: Peer) -> None:
+        peer.let_in()
+        peer.expect("EXAMINE")
+        peer.no(words)
+
+    with ScriptedServer(script) as server, pytest.raises(FolderNotFoundError, match="the folder 'Bills'") as caught:
+        opened(settings_for(server)).select("Bills", readonly=True)
+    assert words in str(caught.value)
+    assert "prefix such as INBOX." in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        ("bad", "User is authenticated but not connected."),
+        ("no", "User is authenticated but not connected."),
+        ("no", "[ALERT] Account exceeded command or bandwidth limits. (Failure)"),
+        ("no", "[NOPERM] not yours"),
+        ("no", "[OVERQUOTA] full"),
+        ("no", "[CONTACTADMIN] locked"),
+        ("bad", "Command not allowed now"),
+    ],
+)
+def test_a_refusal_for_another_reason_does_not_call_the_folder_missing(verb: str, words: str, opened: Opener) -> None:
+    def script(peer: Peer) -> None:
+        peer.let_in()
+        peer.expect("EXAMINE")
+        getattr(peer, verb)(words)
+
+    with ScriptedServer(script) as server, pytest.raises(RefusedError, match="the folder 'Bills'") as caught:
+        opened(settings_for(server)).select("Bills", readonly=True)
+    assert not isinstance(caught.value, FolderNotFoundError)
+    assert words in str(caught.value)
+    assert "prefix" not in str(caught.value)
+
+
 def test_a_folder_that_is_only_busy_is_not_called_missing(opened: Opener) -> None:
     def script(peer: Peer) -> None:
         peer.let_in()

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from airflow_imap_provider.connection.settings import TlsSettings
+from airflow_imap_provider.connection.settings import Security, TlsSettings
 from airflow_imap_provider.errors import ImapTimeoutError, SettingsError, TlsError
 from airflow_imap_provider.transport.tls import CACHED_CONTEXTS, context_for
 from tests.servers.certificates import Authority, self_signed
 from tests.servers.dovecot import Dovecot
-from tests.servers.scripted import Peer, ScriptedServer
+from tests.servers.scripted import CAPABILITIES, Peer, ScriptedServer
 from tests.transport.conftest import Opener, server_context, settings_for
 
 
@@ -134,17 +134,51 @@ def test_an_old_private_authority_works_with_strict_checks_off(opened: Opener, a
         assert opened(settings_for(server, security="implicit", tls=tls)).usable
 
 
-@pytest.mark.parametrize("version", ["TLSv1", "TLSv1.1"])
-def test_a_server_that_only_speaks_an_old_version_works_when_it_is_allowed(
-    version: str, opened: Opener, authority: Authority, caplog: pytest.LogCaptureFixture
+def starting_tls(context: ssl.SSLContext) -> ScriptedServer:
+    def script(peer: Peer) -> None:
+        peer.greet("IMAP4rev1 STARTTLS LOGINDISABLED")
+        peer.expect("STARTTLS")
+        peer.ok()
+        peer.starttls(context)
+        peer.tell_capabilities()
+        peer.expect("AUTHENTICATE PLAIN")
+        peer.ok(words=f"[CAPABILITY {CAPABILITIES}] in")
+
+    return ScriptedServer(script)
+
+
+VERSIONS = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]
+
+
+@pytest.mark.parametrize("allowed", ["only", "all"])
+@pytest.mark.parametrize("security", ["implicit", "starttls"])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_server_that_speaks_only_one_version_works_when_it_is_allowed(
+    version: str, security: Security, allowed: str, opened: Opener, authority: Authority
 ) -> None:
     context = old_server(authority, version)
-    tls = TlsSettings(versions=(version,), ca_bundle=authority.pem)
-    with caplog.at_level(logging.WARNING), tls_server(context) as server:
-        session = opened(settings_for(server, security="implicit", tls=tls))
+    tls = TlsSettings(versions=(version,) if allowed == "only" else tuple(VERSIONS), ca_bundle=authority.pem)
+    with (tls_server if security == "implicit" else starting_tls)(context) as server:
+        session = opened(settings_for(server, security=security, tls=tls))
         assert session.client.socket().version() == version
-    assert "tls_versions" in caplog.text
-    assert "broken" in caplog.text
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_server_that_speaks_only_one_version_is_refused_when_that_is_not_allowed(
+    version: str, opened: Opener, authority: Authority
+) -> None:
+    others = tuple(other for other in VERSIONS if other != version)
+    error = failure(opened, old_server(authority, version), TlsSettings(versions=others, ca_bundle=authority.pem))
+    assert "tls_versions" in error.remedy
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_log_warns_of_versions_that_lower_the_security_level(
+    version: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        context_for(TlsSettings(versions=(version,), verify="none", server_name=f"warned-{version.lower()}"))
+    assert ("tls_versions" in caplog.text and "broken" in caplog.text) is (version in ("TLSv1", "TLSv1.1"))
 
 
 # -- handshakes that fail, and what they say --------------------------------------------------------------------------
@@ -232,16 +266,6 @@ def test_a_tls_server_on_a_plaintext_port_is_a_timeout_whose_remedy_names_the_mo
         opened(settings_for(server, timeout=0.2))
     assert caught.value.stage == "greeting"
     assert "Implicit" in caught.value.remedy
-
-
-def test_a_server_that_wants_a_client_certificate_is_a_tls_error_with_its_words(
-    opened: Opener, authority: Authority, trusting: TlsSettings
-) -> None:
-    context = server_context(authority.issue("demanding"))
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(authority.path)
-    with tls_server(context) as server, pytest.raises(TlsError, match="CERTIFICATE_REQUIRED"):
-        opened(settings_for(server, security="implicit", tls=trusting))
 
 
 def test_a_name_that_no_server_can_have_says_which_field(opened: Opener, tls: ssl.SSLContext) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from airflow_imap_provider.mail.conditions import From, Subject
-from airflow_imap_provider.mailbox.actions import AddKeyword, Delete, Flag, MarkRead, Move
+from airflow_imap_provider.mailbox.actions import AddKeyword, Copy, Delete, Flag, MarkRead, Move
+from airflow_imap_provider.mailbox.place import Place
 from airflow_imap_provider.mailbox.taking import Record
 from airflow_imap_provider.triggers import committer
 from airflow_imap_provider.triggers.email import EmailTrigger
@@ -205,6 +206,7 @@ async def test_an_inactive_asset_is_waited_for_and_its_place_is_not_overwritten(
     state.active = False
     triggerer.add(trigger())
     dovecot.deliver(user, message("later"))
+    await until(lambda: state.refused > 2, "the inactive asset was asked, and asked again")
     state.active = True
     await until(lambda: triggerer.subjects == ["handled", "later"], "it goes on from the stored place")
     assert state.get(PLACE)["activated"] == stored["activated"]
@@ -410,6 +412,92 @@ async def test_an_action_that_fails_is_tried_again_reported_and_blocks_no_mail(
     await until(lambda: committed(state) == 2, "and the place too")
 
 
+async def test_what_was_done_before_a_refused_action_is_not_done_again(
+    dovecot: Dovecot,
+    user: User,
+    state: State,
+    triggerer: Triggerer,
+    trigger: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(committer, "ACTION_RETRY", (0.05, 0.05))
+    dovecot.create_folder(user, "Archive")
+    triggerer.add(trigger(on_match=[Copy("Archive"), Move("Missing")]))
+    dovecot.deliver(user, message("one"))
+    await until(lambda: committed(state) == 1 and not state.get(PLACE)["todo"], "the move is given up")
+    with dovecot.connection(user) as client:
+        assert client.select("Archive", readonly=True)[1] == [b"1"]
+
+
+async def test_an_unexpected_error_in_an_action_ends_neither_the_commits_nor_other_actions(
+    dovecot: Dovecot,
+    user: User,
+    state: State,
+    triggerer: Triggerer,
+    trigger: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(committer, "ACTION_RETRY", (0.05, 0.05))
+    plain = committer.perform
+
+    def breaks(session: Any, uids: list[int], actions: Any, **options: bool) -> None:
+        if 1 in uids:
+            raise ValueError("nobody thought of this")
+        plain(session, uids, actions, **options)
+
+    monkeypatch.setattr(committer, "perform", breaks)
+    triggerer.add(trigger(on_match=[MarkRead()]))
+    dovecot.deliver(user, message("one"))
+    await until(lambda: committed(state) == 1, "stored")
+    dovecot.deliver(user, message("two"))
+    await until(
+        lambda: committed(state) == 2 and not state.get(PLACE)["todo"], "the first is given up, the second done"
+    )
+    assert "Seen" in flags(dovecot, user)["two"]
+    assert "nobody thought of this" in caplog.text
+
+
+async def test_a_stream_of_unwanted_mail_does_not_hold_up_a_wanted_one(
+    dovecot: Dovecot,
+    user: User,
+    state: State,
+    triggerer: Triggerer,
+    trigger: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from airflow_imap_provider.triggers import subscriber
+
+    monkeypatch.setattr(committer, "LAZY", 1000.0)
+    monkeypatch.setattr(subscriber, "UNCOMMITTED", 3)
+    triggerer.add(trigger(conditions=[Subject.equals("wanted")]))
+    await until(lambda: committed(state) == 0, "it watches")
+    before = state.writes
+    for number in range(8):
+        dovecot.deliver(user, message(f"unwanted {number}"))
+    dovecot.deliver(user, message("wanted"))
+    await until(lambda: triggerer.subjects == ["wanted"], "it is told")
+    assert state.writes < before + 8, "the place is not stored for every mail that nobody wants"
+
+
+async def test_a_store_that_fails_for_long_costs_one_timer(
+    dovecot: Dovecot, user: User, state: State, triggerer: Triggerer, trigger: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_imap_provider.triggers import subscriber
+
+    monkeypatch.setattr(subscriber, "STORE_RETRY", 0.2)
+    state.active = False
+    triggerer.add(trigger())
+    for number in range(5):
+        dovecot.deliver(user, message(f"hint {number}"))
+        await until(lambda: state.refused > number, "the store is asked")  # noqa: B023
+    began, refused = datetime.now(timezone.utc), state.refused
+    await until(lambda: state.refused >= refused + 5, "it is asked again and again")
+    assert datetime.now(timezone.utc) - began > timedelta(seconds=0.6), "at its interval, whatever the hints before"
+    state.active = True
+    await until(lambda: len(triggerer.subjects) == 5, "and in the end it goes on")
+
+
 async def test_others_mails_are_never_expunged(
     dovecot: Dovecot, user: User, state: State, triggerer: Triggerer, trigger: Make
 ) -> None:
@@ -442,23 +530,39 @@ async def test_a_consumer_that_lacks_mails_is_nudged_until_it_has_them(
 
 
 async def test_nobody_is_nudged_who_has_taken_all(
-    dovecot: Dovecot, user: User, state: State, triggerer: Triggerer, trigger: Make
+    dovecot: Dovecot,
+    user: User,
+    state: State,
+    triggerer: Triggerer,
+    trigger: Make,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    from airflow_imap_provider.triggers.nudge import Nudge
+
+    answers: list[bool] = []
+    due = Nudge.due
+
+    async def noted(self: Nudge, place: Place) -> bool:
+        answer = await due(self, place)
+        answers.append(answer)
+        return answer
+
+    monkeypatch.setattr(Nudge, "due", noted)
     triggerer.add(trigger())
     dovecot.deliver(user, message("one"))
     await until(lambda: committed(state) == 1, "told and stored")
     record = triggerer.take(Record()).record
     state.set(consumer_key("d", "t"), record.to_json())
     state.set(CONSUMERS, {"d/t": {"dag_id": "d", "task_id": "t", "seen": datetime.now(timezone.utc).isoformat()}})
-    writes = state.writes
     dovecot.deliver(user, message("two"))
-    await until(lambda: committed(state) == 2, "stored")
+    await until(lambda: len(triggerer.log) == 2, "told")
     assert len(triggerer.take(record).emails) == 1
     state.set(consumer_key("d", "t"), record.to_json())
-    dovecot.deliver(user, message("three"))
-    await until(lambda: len(triggerer.log) == 3, "the next event")
-    assert [len(event["emails"]) for event in triggerer.log] == [1, 1, 1]
-    assert state.writes > writes
+    await until(lambda: committed(state) == 2, "stored")
+    number = len(answers)
+    await until(lambda: len(answers) > number, "the records were looked at")
+    assert not any(answers)
+    assert [len(event["emails"]) for event in triggerer.log] == [1, 1]
 
 
 # --- payloads ----------------------------------------------------------------------------------------------------

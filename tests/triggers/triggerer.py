@@ -30,6 +30,7 @@ class State:
         self.values: dict[str, dict[str, str]] = {}
         self.active = True
         self.writes = 0
+        self.refused = 0
 
     def accessors(self, *assets: str) -> Accessors:
         return Accessors({asset: Accessor(self, asset) for asset in assets or ("inbox",)})
@@ -58,6 +59,7 @@ class Accessor:
     async def aset(self, key: str, value: Any) -> None:
         await asyncio.sleep(0)
         if not self.state.active:
+            self.state.refused += 1
             raise RuntimeError("404: asset is not active")
         self.state.writes += 1
         self.state.set(key, value, self.asset)

@@ -33,7 +33,17 @@ def digest_strength(challenge: Challenge) -> int:
     qop = challenge.parameters.get("qop")
     if "nonce" not in challenge.parameters or (qop is not None and "auth" not in _items(qop)):
         return 0
-    return _STRENGTHS.get(_ALGORITHMS.get(_algorithm(challenge), ""), 0)
+    name = _ALGORITHMS.get(_algorithm(challenge), "")
+    return _STRENGTHS[name] if name and _can(name) else 0
+
+
+def _can(name: str) -> bool:
+    """Whether this machine has the algorithm: a policy may forbid MD5 altogether."""
+    try:
+        hashlib.new(name, usedforsecurity=False)
+    except ValueError:
+        return False
+    return True
 
 
 class DigestLogin:

@@ -136,6 +136,21 @@ def test_what_cannot_be_answered_counts_as_not_offered(challenge: Challenge) -> 
     assert DigestLogin(JOE, "h:993").answer([challenge]) is None
 
 
+def test_a_machine_without_md5_takes_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    new = hashlib.new
+
+    def without_md5(name: str, *args: object, **options: object) -> object:
+        if name == "md5":
+            raise ValueError("unsupported hash type md5")
+        return new(name, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(hashlib, "new", without_md5)
+    assert digest_strength(digest()) == 0
+    offers = [digest(), BASIC]
+    assert choose_login(offers, "auto", JOE, target="h:1", proxy_host="p").name == "Basic"
+    assert digest_strength(digest(algorithm="SHA-256")) == 2
+
+
 def test_a_stale_nonce_is_answered_again_and_a_wrong_password_is_not() -> None:
     login = DigestLogin(JOE, "h:993")
     assert login.answer([digest()])

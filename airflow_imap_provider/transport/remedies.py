@@ -1,0 +1,56 @@
+"""What to change when a server does not accept a login, as far as its words or its name tell."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["login_remedy", "no_mechanism_remedy"]
+
+_MICROSOFT = re.compile(r"(?:^|\.)(?:office365|outlook|hotmail)\.com$", re.IGNORECASE)
+_GOOGLE = re.compile(r"(?:^|\.)(?:gmail|googlemail|google)\.com$", re.IGNORECASE)
+_APP_PASSWORDS = re.compile(r"(?:^|\.)(?:yahoo|aol|fastmail|(?:mail\.)?me|icloud)\.com$", re.IGNORECASE)
+_APP_PASSWORD_WANTED = re.compile(r"app(?:lication)?[- ]specific|app password", re.IGNORECASE)
+
+_BY_CODE = {
+    "WEBALERT": "Log in once in a browser, at the address that the answer names, and confirm that it is you.",
+    "EXPIRED": "The password has expired: set a new one at the provider and enter it as Password (password).",
+    "PRIVACYREQUIRED": "The server wants encryption: choose SSL or TLS as Cryptographic protocol (encryption).",
+    "AUTHORIZATIONFAILED": "The password is right, but it does not open this mailbox: check Username (login) and Alias "
+    "(alias), and the account's rights at the server.",
+    "CONTACTADMIN": "Ask the server's operator: the account needs something that only they can do.",
+}
+"""By response code: RFC 5530, and Gmail's WEBALERT."""
+
+_CODE = re.compile(rf"\[({'|'.join(_BY_CODE)})\b", re.IGNORECASE)
+
+
+def login_remedy(host: str, reply: str) -> str:
+    """What to change, one sentence; empty if neither the server's words nor its name say more than "no".
+
+    :param host: the server's name.
+    :param reply: its words.
+    """
+    if code := _CODE.search(reply):
+        return _BY_CODE[code[1].upper()]
+    if _MICROSOFT.search(host):
+        return "Microsoft no longer accepts passwords for IMAP: choose OAuth 2.0 as Method (auth_method)."
+    if _GOOGLE.search(host):
+        return "Google wants an app password or OAuth 2.0 instead of the account's password."
+    if _APP_PASSWORDS.search(host) or _APP_PASSWORD_WANTED.search(reply):
+        return (
+            "The provider wants an app password, made in the account's security settings, instead of the account's "
+            "password."
+        )
+    return ""
+
+
+def no_mechanism_remedy(capabilities: frozenset[str], *, encrypted: bool) -> str:
+    """What to change when the server offers nothing that Method allows.
+
+    :param capabilities: upper-case, as the server gives them on this connection right now.
+    :param encrypted: whether this connection is.
+    """
+    remedy = "Choose another Method (auth_method)"
+    if "LOGINDISABLED" in capabilities and not encrypted:
+        return f"{remedy}, or switch encryption on: many servers accept passwords only with it."
+    return f"{remedy}."

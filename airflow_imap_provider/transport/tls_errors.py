@@ -1,0 +1,139 @@
+"""What a failed TLS handshake means, in words that a person can act on.
+
+OpenSSL's reasons become: expired, self-signed, another name, unknown authority, no common version, a client certificate
+that the server does not accept, or a server that does not speak TLS on this port at all.
+"""
+
+from __future__ import annotations
+
+import ssl
+
+from airflow_imap_provider.connection.settings import TlsSettings
+from airflow_imap_provider.errors import TlsError
+
+__all__ = ["CLIENT_CERTIFICATE", "NOT_TLS", "client_certificate_problem", "explain", "tls_error"]
+
+NOT_TLS = (
+    "Does this port speak TLS from the first byte? If not, choose Security mode Explicit (STARTTLS); "
+    "port 993 is usually Implicit, 143 Explicit."
+)
+_PLAINTEXT_REASONS = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
+_VERSION_REASONS = frozenset(
+    {
+        "UNSUPPORTED_PROTOCOL",
+        "TLSV1_ALERT_PROTOCOL_VERSION",
+        "NO_PROTOCOLS_AVAILABLE",
+        "VERSION_TOO_LOW",
+        "UNSUPPORTED_SSL_VERSION",
+        "INAPPROPRIATE_FALLBACK",
+    }
+)
+_CIPHER_REASONS = frozenset(
+    {"SSLV3_ALERT_HANDSHAKE_FAILURE", "NO_SHARED_CIPHER", "DH_KEY_TOO_SMALL", "EE_KEY_TOO_SMALL"}
+)
+
+CLIENT_CERTIFICATE = (
+    "Check Client certificate (client_certificate) and Client private key (client_private_key), "
+    "and which authorities the server accepts."
+)
+_NOT_ACCEPTED = "the server does not accept the client certificate."
+_CLIENT_CERTIFICATE_ALERTS = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the server demands a client certificate.",
+    "TLSV1_ALERT_UNKNOWN_CA": "the server does not know the authority that issued the client certificate.",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "the server says that the client certificate has expired.",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": "the server says that the client certificate has been revoked.",
+    "SSLV3_ALERT_BAD_CERTIFICATE": _NOT_ACCEPTED,
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": _NOT_ACCEPTED,
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": _NOT_ACCEPTED,
+    "TLSV1_ALERT_DECRYPT_ERROR": _NOT_ACCEPTED,
+}
+
+_UNKNOWN_AUTHORITY = (
+    "the authority that issued the server's certificate is not known here",
+    "Put its certificate into CA bundle (ca_bundle); a server that omits intermediate certificates must be mended.",
+)
+# X509_V_ERR_* of OpenSSL's x509_vfy.h: the problem and the remedy for each that has one of its own.
+_CERTIFICATE_PROBLEMS: dict[int, tuple[str, str]] = {
+    9: ("the server's certificate is not valid yet", "Check the clock of this machine; else the server needs another."),
+    10: (
+        "the server's certificate, or one that it depends on, has expired",
+        "The server's operator must renew it; check the clock of this machine too.",
+    ),
+    18: (
+        "the server's certificate is self-signed",
+        "Put this certificate into CA bundle (ca_bundle), or give the server one from an authority.",
+    ),
+    19: (
+        "the certificate chain ends in an authority that is not trusted here",
+        "Put that authority's certificate into CA bundle (ca_bundle).",
+    ),
+    20: _UNKNOWN_AUTHORITY,
+    21: _UNKNOWN_AUTHORITY,
+}
+_NAME_PROBLEMS = frozenset({62, 64})  # host name mismatch, IP address mismatch
+_STRICT_PROBLEMS = range(79, 96)  # from "CA cert does not include key usage" on: what VERIFY_X509_STRICT adds
+
+
+def explain(exc: OSError, name: str, settings: TlsSettings, *, explicit: bool) -> TlsError:
+    """The error for a handshake that failed.
+
+    :param name: the server's name as it was checked.
+    :param explicit: whether it followed STARTTLS.
+    """
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return _explain_certificate(exc, name, settings)
+    reason = (getattr(exc, "reason", None) or "") if isinstance(exc, ssl.SSLError) else ""
+    if reason in _PLAINTEXT_REASONS:
+        return tls_error("the server's answer is not TLS.", reason, "" if explicit else NOT_TLS)
+    if reason in _VERSION_REASONS:
+        return tls_error(
+            f"no version of TLS that both sides allow; allowed here: {', '.join(settings.versions)}.",
+            reason,
+            "Change Allowed SSL/TLS versions (tls_versions), or the server.",
+        )
+    if reason in _CIPHER_REASONS:
+        return tls_error(
+            "the two sides have no cipher, key or signature in common that both accept.",
+            reason,
+            "An old server may need TLS 1.0 or 1.1 in Allowed SSL/TLS versions (tls_versions), which lowers OpenSSL's "
+            "security level; a server that wants a client certificate may say the same.",
+        )
+    if problem := client_certificate_problem(reason):
+        return tls_error(problem, reason, CLIENT_CERTIFICATE)
+    if isinstance(exc, (ConnectionError, ssl.SSLEOFError)) or reason == "UNEXPECTED_EOF_WHILE_READING":
+        return tls_error(
+            "the server closed the connection during the handshake.",
+            reason,
+            "It may allow other versions of TLS than Allowed SSL/TLS versions (tls_versions), or no TLS on this port. "
+            + ("" if explicit else NOT_TLS),
+        )
+    return tls_error("the handshake failed.", reason or str(exc), "")
+
+
+def client_certificate_problem(reason: str) -> str:
+    """What an alert says about the client's certificate; empty if it is about something else.
+
+    :param reason: OpenSSL's name of the alert; the server's alerts about certificates can only mean the client's.
+    """
+    return _CLIENT_CERTIFICATE_ALERTS.get(reason, "")
+
+
+def _explain_certificate(exc: ssl.SSLCertVerificationError, name: str, settings: TlsSettings) -> TlsError:
+    code = exc.verify_code
+    if code in _NAME_PROBLEMS:
+        problem = f"the server's certificate is not for {name!r}"
+        remedy = (
+            "Use a name that the certificate has as Address (host), or give it as Server name (server_name); "
+            "to accept any name of this authority choose Verify certificate: chain only."
+        )
+    elif code in _STRICT_PROBLEMS and settings.strict_x509:
+        problem = "the server's certificate, or its authority's, breaks the rules for certificates"
+        remedy = "For an old private CA switch Strict certificate checks (strict_x509) off."
+    else:
+        problem, remedy = _CERTIFICATE_PROBLEMS.get(code, ("the server's certificate is not accepted", ""))
+    return tls_error(f"{problem}.", exc.verify_message, remedy)
+
+
+def tls_error(problem: str, reply: str, remedy: str) -> TlsError:
+    """An error of stage ``tls``."""
+    return TlsError(problem, stage="tls", reply=reply, remedy=remedy.strip())

@@ -1,0 +1,150 @@
+"""Journals: what was told stays findable, whoever writes beside, and goes when its time is over."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from airflow_imap_provider.triggers import journal as journals
+from airflow_imap_provider.triggers.journal import LAST_WORDS, RETENTION, ROLL, Journal, entries
+from airflow_imap_provider.triggers.store import JOURNALS, AssetStore, Stream
+from tests.triggers.triggerer import State
+
+
+class Calendar:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 11, 23, tzinfo=timezone.utc)
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time.timestamp()
+
+
+@pytest.fixture
+def clock() -> Calendar:
+    return Calendar()
+
+
+def new(state: State, clock: Calendar, folder: str = "INBOX") -> Journal:
+    store: Any = state.accessors()
+    watch: Any = clock
+    return Journal(AssetStore(store), Stream("c", folder, "default"), watch)
+
+
+def read(state: State, positions: dict[str, int], clock: Calendar, **options: datetime) -> list[int]:
+    store: Any = state
+    found = []
+    for entry in entries(store, positions, clock.now(), **options):
+        found.append(entry.payload["n"])
+        positions[entry.journal] = entry.number + 1
+    return found
+
+
+async def test_consumers_read_every_entry_once_in_order(state: State, clock: Calendar) -> None:
+    first, positions = new(state, clock), {}
+    for number in range(3):
+        await first.append({"n": number})
+    assert read(state, positions, clock) == [0, 1, 2]
+    await first.append({"n": 3})
+    assert read(state, positions, clock) == [3]
+    assert read(state, positions, clock) == []
+
+
+async def test_a_restarted_trigger_closes_the_journal_before_and_its_last_words_are_heard(
+    state: State, clock: Calendar
+) -> None:
+    old, positions = new(state, clock), {}
+    await old.append({"n": 1})
+    successor = new(state, clock)
+    await successor.append({"n": 2})
+    await old.append({"n": 3})  # its triggerer was only frozen
+    assert sorted(read(state, positions, clock)) == [1, 2, 3]
+    clock.time += LAST_WORDS * 2
+    assert read(state, positions, clock) == []
+    assert sorted(positions.values()) == [-1, 1]
+
+
+async def test_an_entry_in_the_index_that_another_writer_has_lost_comes_back(state: State, clock: Calendar) -> None:
+    inbox, other = new(state, clock), new(state, clock, "Other")
+    await inbox.append({"n": 1})
+    before = state.get(JOURNALS)
+    await other.append({"n": 2})
+    state.set(JOURNALS, before)  # written by somebody who had read it earlier
+    assert read(state, {}, clock) == [1]
+    await other.enlist()  # as before every commit
+    assert read(state, {}, clock) == [1, 2]
+
+
+async def test_an_inactive_asset_takes_no_entry_and_loses_no_index(state: State, clock: Calendar) -> None:
+    first = new(state, clock)
+    await first.append({"n": 1})
+    state.active = False
+    second = new(state, clock)
+    with pytest.raises(RuntimeError, match="not active"):
+        await second.append({"n": 2})
+    state.active = True
+    await second.append({"n": 2})
+    assert read(state, {}, clock) == [1, 2]
+
+
+async def test_a_write_that_may_or_may_not_have_happened_is_never_overwritten(
+    state: State, clock: Calendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox, positions = new(state, clock), {}
+    await inbox.append({"n": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(inbox, "enlist", _broken)
+        with pytest.raises(ConnectionError):
+            await inbox.append({"n": 2})
+    assert read(state, positions, clock) == [1, 2]
+    await inbox.append({"n": 3})
+    assert read(state, positions, clock) == [3]
+
+
+async def _broken() -> None:
+    raise ConnectionError("the answer got lost")
+
+
+async def test_what_has_been_kept_long_enough_is_dropped_step_by_step(
+    state: State, clock: Calendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "SWEEP", 4)
+    inbox = new(state, clock)
+    for number in range(11):
+        await inbox.append({"n": number})
+    clock.time += ROLL * 1.5
+    await inbox.append({"n": 11})
+    assert len(state.get(JOURNALS)) == 2, "a new journal for a new day"
+    await inbox.sweep()
+    assert read(state, {}, clock) == list(range(12))
+    clock.time += RETENTION + timedelta(days=1)
+    await inbox.append({"n": 12})
+    left = []
+    for _ in range(3):
+        await inbox.sweep()
+        left.append(sum(key.startswith("imap4:journal:") for key in state.values["inbox"]))
+    assert left == [9, 5, 2]
+    assert [journal["ended"] == "" for journal in state.get(JOURNALS)] == [False, True]
+    positions = {"gone": 3}
+    assert read(state, positions, clock) == [11, 12]
+    assert "gone" not in positions
+
+
+async def test_journals_of_before_a_new_consumer_are_not_read(state: State, clock: Calendar) -> None:
+    await new(state, clock).append({"n": 1})
+    await new(state, clock).append({"n": 2})
+    clock.time += LAST_WORDS * 3
+    assert read(state, {}, clock, begin=clock.now()) == [2]
+
+
+async def test_the_journal_of_a_stream_that_is_gone_is_closed_in_the_end(state: State, clock: Calendar) -> None:
+    await new(state, clock, "Gone").append({"n": 1})
+    clock.time += ROLL * 4
+    await new(state, clock).append({"n": 2})
+    assert [bool(journal["ended"]) for journal in state.get(JOURNALS)] == [True, False]
