@@ -28,7 +28,7 @@ lint: ## style only
 types: ## strict types and import contracts only
 	@scripts/check types
 
-unit: ## the tests that need no Airflow processes and no Dovecot
+unit: ## the tests that need no Airflow processes and no real servers
 	@scripts/check unit
 
 clean: ## forget the virtual environment, demos and caches

@@ -16,6 +16,7 @@ __all__ = [
     "LostConnectionError",
     "NotAvailableError",
     "ProtocolError",
+    "ProxyAuthenticationError",
     "ProxyError",
     "RefusedError",
     "SettingsError",
@@ -76,6 +77,10 @@ class TlsError(ImapError, ConnectionError):
 
 class AuthenticationError(ImapError):
     """The server does not accept the credentials, or no acceptable mechanism is offered."""
+
+
+class ProxyAuthenticationError(ProxyError, AuthenticationError):
+    """The proxy wants a login, or does not accept ours; repeated too often, a wrong one may lock the account."""
 
 
 class ProtocolError(ImapError):

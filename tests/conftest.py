@@ -3,11 +3,38 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 import pytest
 
+from tests.servers.daemon import Daemon
 from tests.servers.dovecot import Dovecot, MissingServerError, User
+from tests.servers.proxies import Proxies
+
+
+def not_covered(missing: MissingServerError) -> NoReturn:
+    """Leave out a test whose server is not there; a failure where all servers are required."""
+    if os.environ.get("REQUIRE_SERVERS") == "1":
+        pytest.fail(f"REQUIRE_SERVERS=1, but {missing}", pytrace=False)
+    pytest.skip(f"NOT COVERED: {missing}")
+
+
+@pytest.fixture(scope="session")
+def proxies() -> Iterator[Callable[[str], Daemon]]:
+    """Starts real proxies by their names in :class:`Proxies`, once in a test session."""
+    running = Proxies()
+
+    def start(name: str) -> Daemon:
+        try:
+            return running[name]
+        except MissingServerError as missing:
+            not_covered(missing)
+
+    try:
+        yield start
+    finally:
+        running.stop()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,9 +50,7 @@ def dovecot() -> Iterator[Dovecot]:
     try:
         server = Dovecot()
     except MissingServerError as missing:
-        if os.environ.get("REQUIRE_SERVERS") == "1":
-            pytest.fail(f"REQUIRE_SERVERS=1, but {missing}", pytrace=False)
-        pytest.skip(f"NOT COVERED: {missing}")
+        not_covered(missing)
     try:
         server.start()
         yield server

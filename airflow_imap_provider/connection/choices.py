@@ -66,15 +66,15 @@ VERIFICATIONS = (
 
 TUNNEL_TYPES = (
     Choice("none", "No proxy"),
-    Choice("http", "HTTP (CONNECT)", available=False),
-    Choice("socks4", "SOCKS4", available=False),
-    Choice("socks4a", "SOCKS4a", available=False),
-    Choice("socks5", "SOCKS5", available=False),
+    Choice("http", "HTTP (CONNECT)"),
+    Choice("socks4", "SOCKS4"),
+    Choice("socks4a", "SOCKS4a"),
+    Choice("socks5", "SOCKS5"),
 )
 
 TUNNEL_AUTHS = (
     Choice("auto", "Automatic"),
-    Choice("basic", "Basic", available=False),
-    Choice("digest", "Digest", available=False),
-    Choice("ntlm", "NTLM", available=False),
+    Choice("basic", "Basic"),
+    Choice("digest", "Digest"),
+    Choice("ntlm", "NTLM"),
 )

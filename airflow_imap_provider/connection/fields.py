@@ -319,7 +319,6 @@ FIELDS: tuple[Field, ...] = (
         Kind.HOST,
         "tunnel.host",
         "DNS name, IPv4 or IPv6 address of the proxy.",
-        available=False,
     ),
     Field(
         "tunnel_port",
@@ -330,7 +329,6 @@ FIELDS: tuple[Field, ...] = (
         "Empty: 1080 with SOCKS. HTTP proxies have no usual port, so it must be filled in.",
         minimum=limits.LOWEST_PORT,
         maximum=limits.HIGHEST_PORT,
-        available=False,
     ),
     Field(
         "tunnel_auth",
@@ -351,7 +349,6 @@ FIELDS: tuple[Field, ...] = (
         "tunnel.use_credentials",
         "Off: the username and password below are kept but not sent. Empty: on.",
         default=True,
-        available=False,
     ),
     Field(
         "tunnel_domain",
@@ -360,11 +357,8 @@ FIELDS: tuple[Field, ...] = (
         Kind.TEXT,
         "tunnel.domain",
         "The NTLM domain; Basic sends it as DOMAIN\\user.",
-        available=False,
     ),
-    Field(
-        "tunnel_login", "Proxy username", PROXY, Kind.TEXT, "tunnel.login", "With SOCKS4 the user id.", available=False
-    ),
+    Field("tunnel_login", "Proxy username", PROXY, Kind.TEXT, "tunnel.login", "With SOCKS4 the user id."),
     Field(
         "tunnel_password",
         "Proxy password",
@@ -373,7 +367,6 @@ FIELDS: tuple[Field, ...] = (
         "tunnel.password",
         "SOCKS4 knows none.",
         secret=True,
-        available=False,
     ),
     Field(
         "tunnel_remote_dns",
@@ -384,7 +377,6 @@ FIELDS: tuple[Field, ...] = (
         "Off: names are resolved here and the proxy gets an address. SOCKS4 cannot resolve names: switch it off there "
         "or take SOCKS4a. Empty: on.",
         default=True,
-        available=False,
     ),
 )
 

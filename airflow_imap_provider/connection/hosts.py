@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-__all__ = ["host_name", "is_address"]
+__all__ = ["LONGEST_NAME", "host_name", "is_address"]
 
 LONGEST_NAME = 253  # RFC 1035, without the final dot
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")  # RFC 1123, and the underscore that internal networks use

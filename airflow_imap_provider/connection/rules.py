@@ -178,6 +178,13 @@ def tunnel_settings(values: Values, host: str) -> TunnelSettings:
             "it is on, and SOCKS4 cannot resolve names",
             remedy="Choose socks4a as Proxy type, or switch it off so that names are resolved on this side.",
         )
+    if kind.startswith("socks4") and ":" in host:
+        raise wrong(
+            field("tunnel_type"),
+            f"{kind} knows no IPv6 addresses, and {field('host').name} is {host}",
+            value=kind,
+            remedy="Choose socks5 or http.",
+        )
     return TunnelSettings(
         type=kind,
         host=values.text("tunnel_host"),

@@ -95,6 +95,11 @@ def _forms(settings: Settings) -> Iterable[str]:
         yield repr(secret.encode("utf-8", "surrogatepass"))[2:-1]
         yield _base64(secret)
         yield _base64(f"{settings.auth.alias}\0{login}\0{secret}")
+    tunnel = settings.tunnel
+    if tunnel.password:
+        # As Basic sends it to an HTTP proxy.
+        for user in (tunnel.login, f"{tunnel.domain}\\{tunnel.login}"):
+            yield _base64(f"{user}:{tunnel.password}")
 
 
 def _base64(text: str) -> str:

@@ -62,6 +62,13 @@ class Deadline:
             raise self.missed(stage, remedy)
         return left
 
+    def part(self, parts: int, stage: str, remedy: str = "") -> Deadline:
+        """A deadline for the next of so many attempts that share the time left.
+
+        :raises ImapTimeoutError: when it is over.
+        """
+        return Deadline(self._clock, self.remaining(stage, remedy) / parts)
+
     def missed(self, stage: str, remedy: str = "") -> ImapTimeoutError:
         """The error for a wait that this deadline ended."""
         return ImapTimeoutError(f"no complete answer within {self._seconds:g} s.", stage=stage, remedy=remedy)

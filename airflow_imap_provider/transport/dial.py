@@ -1,7 +1,7 @@
 """From a host name to a connected TCP socket, within one deadline.
 
-Resolving counts against the deadline too, and every address of the name is tried before giving up. No proxy and no
-TLS here.
+Resolving counts against the deadline too, and every address of the name is tried before giving up. No TLS here, and a
+proxy is a host like any other.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import queue
 import socket
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_imap_provider.errors import ConnectError
 from airflow_imap_provider.transport.clock import Deadline
 
-__all__ = ["dial"]
+__all__ = ["MAIL_SERVER", "PROXY", "Party", "dial", "resolve"]
 
 Address = tuple[socket.AddressFamily, Any]
 
@@ -31,22 +32,58 @@ MAX_ADDRESSES = 16
 """Addresses of one name that are tried: more only serves to use up the time of each."""
 
 
-def dial(host: str, port: int, deadline: Deadline) -> socket.socket:
+@dataclass(frozen=True)
+class Party:
+    """Who is dialled, for the errors.
+
+    :param resolving: the stage while its name is resolved.
+    :param connecting: the stage while a connection is made.
+    :param unresolved: what to do about a name that does not resolve.
+    :param silent: what to do about a machine that does not answer.
+    :param refused: what to do about a connection that is refused.
+    """
+
+    resolving: str
+    connecting: str
+    unresolved: str
+    silent: str
+    refused: str
+
+
+MAIL_SERVER = Party(
+    "dns",
+    "tcp",
+    "Check Address (host) and the DNS of this machine.",
+    "The server's machine does not answer: check Address (host) and Port (port), firewalls and routes.",
+    "Check Address (host) and Port (port), and that the server runs and no firewall is between.",
+)
+PROXY = Party(
+    "proxy",
+    "proxy",
+    "Check Proxy address (tunnel_host) and the DNS of this machine.",
+    "The proxy's machine does not answer: check Proxy address (tunnel_host) and Proxy port (tunnel_port), firewalls "
+    "and routes.",
+    "Check Proxy address (tunnel_host) and Proxy port (tunnel_port), and that the proxy runs.",
+)
+
+
+def dial(host: str, port: int, deadline: Deadline, party: Party = MAIL_SERVER) -> socket.socket:
     """Connect to a host.
 
     :param host: DNS name, IPv4 or IPv6 literal.
     :param port: TCP port.
     :param deadline: the budget for resolving and connecting.
+    :param party: whose host it is.
     :returns: a connected socket, in blocking mode with a timeout.
     :raises ConnectError: the name does not resolve, or no address accepts a connection.
-    :raises ImapTimeoutError: stage ``dns`` or ``tcp``.
+    :raises ImapTimeoutError: stage ``dns`` or ``tcp``; with a proxy ``proxy``.
     """
-    addresses = _resolve(host, port, deadline)
+    addresses = resolve(host, port, deadline, party)
     failures: list[str] = []
     timed_out = 0
     for number, (family, address) in enumerate(addresses):
         # A share each, so that one address that swallows packets leaves time for the others.
-        share = deadline.remaining("tcp", _UNREACHABLE) / (len(addresses) - number)
+        share = deadline.remaining(party.connecting, party.silent) / (len(addresses) - number)
         try:
             return _connect(family, address, share)
         except TimeoutError:
@@ -55,44 +92,53 @@ def dial(host: str, port: int, deadline: Deadline) -> socket.socket:
         except OSError as exc:
             failures.append(f"{address[0]}: {_words(exc)}")
     if timed_out == len(addresses):
-        raise deadline.missed("tcp", _UNREACHABLE)
+        raise deadline.missed(party.connecting, party.silent)
     raise ConnectError(
         f"cannot connect to {host} port {port} ({'; '.join(failures)}).",
-        stage="tcp",
-        remedy="Check Address (host) and Port (port), and that the server runs and no firewall is between.",
+        stage=party.connecting,
+        remedy=party.refused,
     )
 
 
-_UNREACHABLE = "The server's machine does not answer: check Address (host) and Port (port), firewalls and routes."
-_UNRESOLVED = "Check Address (host) and the DNS of this machine."
-
-
-def _resolve(host: str, port: int, deadline: Deadline) -> Sequence[Address]:
+def resolve(
+    host: str,
+    port: int,
+    deadline: Deadline,
+    party: Party = MAIL_SERVER,
+    *,
+    family: socket.AddressFamily = socket.AF_UNSPEC,
+) -> Sequence[Address]:
     """All addresses of a name, in the resolver's order (RFC 6724).
 
     ``getaddrinfo`` knows no timeout, so it runs in a thread of its own, which is left behind when it takes too long;
     a shared pool would let one broken resolver hold up everybody.
+
+    :param family: only addresses of this family.
+    :raises ConnectError: there is none.
+    :raises ImapTimeoutError: the resolver does not answer.
     """
     answers: queue.SimpleQueue[list[Address] | Exception] = queue.SimpleQueue()
 
     def look_up() -> None:
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
         except (OSError, ValueError) as exc:  # ValueError: no possible DNS name (a label too long, a NUL in it)
             answers.put(exc)
         else:
-            answers.put([(family, address) for family, _, _, _, address in found])
+            answers.put([(kind, address) for kind, _, _, _, address in found])
 
     threading.Thread(target=look_up, name=f"resolve {host}", daemon=True).start()
     try:
-        answer = answers.get(timeout=deadline.remaining("dns", _UNRESOLVED))
+        answer = answers.get(timeout=deadline.remaining(party.resolving, party.unresolved))
     except queue.Empty:
-        raise deadline.missed("dns", _UNRESOLVED) from None
+        raise deadline.missed(party.resolving, party.unresolved) from None
     if isinstance(answer, Exception):
         words = _words(answer) if isinstance(answer, OSError) else "not a possible name"
-        raise ConnectError(f"the name {host!r} does not resolve ({words}).", stage="dns", remedy=_UNRESOLVED)
+        raise ConnectError(
+            f"the name {host!r} does not resolve ({words}).", stage=party.resolving, remedy=party.unresolved
+        )
     if not answer:
-        raise ConnectError(f"the name {host!r} has no address.", stage="dns", remedy=_UNRESOLVED)
+        raise ConnectError(f"the name {host!r} has no address.", stage=party.resolving, remedy=party.unresolved)
     return answer[:MAX_ADDRESSES]
 
 

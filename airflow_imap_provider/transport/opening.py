@@ -1,8 +1,8 @@
 """From settings to an authenticated connection: dial, encrypt, greet, STARTTLS, log in, ask what the server can.
 
-The stages run in this order under one deadline, and each names itself in its errors. Capabilities are asked for again
-after TLS and after the login, since servers announce others then (and somebody on the way could have written the
-first ones).
+The stages run in this order under one deadline, and each names itself in its errors. Dialling leads through the proxy
+if there is one, after which nothing differs. Capabilities are asked for again after TLS and after the login, since
+servers announce others then (and somebody on the way could have written the first ones).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from airflow_imap_provider.transport.border import Scrubber, guarded
 from airflow_imap_provider.transport.client import StreamClient
 from airflow_imap_provider.transport.clock import Clock, Deadline
 from airflow_imap_provider.transport.dial import dial
+from airflow_imap_provider.transport.proxy.tunnel import open_tunnel
 from airflow_imap_provider.transport.stream import BufferedIMAP4
 from airflow_imap_provider.transport.tls import encrypt
 
@@ -58,7 +59,10 @@ def connect(settings: Settings, clock: Clock) -> Connection:
     def secure(sock: socket.socket) -> ssl.SSLSocket:
         return encrypt(sock, settings.tls, settings.host, deadline, explicit=settings.security == "starttls")
 
-    sock = dial(settings.host, settings.port, deadline)
+    if settings.tunnel.type == "none":
+        sock = dial(settings.host, settings.port, deadline)
+    else:
+        sock = open_tunnel(settings.tunnel, settings.host, settings.port, deadline, scrubber.clean)
     try:
         if settings.security == "implicit":
             sock = secure(sock)

@@ -7,14 +7,13 @@ import pytest
 
 from airflow_imap_provider import __version__
 from airflow_imap_provider.connection.availability import require_available
-from airflow_imap_provider.connection.field import Choice, Field
+from airflow_imap_provider.connection.field import PROXY, Choice, Field
 from airflow_imap_provider.connection.fields import FIELDS, field
 from airflow_imap_provider.errors import NotAvailableError
 
 from .builders import CERTIFICATE, COMPLETE, KEY, PIN, PKCS12, connect
 
 OAUTH = COMPLETE["oauth"]
-PROXY = {"tunnel_host": "proxy.example.com", "tunnel_port": 3128, "tunnel_remote_dns": False}
 
 # What has to be filled in besides, for each choice that needs it.
 BESIDES: dict[tuple[str, str], dict[str, Any]] = {
@@ -23,13 +22,6 @@ BESIDES: dict[tuple[str, str], dict[str, Any]] = {
     ("auth_method", "oauth-refresh-token"): OAUTH,
     ("auth_method", "oauth-service-account"): OAUTH,
     ("verify", "pinned"): {"pins": [PIN]},
-    ("tunnel_type", "http"): PROXY,
-    ("tunnel_type", "socks4"): PROXY,
-    ("tunnel_type", "socks4a"): PROXY,
-    ("tunnel_type", "socks5"): PROXY,
-    ("tunnel_auth", "basic"): {**PROXY, "tunnel_type": "http", "tunnel_login": "joe"},
-    ("tunnel_auth", "digest"): {**PROXY, "tunnel_type": "http", "tunnel_login": "joe"},
-    ("tunnel_auth", "ntlm"): {**PROXY, "tunnel_type": "http", "tunnel_login": "joe"},
 }
 CHOICES = [(spec, choice) for spec in FIELDS for choice in spec.choices]
 
@@ -40,8 +32,13 @@ CHOICES = [(spec, choice) for spec in FIELDS for choice in spec.choices]
     ids=lambda part: getattr(part, "key", None) or part.value,
 )
 def test_every_choice_that_is_available_passes(spec: Field, choice: Choice) -> None:
-    besides = {"auth_method": "login"} if spec.key == "preset" else BESIDES.get((spec.key, choice.value), {})
-    require_available(connect(**besides, **{spec.key: choice.value}))
+    besides: dict[str, Any] = (
+        {"auth_method": "login"} if spec.key == "preset" else dict(BESIDES.get((spec.key, choice.value), {}))
+    )
+    if spec.tab == PROXY:
+        besides |= {"tunnel_type": "http", "tunnel_host": "proxy.example.com", "tunnel_port": 3128}
+        besides |= {"tunnel_login": "joe", "tunnel_remote_dns": False}
+    require_available(connect(**{**besides, spec.key: choice.value}))
 
 
 @pytest.mark.parametrize(
@@ -82,11 +79,6 @@ def test_a_refused_choice_names_those_that_are_available() -> None:
     )
 
 
-def test_a_proxy_is_refused_by_its_type() -> None:
-    with pytest.raises(NotAvailableError, match=r"Proxy type \(tunnel_type\) 'http'"):
-        require_available(connect(tunnel_type="http", **PROXY))
-
-
 def test_everything_of_this_version_together_passes() -> None:
     require_available(
         connect(
@@ -106,6 +98,14 @@ def test_everything_of_this_version_together_passes() -> None:
             client_private_key_passphrase="sesame",
             server_name="mail.example.com",
             strict_x509=False,
-            tunnel_type="none",
+            tunnel_type="http",
+            tunnel_host="proxy.example.com",
+            tunnel_port=3128,
+            tunnel_auth="ntlm",
+            tunnel_use_credentials=True,
+            tunnel_domain="CORP",
+            tunnel_login="joe",
+            tunnel_password="secret",
+            tunnel_remote_dns=False,
         )
     )

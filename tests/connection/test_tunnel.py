@@ -83,3 +83,10 @@ def test_socks4_cannot_resolve_names_and_says_so() -> None:
     assert tunnel("socks4", tunnel_remote_dns=False).tunnel.remote_dns is False
     assert tunnel("socks4", host="192.0.2.7").tunnel.type == "socks4"
     assert tunnel("socks4a").tunnel.remote_dns is True
+
+
+@pytest.mark.parametrize("kind", ["socks4", "socks4a"])
+def test_socks4_knows_no_ipv6_addresses_and_says_so(kind: str) -> None:
+    with pytest.raises(SettingsError, match=r"Proxy type \(tunnel_type\).*no IPv6 addresses.*Choose socks5 or http"):
+        tunnel(kind, host="2001:db8::1")
+    assert tunnel("socks5", host="[2001:db8::1]").host == "2001:db8::1"

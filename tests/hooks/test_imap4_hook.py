@@ -152,7 +152,6 @@ def test_a_connection_that_is_missing_or_not_available_yet_says_what_to_do(
 ) -> None:
     with pytest.raises(SettingsError, match="Add a connection of type IMAP4"):
         Imap4Hook("nowhere").session()
-    proxy = {"tunnel_type": "socks5", "tunnel_host": "p.example.com", "tunnel_port": 1080}
-    monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", connection(dovecot, user, extra=proxy))
-    with pytest.raises(SettingsError, match=r"Proxy type \(tunnel_type\)"):
+    monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", connection(dovecot, user, extra={"smime_private_key": "/tmp/key.pem"}))
+    with pytest.raises(SettingsError, match=r"S/MIME key \(smime_private_key\)"):
         Imap4Hook("mailbox").session()

@@ -167,19 +167,19 @@ class ScriptedServer:
 
     :param script: the server's side.
     :param tls: encrypt from the first byte.
+    :param host: the address to listen on.
 
     :ivar received: every byte that clients sent, decrypted.
     :ivar stopping: set when the test is over, for scripts that wait.
     """
 
-    host = HOST
-
-    def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None, host: str = HOST) -> None:
+        self.host = host
         self._script = script
         self._tls = tls
         self._peers: list[Peer] = []
         self._problems: list[Exception] = []
-        self._listener = socket.create_server((HOST, 0))
+        self._listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         self._thread = threading.Thread(target=self._serve, name="scripted server")
         self.received = bytearray()
         self.stopping = threading.Event()

@@ -33,6 +33,21 @@ def test_an_extended_deadline_ends_later() -> None:
     assert deadline.remaining("FETCH") == 3
 
 
+def test_attempts_share_the_time_that_is_left() -> None:
+    clock = HandClock()
+    deadline = Deadline(clock, 10)
+    clock.forward(4)
+    part = deadline.part(3, "proxy")
+    assert part.remaining("proxy") == 2
+    clock.forward(2)
+    with pytest.raises(ImapTimeoutError):
+        part.remaining("proxy")
+    assert deadline.part(2, "proxy").remaining("proxy") == 2
+    clock.forward(4)
+    with pytest.raises(ImapTimeoutError):
+        deadline.part(1, "proxy")
+
+
 def test_the_system_clock_is_aware_and_in_utc() -> None:
     assert SYSTEM_CLOCK.now().utcoffset() == timedelta(0)
     assert SYSTEM_CLOCK.monotonic() <= SYSTEM_CLOCK.monotonic()

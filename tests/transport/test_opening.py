@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from airflow_imap_provider.connection.settings import AuthSettings, Settings, TunnelSettings
+from airflow_imap_provider.connection.settings import AuthSettings, Settings, SmimeSettings
 from airflow_imap_provider.errors import (
     ConnectError,
     ImapTimeoutError,
@@ -35,7 +35,7 @@ def test_a_session_opens_with_every_security(security: str, opened: Opener, dove
 
 def test_what_this_version_cannot_do_is_said_before_anything_is_sent() -> None:
     settings = Settings(
-        conn_id="x", host="127.0.0.1", port=free_port(), tunnel=TunnelSettings(type="http", host="p", port=3128)
+        conn_id="x", host="127.0.0.1", port=free_port(), smime=SmimeSettings(private_key="/tmp/key.pem")
     )
     with pytest.raises(NotAvailableError):
         open_session(settings)
