@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 from airflow_imap_provider.connection.fields import CONNECTION_TYPE, EXTRA_FIELDS
 from scripts.demo.folder import DemoFolder
@@ -22,6 +23,7 @@ from scripts.demo.mailbox import HOST, LOGIN, PASSWORD, Mailbox
 from scripts.demo.report import ASSET, DAG, Findings, Investigation, Post, Table, counted
 from scripts.local_airflow import (
     API_SERVER,
+    COMMANDS,
     DAG_PROCESSOR,
     ROOT,
     SCHEDULER,
@@ -40,6 +42,9 @@ QUIET = 6.0
 # Seconds between two looks at what Airflow has done.
 GLANCE = 0.5
 
+# Seconds between looks whether all processes of Airflow are alive.
+LOOK_AFTER = 2.0
+
 Step = Callable[[str], None]
 
 
@@ -54,8 +59,11 @@ def start(folder: DemoFolder, airflow: LocalAirflow, step: Step) -> Mailbox:
         airflow.launch(name)
     airflow.wait_ready(API_SERVER)
     step(f"the connection {CONNECTION}")
-    # All fields of the form, empty ones as the form itself would store them: it shows only fields that are stored.
-    extra = {**{field.key: None for field in EXTRA_FIELDS}, "encryption": "none"}
+    # All fields as the form itself would store them, switches as they stand: it shows only fields that are stored.
+    extra: dict[str, Any] = {
+        field.key: field.default if isinstance(field.default, bool) else None for field in EXTRA_FIELDS
+    }
+    extra["encryption"] = "none"
     airflow.api.set_connection(
         CONNECTION,
         CONNECTION_TYPE,
@@ -119,7 +127,8 @@ def progress_line(done: int, expected: int, found: Findings) -> str:
         return "all taken; waiting a moment to see that nothing comes twice"
     taken = sum(len(takings) for takings in found.takings.values())
     return (
-        f"{taken} of {counted(expected, 'mail')} taken by {counted(len(found.runs), 'DAG run')}, {done} worked through"
+        f"{taken} of {counted(expected, 'mail')} taken by {counted(len(found.runs), 'DAG run')}, "
+        f"the work on {done} of them is done"
     )
 
 
@@ -139,14 +148,19 @@ def stay(airflow: LocalAirflow, post: Post, table: Table) -> None:
             {airflow.url}/dags/{DAG}
             {airflow.url}/connections
   Mailbox   imap://{HOST}:{post.mailbox.port}   user {LOGIN}, password {PASSWORD}, no encryption
+  DAGs      {ROOT / "example_dags"}   (yours too, if you put them there)
   Files     {airflow.home}
 
   {"Enter sends another invoice, " if listening else ""}Ctrl-C ends the demo.
 """)
     while True:
+        for name in COMMANDS:
+            if not airflow.running(name):
+                print(f"  {name} has ended; starting it again. Its log: {airflow.log_file(name)}", flush=True)
+                airflow.start(name)
         if not listening:
-            signal.pause()
-        elif select.select([sys.stdin], [], [])[0]:
+            time.sleep(LOOK_AFTER)
+        elif select.select([sys.stdin], [], [], LOOK_AFTER)[0]:
             if not sys.stdin.readline():
                 listening = False
                 continue

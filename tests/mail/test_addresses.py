@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,16 +100,6 @@ def test_any_bytes_give_addresses_that_can_be_stored(value: bytes) -> None:
     "piece",
     [b'"', b"(", b'\\"', b"[", b"<", b"=?a?Q?", b"a@b,", b"a,", b"(\\", b"=?", b":", b"@", b" @ ", b'"\\', b"<@a,"],
 )
+@pytest.mark.timeout(60)  # a quadratic parser would need hours
 def test_time_is_linear_in_the_length(piece: bytes) -> None:
-    """Quadratic would be a factor of 64; the measure is the best of three, as the machine may be busy."""
-
-    def seconds(length: int) -> float:
-        value = piece * (length // len(piece))
-        best = 1e9
-        for _ in range(3):
-            begin = time.process_time()
-            parse_addresses(value, "", [])
-            best = min(best, time.process_time() - begin)
-        return best
-
-    assert seconds(64_000) < 24 * max(seconds(8_000), 0.001)
+    parse_addresses(piece * (1_000_000 // len(piece)), "", [])

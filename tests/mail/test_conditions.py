@@ -248,14 +248,14 @@ def test_pendulum_dates_are_stored_as_plain_ones() -> None:
         (lambda: Subject.contains("\ud800"), "has a character that no mail's text can hold"),
         (lambda: Subject.contains("x" * 5000), "at most 4000 characters, not 5000"),
         (lambda: Subject.contains("x", case="no"), "case is True or False, not 'no'"),
-        (lambda: From.one_of("a@b"), "From.one_of takes a list of texts, not str .*use equals"),
+        (lambda: From.one_of("a@b"), "From.one_of takes a list of texts, not str.*use equals"),
         (lambda: From.one_of([]), "takes 1 to 1000 texts, not 0"),
         (lambda: From.one_of(["a@b", 7]), "takes text, not int"),
         (lambda: From.one_of(7), "takes a list of texts, not int"),
         (lambda: Header("X Y"), "'X Y' is no name of a mail header"),
         (lambda: Header("X-A\r\nB: c"), "is no name of a mail header"),
         (lambda: Header(7), "7 is no name of a mail header"),
-        (lambda: Received.after("yesterday"), "Received.after cannot use 'yesterday' .*2026-01-31"),
+        (lambda: Received.after("yesterday"), "Received.after cannot use 'yesterday'.*2026-01-31"),
         (lambda: Received.after("2026-02-30"), "cannot use '2026-02-30'"),
         (lambda: Received.after("2026-W05-6"), "cannot use '2026-W05-6'"),
         (lambda: Received.after("20260131"), "cannot use '20260131'"),
@@ -271,12 +271,12 @@ def test_pendulum_dates_are_stored_as_plain_ones() -> None:
         (lambda: Received.after(date.max), "cannot use datetime.date"),
         (lambda: Subject.contains("x") & "y", "'y' is not a condition"),
         (lambda: "y" | Subject.contains("x"), "'y' is not a condition"),
-        (lambda: Conditions("from=x"), "'from=x' is not a condition .*Subject.contains"),
+        (lambda: Conditions("from=x"), "'from=x' is not a condition.*Subject.contains"),
         (lambda: Conditions(["from=x"]), "'from=x' is not a condition"),
         (lambda: Conditions([Subject]), "is not a condition"),
         (lambda: Conditions({"field": "from"}), "Conditions.loads"),
         (lambda: Conditions(7), "7 is not a condition"),
-        (lambda: Conditions([], "some"), "trigger_on is 'some' Choose one of all, any, none, always"),
+        (lambda: Conditions([], "some"), "trigger_on is 'some'. Choose one of all, any, none, always"),
         (lambda: Conditions([], "none"), "can never trigger"),
     ],
 )
@@ -402,7 +402,7 @@ def test_json_that_this_version_does_not_know_is_refused(change: dict[str, Any],
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "7", '"x"', "[" * 100_000, "{}"])
 def test_text_that_is_no_json_of_conditions_is_refused(text: str) -> None:
-    with pytest.raises(SettingsError, match="conditions are not"):
+    with pytest.raises(SettingsError, match=r"not conditions in JSON|conditions are not"):
         Conditions.loads(text)
 
 

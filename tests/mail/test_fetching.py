@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -173,11 +172,9 @@ def test_defects_are_told_once_each_and_are_bounded() -> None:
 @pytest.mark.parametrize(
     "piece", [b'"', b"<", b"(\\", b"=?a?B?x?=", b"a@b,", b",", b"\xff", b"=?a?Q?=E9?= ", b"\n", b"a\n"]
 )
-def test_no_header_takes_more_than_a_second(name: bytes, piece: bytes) -> None:
-    block = name + b": " + piece * (HEADER_LIMIT // len(piece))
-    begin = time.process_time()
-    read(block)
-    assert time.process_time() - begin < 1.5, "with a margin for a busy machine"
+@pytest.mark.timeout(15)  # under half a second on an idle machine; what is quadratic takes minutes
+def test_no_header_keeps_the_reader_busy(name: bytes, piece: bytes) -> None:
+    read(name + b": " + piece * (HEADER_LIMIT // len(piece)))
 
 
 def test_text_is_fetched_in_part_and_sets_no_flag() -> None:

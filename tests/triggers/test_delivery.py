@@ -309,6 +309,34 @@ async def test_a_wrong_password_is_one_clear_error_and_the_mail_comes_once_it_is
     await until(lambda: triggerer.subjects == ["waits"], "the edited connection is used")
 
 
+async def test_an_edited_connection_is_used_without_waiting_for_the_back_off_of_the_wrong_one(
+    dovecot: Dovecot, user: User, triggerer: Triggerer, trigger: Make, monkeypatch: pytest.MonkeyPatch, state: State
+) -> None:
+    from airflow_imap_provider.mailbox import watcher
+
+    monkeypatch.setattr(watcher, "SETTINGS_GLANCE", 0.1)
+    monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", connection(dovecot, user, password="not-this-one"))
+    dovecot.deliver(user, message("waits"))
+    triggerer.add(trigger())
+    await until(lambda: (state.get(HEALTH) or {}).get("last_error", "").startswith("authentication"), "it is reported")
+    monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", connection(dovecot, user))
+    await until(lambda: triggerer.subjects == ["waits"], "seconds later, and not half a minute")
+
+
+async def test_an_edited_connection_is_used_although_the_old_one_works(
+    dovecot: Dovecot, user: User, triggerer: Triggerer, trigger: Make, monkeypatch: pytest.MonkeyPatch, state: State
+) -> None:
+    from airflow_imap_provider.mailbox import watcher
+
+    monkeypatch.setattr(watcher, "SETTINGS_RENEWAL", 0.1)
+    triggerer.add(trigger(poll_interval=1.0))
+    await until(lambda: committed(state) == 0, "it watches")
+    other = dovecot.new_user()
+    dovecot.deliver(other, message("in another mailbox"))
+    monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", connection(dovecot, other))
+    await until(lambda: triggerer.subjects == ["in another mailbox"], "the other mailbox is opened", 20)
+
+
 @pytest.mark.parametrize(
     ("arguments", "fields", "words"),
     [
