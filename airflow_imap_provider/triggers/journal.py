@@ -11,6 +11,7 @@ the journals of an asset.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -46,6 +47,7 @@ class Journal:
         self._id = ""
         self._next = 0
         self._since = clock.now()
+        self._lock = asyncio.Lock()
 
     async def append(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Store an event's payload durably and return it with its place in the journal.
@@ -53,19 +55,24 @@ class Journal:
         :raises Exception: whatever Airflow raises; the next attempt goes to a new journal, since it is not known
             whether this one has the entry.
         """
-        now = self._clock.now()
-        if not self._id or now - self._since > ROLL:
-            self._id, self._next, self._since = secrets.token_hex(6), 0, now
-        told = {**payload, "at": now.isoformat(), "journal": [self._id, self._next]}
-        try:
-            # The entry comes before the index: an inactive asset refuses it, while its index would only look empty.
-            await self._store.write(journal_key(self._id, self._next), told)
-            await self.enlist()
-        except BaseException:
-            self._id = ""
-            raise
-        self._next += 1
-        return told
+        async with self._lock:
+            now = self._clock.now()
+            if not self._id or now - self._since > ROLL:
+                self._id, self._next, self._since = secrets.token_hex(6), 0, now
+            told = {**payload, "at": now.isoformat(), "journal": [self._id, self._next]}
+            try:
+                # The entry comes before the index: an inactive asset refuses it, while its index would only look empty.
+                await self._store.write(journal_key(self._id, self._next), told)
+                closed = await self._enlist()
+            except BaseException:
+                self._id = ""
+                raise
+            self._next += 1
+            if closed:
+                # Another triggerer took this stream over, and this one was only frozen: consumers look at the journal
+                # for a while still, but not for ever.
+                self._id = ""
+            return told
 
     async def enlist(self) -> None:
         """Make sure that consumers can find this journal.
@@ -73,14 +80,20 @@ class Journal:
         Another trigger of the asset may write the index in the same moment, and know nothing of this journal. So it is
         looked up again with every entry, and once more before a place is committed: seconds later.
         """
-        if not self._id:
-            return
+        async with self._lock:
+            if self._id:
+                await self._enlist()
+
+    async def _enlist(self) -> bool:
+        """Enter the journal into the index unless it is there; return whether somebody has closed it."""
         now = self._clock.now()
         index = await self._index()
-        if any(journal["id"] == self._id for journal in index):
-            return
+        for journal in index:
+            if journal["id"] == self._id:
+                return bool(journal["ended"])
         own = {"id": self._id, "stream": self._stream.name, "since": self._since.isoformat(), "ended": ""}
         await self._store.write(JOURNALS, [*(self._closed(journal, now) for journal in index), own])
+        return False
 
     def _closed(self, journal: dict[str, Any], now: datetime) -> dict[str, Any]:
         """Mark a journal as ended that this one follows, or whose stream is gone."""
@@ -91,12 +104,13 @@ class Journal:
     async def sweep(self) -> None:
         """Drop a few of the entries that have been kept long enough."""
         limit = self._clock.now() - RETENTION
-        for journal in await self._index():
-            if journal["ended"] and datetime.fromisoformat(journal["ended"]) < limit:
-                if await self._drop_last_entries(journal["id"]):
-                    rest = [other for other in await self._index() if other["id"] != journal["id"]]
-                    await self._store.write(JOURNALS, rest)
-                return
+        async with self._lock:
+            for journal in await self._index():
+                if journal["ended"] and datetime.fromisoformat(journal["ended"]) < limit:
+                    if await self._drop_last_entries(journal["id"]):
+                        rest = [other for other in await self._index() if other["id"] != journal["id"]]
+                        await self._store.write(JOURNALS, rest)
+                    return
 
     async def _drop_last_entries(self, journal: str) -> bool:
         """Delete from the end, so that what is left is always a beginning; return whether nothing is left."""

@@ -99,7 +99,7 @@ async def test_a_write_that_may_or_may_not_have_happened_is_never_overwritten(
     inbox, positions = new(state, clock), {}
     await inbox.append({"n": 1})
     with monkeypatch.context() as patch:
-        patch.setattr(inbox, "enlist", _broken)
+        patch.setattr(inbox, "_enlist", _broken)
         with pytest.raises(ConnectionError):
             await inbox.append({"n": 2})
     assert read(state, positions, clock) == [1, 2]
