@@ -176,6 +176,8 @@ class Taking:
         self.emails: list[dict[str, Any]] = []
         self.enough = False
         self._most = most
+        self.outgoing: dict[str, Claim] = {}
+        """Claims of earlier runs that make room in the record; they must be stored elsewhere first."""
         self._entries: dict[str, UidRanges] = {}
         self._uids: dict[str, dict[str, UidRanges]] = {}
 
@@ -214,8 +216,9 @@ class Taking:
         if not self.emails:
             return None
         claim = Claim(self._entries, self._uids, len(self.emails), self.record.runs)
-        kept = list(self.record.claims.items())[-(CLAIMS_AT_HAND - 1) :]
-        self.record.claims = {**dict(kept), run_id: claim}
+        claims = list(self.record.claims.items())
+        self.outgoing = dict(claims[: -(CLAIMS_AT_HAND - 1)])
+        self.record.claims = {**dict(claims[-(CLAIMS_AT_HAND - 1) :]), run_id: claim}
         self.record.runs += 1
         return claim
 

@@ -16,7 +16,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from airflow_imap_provider.connection.settings import Settings
-from airflow_imap_provider.errors import ImapError, LostConnectionError, RefusedError
+from airflow_imap_provider.errors import (
+    AuthenticationError,
+    ImapError,
+    LostConnectionError,
+    RefusedError,
+    SettingsError,
+)
 from airflow_imap_provider.mailbox import executor
 from airflow_imap_provider.mailbox.backoff import Backoff
 from airflow_imap_provider.mailbox.place import Place
@@ -173,21 +179,28 @@ class FolderWatcher:
         :param writing: the folder must be open for writing.
         :raises LostConnectionError: if there is no connection at present; members are woken when there is one.
         """
-        task = asyncio.get_running_loop().create_task(self._use(work, writing=writing))
+        begun = asyncio.Event()
+        task = asyncio.get_running_loop().create_task(self._use(work, begun, writing=writing))
         self._running.add(task)
         task.add_done_callback(self._used)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not begun.is_set():
+                task.cancel()  # it still waits for its turn, and nobody wants the result
+            raise
 
     def _used(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():
             task.exception()  # fetched here because the caller may be gone
 
-    async def _use(self, work: Callable[[Session, FolderStatus], T], *, writing: bool) -> T:
+    async def _use(self, work: Callable[[Session, FolderStatus], T], begun: asyncio.Event, *, writing: bool) -> T:
         self._users += 1
         self._changed.set()
         try:
             async with self._lock:
+                begun.set()
                 session = await self._ready_session(writing=writing)
                 status = self._status
                 assert status is not None
@@ -229,14 +242,17 @@ class FolderWatcher:
             delay = self._backoff.next(failure)
             self._report(failure, delay)
             self.wake_all()
-            await self._wait_or_see_new_settings(delay)
+            if isinstance(failure, (AuthenticationError, SettingsError)):
+                await self._wait_or_see_new_settings(delay)
+            else:
+                await asyncio.sleep(delay)
 
     async def _wait_or_see_new_settings(self, delay: float) -> None:
-        end = self._clock.monotonic() + delay
+        # The longer it has been failing, the more seldom: a secrets backend may give a new password at every look.
+        glance, end = max(SETTINGS_GLANCE, delay / 10), self._clock.monotonic() + delay
         while (rest := end - self._clock.monotonic()) > 0:
-            await asyncio.sleep(min(rest, SETTINGS_GLANCE))
-            if rest > SETTINGS_GLANCE and await self._settings_have_changed():
-                self._backoff.reset()
+            await asyncio.sleep(min(rest, glance))
+            if rest > glance and await self._settings_have_changed():
                 return
 
     async def _settings_have_changed(self) -> bool:
@@ -283,6 +299,9 @@ class FolderWatcher:
             if self._users:
                 await self._changed.wait()
                 continue
+            seen = self._clock.monotonic() - self._settings_seen_at
+            if seen > SETTINGS_RENEWAL and await self._settings_have_changed():
+                raise LostConnectionError("the connection's settings have changed", stage="settings")
             if self._channel is None:
                 if await woken(self._changed, SETTLING):
                     continue
@@ -293,9 +312,6 @@ class FolderWatcher:
                 async with self._lock:
                     # Leaving IDLE is a round trip: it proves that the connection lives.
                     await self._stop_idle()
-                seen = self._clock.monotonic() - self._settings_seen_at
-                if seen > SETTINGS_RENEWAL and await self._settings_have_changed():
-                    raise LostConnectionError("the connection's settings have changed", stage="settings")
                 self.wake_all()
 
     def _rest(self, loop: asyncio.AbstractEventLoop) -> None:

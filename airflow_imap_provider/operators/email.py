@@ -119,7 +119,7 @@ class ReceiveEmailsOperator(BaseOperator):
         if claim is None:
             raise AirflowSkipException("No mails that this task has not taken yet.")
         # Also after a retry: the attempt before may have ended between its claim and here.
-        self._keep(context, store, run_id, claim)
+        self._keep(context, store, record, run_id, claim)
         if self._more(store, record):
             self.log.info("More mails are waiting: waking the DAG again.")
             context["outlet_events"][self._remainder].add(self.asset, extra={"imap4": "remainder"})
@@ -128,17 +128,21 @@ class ReceiveEmailsOperator(BaseOperator):
     def _take(
         self, context: Context, store: Any, record: Record, stored: Any
     ) -> tuple[list[dict[str, Any]], Claim | None]:
-        begin = self._begin(context)
-        if not stored:
-            record.begin = begin
-        elif begin is not None and context["triggering_asset_events"].get(self.asset):
-            record.begin_at(begin)
+        times = self._triggering_times(context)
+        if not stored and not self.history:
+            run: Any = context["dag_run"]
+            record.begin = min(times, default=run.run_after - MANUAL_LOOK_BACK)
+        elif times:
+            record.begin_at(min(times))
         taking = Taking(record, self.max_mails)
         for entry in journal.entries(store, record.positions, datetime.now(timezone.utc), begin=record.begin):
             taking.feed(entry)
             if taking.enough:
                 break
         claim = taking.claim(str(context["run_id"]))
+        for old_run, old in taking.outgoing.items():
+            # The run that made it may not have had the time to store it elsewhere.
+            store.set(self._claim_key(old_run), old.to_json())
         # The claim and the ranges stand in one value: there is no moment at which a mail is taken and nobody's.
         if record.to_json() != stored:
             store.set(consumer_key(self.dag_id, self.task_id), record.to_json())
@@ -154,19 +158,15 @@ class ReceiveEmailsOperator(BaseOperator):
                 return True
         return False
 
-    def _begin(self, context: Context) -> datetime | None:
-        """Return the moment from which mails are this consumer's, at its very first run."""
-        if self.history:
-            return None
+    def _triggering_times(self, context: Context) -> list[datetime]:
+        """Return when the mails were told that have started this run; a person or another event tells none."""
         triggering = context["triggering_asset_events"].get(self.asset, ())
         payloads: list[Any] = [(event.extra or {}).get("payload") for event in triggering]
-        times = [
+        return [
             datetime.fromisoformat(payload["at"])
             for payload in payloads
             if isinstance(payload, dict) and isinstance(payload.get("at"), str)
         ]
-        run: Any = context["dag_run"]
-        return min(times, default=run.run_after - MANUAL_LOOK_BACK)
 
     # --- claims -------------------------------------------------------------------------------------------------
 
@@ -188,9 +188,11 @@ class ReceiveEmailsOperator(BaseOperator):
         self.log.info("This run has taken mails before (%s); here they are again.", claim.count)
         return emails
 
-    def _keep(self, context: Context, store: Any, run_id: str, claim: Claim) -> None:
+    def _keep(self, context: Context, store: Any, record: Record, run_id: str, claim: Claim) -> None:
         """Keep the claim for as long as the run can be cleared, in bounded space."""
         context["task_state_store"].set("claim", claim.to_json(), retention=NEVER_EXPIRE)
+        if claim.number + CLAIMS_KEPT <= record.runs:
+            return  # its slot belongs to a newer run by now
         slot = consumer_key(self.dag_id, self.task_id, f"slot:{claim.number % CLAIMS_KEPT}")
         mine, before = self._claim_key(run_id), store.get(slot)
         if before == mine:

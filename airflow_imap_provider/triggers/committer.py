@@ -115,6 +115,7 @@ class Committer:
         self._on_rewind = on_rewind
         self._owed = [_Owed(todo, repeated=True) for todo in committed.todo]
         self._queue: deque[Promise] = deque()
+        self._in_flight: list[Promise] = []
         self._look = asyncio.Event()
         self._written_at = clock.monotonic()
         self._task = asyncio.get_running_loop().create_task(self._work(), name=f"imap4 commit {self._name}")
@@ -140,7 +141,8 @@ class Committer:
     def append(self, promise: Promise) -> None:
         """Take a promise. It is kept when Airflow has confirmed it, or at leisure if nothing was told."""
         last = self._queue[-1] if self._queue else None
-        if last is not None and last.silent and promise.silent and last.place.epoch == promise.place.epoch:
+        mergeable = last is not None and last.silent and promise.silent and last not in self._in_flight
+        if mergeable and last is not None and last.place.epoch == promise.place.epoch:
             last.place = promise.place
         else:
             self._queue.append(promise)
@@ -155,7 +157,8 @@ class Committer:
         if self._queue:
             log.warning("an event may not have been stored; its mails are told again")
             self._queue.clear()
-            self._on_rewind(self.committed)
+            # What is being written will be written: going back behind it would tell and act twice.
+            self._on_rewind(self._in_flight[-1].place if self._in_flight else self.committed)
 
     async def stop(self) -> None:
         """Promises that are not kept by now are left: after a restart their mails are told again."""
@@ -195,16 +198,20 @@ class Committer:
         owed = [*self._owed] if place.epoch == self.committed.epoch else []
         owed += [_Owed(todo) for promise in due if promise.place.epoch == place.epoch for todo in promise.todo]
         told = any(promise.told_at is not None for promise in due)
+        self._in_flight = due
         if told:
             await self._patiently(self._journal.enlist)
         await self._write(place, owed)
-        self.committed, self._owed = place, owed
+        self.committed, self._owed, self._in_flight = place, owed, []
         for promise in due:
             if self._queue and self._queue[0] is promise:
                 self._queue.popleft()
         self._on_commit(place)
         if told:
-            await self._patiently(self._journal.sweep)
+            try:
+                await self._journal.sweep()
+            except Exception as error:  # noqa: BLE001 - housekeeping can wait for the next commit
+                log.warning("old entries of the journal cannot be dropped: %s", _first_line(error))
         return 0.0 if self._queue else None
 
     def _waits(self, promise: Promise) -> float | None:
@@ -270,10 +277,12 @@ class Committer:
 
     async def _perform(self, item: _Owed) -> bool:
         """Do the first action that is owed; return whether the UIDs still mean the same mails."""
+        item.begun = False
         uidvalidity, action, repeated = self.committed.uidvalidity, item.todo.actions[0], item.repeated
         uids = [uid for first, last in item.todo.uids.spans for uid in range(first, last + 1)]
 
         def work(session: Session, status: FolderStatus) -> bool:
+            item.begun = True
             if status.uidvalidity != uidvalidity:
                 return False
             perform(session, uids, [action], repeated=repeated)
@@ -282,6 +291,10 @@ class Committer:
         return await self._watcher.use(work, writing=True)
 
     async def _after_failure(self, item: _Owed, error: Exception) -> float | None:
+        if not item.begun:
+            # Nothing was sent: the connection has just gone. The watcher wakes this when it is back.
+            item.not_before = self.clock.monotonic() + TROUBLE
+            return TROUBLE
         item.repeated = True
         tries = item.todo.tries + 1
         what = f"{_described(item.todo.actions[0])}, due to mails of {self._name} (UIDs {_listed(item.todo.uids)}),"
@@ -292,6 +305,7 @@ class Committer:
             self._failed += 1
             log.error("%s failed and is given up: %s", what, error)
             item.todo = replace(item.todo, actions=item.todo.actions[1:], tries=0)
+            item.repeated = False
             if item.todo.actions:
                 return 0.0
             await self._forget(item)
@@ -312,11 +326,13 @@ class _Owed:
     """Actions that are owed to some mails.
 
     :param repeated: whether an earlier attempt at the first action may have been interrupted.
+    :param begun: whether the last attempt has reached the server.
     :param not_before: when to try it again, in the clock's seconds.
     """
 
     todo: Todo
     repeated: bool = False
+    begun: bool = False
     not_before: float = 0.0
 
 

@@ -35,6 +35,9 @@ ROLL = timedelta(days=1)
 SWEEP = 50
 """Old entries that are dropped after a commit, at most: more than a commit adds."""
 
+RECENT = 8
+"""Journals of this instance that are looked up in the index, oldest dropped: their entries may not be committed yet."""
+
 LAST_WORDS = timedelta(days=1)
 """How long a journal is still looked at after another one took over: its triggerer may only have been frozen."""
 
@@ -47,6 +50,7 @@ class Journal:
         self._id = ""
         self._next = 0
         self._since = clock.now()
+        self._recent: dict[str, datetime] = {}
         self._lock = asyncio.Lock()
 
     async def append(self, payload: dict[str, Any]) -> dict[str, Any]:
@@ -60,9 +64,15 @@ class Journal:
             if not self._id or now - self._since > ROLL:
                 self._id, self._next, self._since = secrets.token_hex(6), 0, now
             told = {**payload, "at": now.isoformat(), "journal": [self._id, self._next]}
+            # The entry comes before the index: an inactive asset refuses it, while its index would only look empty.
             try:
-                # The entry comes before the index: an inactive asset refuses it, while its index would only look empty.
                 await self._store.write(journal_key(self._id, self._next), told)
+            except BaseException:
+                if self._next:
+                    self._id = ""  # perhaps it was written, and read: it must not change any more
+                raise
+            self._recent[self._id] = self._since
+            try:
                 closed = await self._enlist()
             except BaseException:
                 self._id = ""
@@ -75,42 +85,50 @@ class Journal:
             return told
 
     async def enlist(self) -> None:
-        """Make sure that consumers can find this journal.
+        """Make sure that consumers can find what was written here.
 
         Another trigger of the asset may write the index in the same moment, and know nothing of this journal. So it is
         looked up again with every entry, and once more before a place is committed: seconds later.
         """
         async with self._lock:
-            if self._id:
-                await self._enlist()
+            await self._enlist()
 
     async def _enlist(self) -> bool:
-        """Enter the journal into the index unless it is there; return whether somebody has closed it."""
-        now = self._clock.now()
-        index = await self._index()
-        for journal in index:
-            if journal["id"] == self._id:
-                return bool(journal["ended"])
-        own = {"id": self._id, "stream": self._stream.name, "since": self._since.isoformat(), "ended": ""}
-        await self._store.write(JOURNALS, [*(self._closed(journal, now) for journal in index), own])
-        return False
+        """Enter the newest journals into the index unless they are there; return whether somebody closed the last."""
+        while len(self._recent) > RECENT:
+            del self._recent[next(iter(self._recent))]
+        now, index = self._clock.now(), await self._index()
+        known = {journal["id"]: journal for journal in index}
+        missing = [
+            {
+                "id": name,
+                "stream": self._stream.name,
+                "since": since.isoformat(),
+                "ended": "" if name == self._id else now.isoformat(),
+            }
+            for name, since in self._recent.items()
+            if name not in known
+        ]
+        if missing:
+            await self._store.write(JOURNALS, [*(self._closed(journal, now) for journal in index), *missing])
+        return bool(self._id in known and known[self._id]["ended"])
 
     def _closed(self, journal: dict[str, Any], now: datetime) -> dict[str, Any]:
         """Mark a journal as ended that this one follows, or whose stream is gone."""
-        superseded = journal["stream"] == self._stream.name
+        superseded = journal["stream"] == self._stream.name and journal["id"] != self._id
         forgotten = datetime.fromisoformat(journal["since"]) < now - 3 * ROLL
         return {**journal, "ended": now.isoformat()} if not journal["ended"] and (superseded or forgotten) else journal
 
     async def sweep(self) -> None:
         """Drop a few of the entries that have been kept long enough."""
         limit = self._clock.now() - RETENTION
-        async with self._lock:
-            for journal in await self._index():
-                if journal["ended"] and datetime.fromisoformat(journal["ended"]) < limit:
-                    if await self._drop_last_entries(journal["id"]):
+        for journal in await self._index():
+            if journal["ended"] and datetime.fromisoformat(journal["ended"]) < limit:
+                if await self._drop_last_entries(journal["id"]):
+                    async with self._lock:
                         rest = [other for other in await self._index() if other["id"] != journal["id"]]
                         await self._store.write(JOURNALS, rest)
-                    return
+                return
 
     async def _drop_last_entries(self, journal: str) -> bool:
         """Delete from the end, so that what is left is always a beginning; return whether nothing is left."""

@@ -67,7 +67,7 @@ class Nudge:
             return False
         now, lacking = self._clock.monotonic(), await self._who_lacks(place)
         if not lacking:
-            self._check_at = None
+            self._check_at, self._lacking = None, frozenset()
             return False
         if not lacking <= self._lacking:
             # Somebody new: no reason to wait as long as for the others.

@@ -205,13 +205,11 @@ class Subscriber:
             self._not_before = self._clock.monotonic() + self._terms.pace
         if batch.more:
             self._wake_in(self._terms.pace if batch.emails else 0.0)
-        if payload is not None:
-            return payload, batch.place
-        if await self._nudge_due():
-            told = self._committer.committed.told_uid
-            nudge = {**self._event(batch), "first_uid": told + 1, "last_uid": told, "nudge": told}
-            return await self._journaled(nudge), None
-        return (None, batch.place) if batch.place != place else None
+        # The place has moved in any case, and with it the actions that are owed to mails nobody wants.
+        moved = batch.place if batch.place != place else None
+        if payload is None:
+            payload = await self._nudge_if_due(batch)
+        return (payload, moved) if payload is not None or moved is not None else None
 
     async def _journaled(self, payload: dict[str, Any]) -> dict[str, Any] | None:
         try:
@@ -221,13 +219,21 @@ class Subscriber:
             self._wake_in(STORE_RETRY)
             return None
 
-    async def _nudge_due(self) -> bool:
+    async def _nudge_if_due(self, batch: Batch) -> dict[str, Any] | None:
         if self._nudge.next_in() is None:
-            return False
+            return None
         assert self._committer is not None
-        due = await self._nudge.due(self._committer.committed)
+        try:
+            due = await self._nudge.due(self._committer.committed)
+        except Exception as error:  # noqa: BLE001 - Airflow raises its own errors here, and its client's
+            log.warning("the consumers' records cannot be read: %s", error)
+            self._wake_in(STORE_RETRY)
+            return None
         self._plan_nudge()
-        return due
+        if not due:
+            return None
+        told = self._committer.committed.told_uid
+        return await self._journaled({**self._event(batch), "first_uid": told + 1, "last_uid": told, "nudge": told})
 
     def _event(self, batch: Batch) -> dict[str, Any]:
         first, last = batch.span

@@ -141,6 +141,18 @@ def test_only_the_newest_claims_stay_in_the_record() -> None:
     assert len(json.dumps(record.to_json())) < 4096
 
 
+def test_a_claim_leaves_the_record_only_into_safe_hands() -> None:
+    record, journal, safe = Record(), Journal(), {}
+    for uid in range(1, 30):
+        journal.payloads.append(told(uid, uid))
+        taking = Taking(record, 500)
+        for entry in journal.read(record):
+            taking.feed(entry)
+        taking.claim(f"run {uid}")
+        safe.update(taking.outgoing)
+    assert [*safe, *record.claims] == [f"run {uid}" for uid in range(1, 30)]
+
+
 def test_a_stored_record_tells_what_its_consumer_is_done_with() -> None:
     record, journal = Record(), Journal(told(1, 5))
     take(record, journal)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from airflow_imap_provider.mail.conditions import From, Subject
 from airflow_imap_provider.mailbox.actions import AddKeyword, Copy, Delete, Flag, MarkRead, Move
 from airflow_imap_provider.mailbox.place import Place
+from airflow_imap_provider.mailbox.ranges import UidRanges
 from airflow_imap_provider.mailbox.taking import Record
 from airflow_imap_provider.triggers import committer
 from airflow_imap_provider.triggers.email import EmailTrigger
@@ -555,6 +557,59 @@ async def test_a_consumer_that_lacks_mails_is_nudged_until_it_has_them(
     dovecot.deliver(user, message("two"))
     await until(lambda: triggerer.subjects == ["one", "two"], "the next mail is told")
     assert all(event["emails"] for event in triggerer.log[length:])
+
+
+async def test_actions_on_unwanted_mail_are_done_although_a_nudge_is_due_in_the_same_moment(
+    dovecot: Dovecot, user: User, state: State, triggerer: Triggerer, trigger: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_imap_provider.triggers.nudge import Nudge
+
+    state.set(CONSUMERS, {"d/t": {"dag_id": "d", "task_id": "t", "seen": datetime.now(timezone.utc).isoformat()}})
+    triggerer.add(trigger(conditions=[Subject.equals("wanted")], on_no_match=[Flag()]))
+    dovecot.deliver(user, message("wanted"))
+    await until(lambda: committed(state) == 1, "told and stored")
+
+    async def always(self: Nudge, place: Place) -> bool:
+        return True
+
+    monkeypatch.setattr(Nudge, "due", always)
+    monkeypatch.setattr(Nudge, "next_in", lambda self: 1000.0)
+    dovecot.deliver(user, message("unwanted"))
+    await until(lambda: committed(state) == 2 and not state.get(PLACE)["todo"], "the action is done")
+    assert "Flagged" in flags(dovecot, user)["unwanted"]
+    assert triggerer.log[-1]["nudge"] == 1
+
+
+async def test_a_consumer_that_caught_up_is_nudged_early_when_it_lacks_something_again(state: State) -> None:
+    from airflow_imap_provider.mailbox.place import first_place
+    from airflow_imap_provider.triggers.nudge import FIRST, Nudge
+    from airflow_imap_provider.triggers.store import AssetStore
+    from tests.triggers.test_journal import Calendar
+
+    clock: Any = Calendar()
+    accessors: Any = state.accessors()
+    stream = Stream(CONN_ID, "INBOX", "default")
+    nudge = Nudge(AssetStore(accessors), stream, clock)
+    state.set(CONSUMERS, {"d/t": {"dag_id": "d", "task_id": "t", "seen": clock.now().isoformat()}})
+    place = replace(first_place("all", clock.now()), uidvalidity=7, told_uid=1, last_uid=1)
+    nudge.expect(place)
+    nudged = 0
+    for _ in range(20):
+        clock.time += timedelta(seconds=nudge.next_in() or 0)
+        nudged += await nudge.due(place)
+    assert nudged > 12
+    record = Record()
+    record.nudged[stream.name], record.ranges[stream.name] = 1, {"0.7": UidRanges()}
+    state.set(consumer_key("d", "t"), record.to_json())
+    clock.time += timedelta(days=2)
+    assert not await nudge.due(place)
+    assert nudge.next_in() is None
+    later = replace(place, told_uid=2, last_uid=2)
+    nudge.expect(later)
+    assert nudge.next_in() == FIRST
+    clock.time += timedelta(seconds=FIRST)
+    assert await nudge.due(later)
+    assert (nudge.next_in() or 0) < 2 * FIRST + 1
 
 
 async def test_nobody_is_nudged_who_has_taken_all(

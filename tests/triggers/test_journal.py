@@ -81,6 +81,34 @@ async def test_an_entry_in_the_index_that_another_writer_has_lost_comes_back(sta
     assert read(state, {}, clock) == [1, 2]
 
 
+async def test_a_journal_is_looked_after_until_its_entries_are_committed_although_a_newer_one_follows(
+    state: State, clock: Calendar
+) -> None:
+    inbox = new(state, clock)
+    await inbox.append({"n": 1})
+    clock.time += ROLL * 1.5
+    await inbox.append({"n": 2})
+    state.set(JOURNALS, [])
+    await inbox.enlist()
+    assert read(state, {}, clock) == [1, 2]
+    assert [bool(journal["ended"]) for journal in state.get(JOURNALS)] == [True, False]
+
+
+async def test_attempts_that_fail_leave_nothing_behind(state: State, clock: Calendar) -> None:
+    """Of two assets one takes the entry and the other is not active: again and again, perhaps for hours."""
+    store: Any = state.accessors("active", "inactive")
+    watch: Any = clock
+    both = Journal(AssetStore(store), Stream("c", "INBOX", "default"), watch)
+    state.inactive.add("inactive")
+    for _ in range(20):
+        with pytest.raises(RuntimeError):
+            await both.append({"n": 1})
+    assert sum(key.startswith("imap4:journal:") for key in state.values["active"]) == 1
+    state.inactive.clear()
+    await both.append({"n": 2})
+    assert state.get(JOURNALS, "inactive") == state.get(JOURNALS, "active")
+
+
 async def test_an_inactive_asset_takes_no_entry_and_loses_no_index(state: State, clock: Calendar) -> None:
     first = new(state, clock)
     await first.append({"n": 1})

@@ -31,6 +31,7 @@ class State:
         self.active = True
         self.writes = 0
         self.refused = 0
+        self.inactive: set[str] = set()
 
     def accessors(self, *assets: str) -> Accessors:
         return Accessors({asset: Accessor(self, asset) for asset in assets or ("inbox",)})
@@ -58,7 +59,7 @@ class Accessor:
 
     async def aset(self, key: str, value: Any) -> None:
         await asyncio.sleep(0)
-        if not self.state.active:
+        if not self.state.active or self.asset in self.state.inactive:
             self.state.refused += 1
             raise RuntimeError("404: asset is not active")
         self.state.writes += 1
