@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -11,6 +12,9 @@ import pytest
 from tests.servers.daemon import Daemon
 from tests.servers.dovecot import Dovecot, MissingServerError, User
 from tests.servers.proxies import Proxies
+
+# Whoever imports Airflow makes its home: not in the user's, please. None of the imports above does.
+os.environ["AIRFLOW_HOME"] = str(Path(__file__).resolve().parent.parent / ".cache" / "airflow")
 
 
 def not_covered(missing: MissingServerError) -> NoReturn:
