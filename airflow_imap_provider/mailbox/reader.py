@@ -171,12 +171,10 @@ class Reader:
     def __init__(self, wish: Wish, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self.wish = wish
         self._clock = clock
-        self._items = fetch_items(self._header_names())
+        self._headers = sorted({*wish.conditions.headers, *(name.lower() for name in wish.headers)})
+        self._items = fetch_items(self._headers)
         self._losses: dict[int, int] = {}
         self._fetching: tuple[int, ...] = ()
-
-    def _header_names(self) -> list[str]:
-        return sorted({*self.wish.conditions.headers, *(name.lower() for name in self.wish.headers)})
 
     def _code_page(self, session: Session) -> str:
         return self.wish.code_page or session.settings.code_page
@@ -325,7 +323,7 @@ class Reader:
                 uid=uid,
                 uidvalidity=status.uidvalidity,
                 code_page=self._code_page(session),
-                headers=self._header_names(),
+                headers=self._headers,
             )
             if self.wish.needs_text and mail.text_parts:
                 mail = self._with_text(session, mail)

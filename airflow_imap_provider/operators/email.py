@@ -115,7 +115,7 @@ class ReceiveEmailsOperator(BaseOperator):
         if claim is not None:
             emails = self._again(store, claim)
         else:
-            emails, claim = self._take(context, store, record, stored)
+            emails, claim = self._take(context, store, key, record, stored)
         if claim is None:
             raise AirflowSkipException("No mails that this task has not taken yet.")
         # Also after a retry: the attempt before may have ended between its claim and here.
@@ -126,7 +126,7 @@ class ReceiveEmailsOperator(BaseOperator):
         return emails
 
     def _take(
-        self, context: Context, store: Any, record: Record, stored: Any
+        self, context: Context, store: Any, key: str, record: Record, stored: Any
     ) -> tuple[list[dict[str, Any]], Claim | None]:
         times = self._triggering_times(context)
         if not stored and not self.history:
@@ -145,7 +145,7 @@ class ReceiveEmailsOperator(BaseOperator):
             store.set(self._claim_key(old_run), old.to_json())
         # The claim and the ranges stand in one value: there is no moment at which a mail is taken and nobody's.
         if record.to_json() != stored:
-            store.set(consumer_key(self.dag_id, self.task_id), record.to_json())
+            store.set(key, record.to_json())
         self.log.info("Mails taken: %s", [email["key"] for email in taking.emails])
         return taking.emails, claim
 

@@ -14,7 +14,7 @@ from airflow_imap_provider.errors import ConnectError, ImapTimeoutError, LostCon
 from airflow_imap_provider.mail.conditions import Condition
 from airflow_imap_provider.mailbox.actions import Action, dump_actions, load_actions, unconditional
 from airflow_imap_provider.mailbox.place import first_place, parse_start
-from airflow_imap_provider.triggers.email import as_conditions
+from airflow_imap_provider.triggers.email import as_conditions, as_style
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -77,15 +77,13 @@ class EmailSensor(BaseSensorOperator):
         super().__init__(**kwargs)
         if isinstance(min_count, bool) or not isinstance(min_count, int) or not 1 <= min_count <= MOST:
             raise SettingsError(f"min_count={min_count!r}; a number from 1 to {MOST} is accepted.", stage="settings")
-        if payload not in ("full", "minimal"):
-            raise SettingsError(f"payload={payload!r}; accepted are 'full' and 'minimal'.", stage="settings")
         self.imap4_conn_id = imap4_conn_id
         self.folder = folder
         self.conditions = as_conditions(conditions, trigger_on).dumps()
         self.min_count = min_count
         self.start = "run" if start == "run" else parse_start(start)
         self.on_match = dump_actions(unconditional(on_match))
-        self.payload = payload
+        self.payload = as_style(payload)
         self.headers = list(headers)
         self.text = text
         self.code_page = code_page

@@ -247,8 +247,6 @@ class Committer:
         """Do the actions that are due; return the seconds until the next attempt, if one is needed."""
         waits = []
         for item in list(self._owed):
-            if item not in self._owed:
-                continue
             wait = item.not_before - self.clock.monotonic()
             if wait > 0 or not self._watcher.state.connected:
                 # The watcher wakes the subscriber, and the subscriber this, when there is a connection again.

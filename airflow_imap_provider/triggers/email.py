@@ -14,6 +14,7 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.conditions import Condition, Conditions
+from airflow_imap_provider.mail.payload import STYLES
 from airflow_imap_provider.mailbox.actions import Action, dump_actions, load_actions
 from airflow_imap_provider.mailbox.place import parse_start
 
@@ -101,9 +102,7 @@ class EmailTrigger(BaseEventTrigger):
         self.idle = bool(idle)
         self.batch_size = int(_number("batch_size", batch_size, BATCH_SIZES))
         self.pace = _number("pace", pace, PACES)
-        if payload not in ("full", "minimal"):
-            raise SettingsError(f"payload={payload!r}; accepted are 'full' and 'minimal'.", stage="settings")
-        self.payload = payload
+        self.payload = as_style(payload)
         if isinstance(headers, str):
             raise SettingsError(f"headers={headers!r}; a list of header names is accepted.", stage="settings")
         self.headers = [_name("headers", name) for name in headers]
@@ -199,6 +198,16 @@ def as_conditions(conditions: Sequence[Condition] | Condition | str, trigger_on:
     if isinstance(conditions, str):
         return Conditions.loads(conditions)
     return Conditions([conditions] if isinstance(conditions, Condition) else list(conditions), trigger_on=trigger_on)
+
+
+def as_style(payload: str) -> str:
+    """Return the style of payloads.
+
+    :raises SettingsError: if there is no such style.
+    """
+    if payload not in STYLES:
+        raise SettingsError(f"payload={payload!r}; accepted are {' and '.join(map(repr, STYLES))}.", stage="settings")
+    return payload
 
 
 def _name(parameter: str, value: object) -> str:

@@ -56,8 +56,8 @@ class Journal:
     async def append(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Store an event's payload durably and return it with its place in the journal.
 
-        :raises Exception: whatever Airflow raises; the next attempt goes to a new journal, since it is not known
-            whether this one has the entry.
+        :raises Exception: whatever Airflow raises. An entry that somebody may have seen is never changed: where it is
+            not known whether it was written, the next attempt goes to a new journal.
         """
         async with self._lock:
             now = self._clock.now()

@@ -61,7 +61,13 @@ class Terms:
 
 
 class Subscriber:
-    """See the module. ``alive`` turns false when Airflow has taken the trigger away."""
+    """See the module.
+
+    :param wish: what to look for.
+    :param stream: which place in which folder it is.
+    :param terms: how to go about it.
+    :param store: the state stores of the trigger's assets.
+    """
 
     def __init__(
         self, wish: Wish, stream: Stream, terms: Terms, store: AssetStore, *, clock: Clock = SYSTEM_CLOCK
@@ -69,7 +75,7 @@ class Subscriber:
         self.poll_interval = terms.poll_interval
         self.idle = terms.idle
         self.acts = wish.acts
-        self._wish, self._stream, self._terms, self._store, self._clock = wish, stream, terms, store, clock
+        self._stream, self._terms, self._store, self._clock = stream, terms, store, clock
         self._key = (stream.conn_id, stream.folder)
         self._reader = Reader(wish, clock=clock)
         self._place: Place | None = None
