@@ -379,8 +379,8 @@ def test_the_json_is_the_same_in_every_process() -> None:
         ({"conditions": [{"all": [], "any": []}]}, "one of the keys"),
         ({"conditions": [{"all": []}]}, "'all' holds a list of conditions"),
         (
-            {"conditions": [{"not": {"field": "size", "op": "equals", "value": 1}}]},
-            "'size' is no field: accepted are body",
+            {"conditions": [{"not": {"field": "weight", "op": "equals", "value": 1}}]},
+            "'weight' is no field: accepted are attachment_count",
         ),
         ({"conditions": [{"field": "from", "op": "like", "value": "x"}]}, "'like' is no operator for from"),
         ({"conditions": [{"field": "from", "op": "exists"}]}, "'exists' is no operator for from"),
