@@ -101,7 +101,7 @@ def mail_from_fetch(
     date = _date(raw, defects)
     structure: Any = response.get(b"BODYSTRUCTURE")
     body = read_structure(structure, code_page)
-    structured = is_structure(structure)
+    structured = is_structure(structure) and not body.hollow
     if structured and _is_multipart(raw) and not has_parts(structure):
         structured = False
         body.problems.append("the header announces several parts, the structure has one")

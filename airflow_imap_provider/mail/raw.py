@@ -42,6 +42,7 @@ _MIME_FIELD = re.compile(
 )
 _TYPE = re.compile(rb"\s*([^\s/;(),\"]+)\s*/\s*([^\s;(),\"]+)")
 _TOKEN = re.compile(rb"\s*([^\s;(),\"]+)")
+_QUOTED_TOKEN = re.compile(rb"\s*\"?([^\s;(),\"]+)")
 _PARAMETER = re.compile(rb';\s*([^\s=;"]{1,200})\s*=[ \t\r\n]*("(?:[^"\\]|\\.)*"|[^;]*)', re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _LOOKS_LIKE_A_BOUNDARY = re.compile(rb"^--([^\s-][^\r\n]{0,200}?)[ \t]*\r?\n(?=content-)", re.IGNORECASE | re.MULTILINE)
@@ -299,7 +300,7 @@ def _fields(header: bytes, default: bytes) -> _Fields:
     kind = _TYPE.match(declared) or _TYPE.match(default)
     assert kind is not None  # every default is a type
     encoding = _TOKEN.match(found.get(b"transfer-encoding", b""))
-    disposition = _TOKEN.match(found.get(b"disposition", b""))
+    disposition = _QUOTED_TOKEN.match(found.get(b"disposition", b""))
     return _Fields(
         type=kind[1].lower(),
         subtype=kind[2].lower(),

@@ -41,12 +41,15 @@ class Structure:
     :param text_parts: in the order of their parts; of alternatives only the one to read.
     :param protection: how the mail says to be signed or encrypted, see
         :class:`~airflow_imap_provider.mail.message.Mail`.
+    :param hollow: there is a multipart whose parts are all empty. That is how Dovecot tells one whose boundary is
+        missing or another than declared: its content is in no part.
     :param problems: what was wrong.
     """
 
     attachments: list[Attachment] = field(default_factory=list)
     text_parts: list[TextPart] = field(default_factory=list)
     protection: list[str] = field(default_factory=list)
+    hollow: bool = False
     problems: list[str] = field(default_factory=list)
 
 
@@ -97,6 +100,7 @@ class _Reader:
         self.code_page = code_page
         self.out = Structure()
         self.parts = 0
+        self.octets = 0
 
     def read(self, body: Sequence[Any], part: str, parent: str, depth: int, *, in_message: bool) -> None:
         """Read one part.
@@ -122,14 +126,17 @@ class _Reader:
         subtype = _word(_at(body, behind))
         if not in_message:
             self._protect(_protection_of_multipart(subtype, children, _pairs(_at(body, behind + 1))))
-        texts = len(self.out.text_parts)
+        texts, octets = len(self.out.text_parts), self.octets
         for number, child in enumerate(children, 1):
             self.read(child, f"{part}.{number}" if part else str(number), subtype, depth + 1, in_message=in_message)
+        if self.octets == octets and self.parts <= PARTS_LIMIT and depth < DEPTH_LIMIT:
+            self.out.hollow = True
         if subtype == "alternative":
             self.out.text_parts[texts:] = _to_read(self.out.text_parts[texts:])
 
     def _leaf(self, body: Sequence[Any], part: str, parent: str, depth: int, *, in_message: bool) -> None:
         leaf = self._described(body, part)
+        self.octets += leaf.octets
         is_mail = leaf.content_type in ("message/rfc822", "message/global")
         if _is_attachment(leaf, parent):
             self.out.attachments.append(
