@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -95,7 +96,8 @@ def files(body: Sequence[Any], part: str = "", depth: int = 0) -> Iterator[str]:
         for number, child in enumerate(body[0], 1):
             yield from files(child, f"{part}.{number}" if part else str(number), depth + 1)
         return
-    if body[0] != b"text" and not body[3]:
+    # Bytes that belong into no token are passed over: what then is text is shown as text.
+    if re.sub(rb"[^!-~]", b"", body[0]) != b"text" and not body[3]:
         yield part or "1"
 
 
