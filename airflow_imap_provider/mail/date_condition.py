@@ -127,7 +127,8 @@ class AgeCondition(Condition):
     def _written(self) -> str:
         seconds = int(self.value.total_seconds())
         unit = next(unit for unit, length in _UNITS.items() if seconds % length == 0)
-        return f"{seconds // _UNITS[unit]} {unit}"
+        count = seconds // _UNITS[unit]
+        return f"{count} {unit if count != 1 else unit[:-1]}"
 
     def to_json(self) -> dict[str, Any]:
         return {"field": self.field, "op": self.op, "value": self._written}

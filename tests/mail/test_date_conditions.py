@@ -11,6 +11,7 @@ import pytest
 from airflow_imap_provider.mail.conditions import (
     Condition,
     Received,
+    Sent,
 )
 from tests.mail.builders import mail
 
@@ -66,3 +67,51 @@ def test_pendulum_dates_are_stored_as_plain_ones() -> None:
     paris = pendulum.datetime(2026, 1, 31, 13, tz="Europe/Paris")
     assert repr(Received.after(paris)) == "Received.after('2026-01-31T12:00:00+00:00')"
     assert Received.after(pendulum.date(2026, 1, 31)) == Received.after("2026-01-31")
+
+
+@pytest.mark.parametrize(
+    ("condition", "hours", "holds"),
+    [
+        (Received.older_than("2 days"), 49, True),
+        (Received.older_than("2 days"), 48, False),
+        (Received.newer_than("2 days"), 48, True),
+        (Received.newer_than("2 days"), 49, False),
+        (Received.newer_than(timedelta(hours=1)), -5, True),
+        (Received.older_than("1 second"), 0, False),
+        (Sent.older_than("36 hours"), 37, True),
+        (Sent.newer_than("1 week"), 169, False),
+        (~Sent.newer_than("1 week"), 169, True),
+    ],
+    ids=repr,
+)
+def test_an_age_is_counted_from_the_moment_that_is_given(condition: Condition, hours: int, holds: bool) -> None:
+    moment = NOON - timedelta(hours=hours)
+    of = mail(received=moment, date=moment.astimezone(PARIS))
+    assert condition.holds(of, NOON) is holds
+    assert condition.holds(of, NOON.astimezone(PARIS)) is holds
+
+
+def test_an_age_without_a_clock_is_an_error_and_not_a_guess() -> None:
+    with pytest.raises(RuntimeError, match="what time it is"):
+        Received.older_than("1 day").holds(mail())
+
+
+def test_ages_are_written_in_the_largest_unit_that_fits() -> None:
+    assert repr(Received.older_than(timedelta(hours=48))) == "Received.older_than('2 days')"
+    assert Sent.newer_than("60 minutes") == Sent.newer_than("1 hour") == Sent.newer_than(timedelta(hours=1))
+    assert Received.newer_than("90 Minutes").to_json()["value"] == "90 minutes"
+
+
+def test_a_mail_without_a_date_was_sent_at_no_time() -> None:
+    undated = mail(date=None)
+    for condition in (Sent.before("9000-01-01"), Sent.after("1990-01-01"), Sent.older_than("1 day"), Sent.on(NOON)):
+        assert not condition.holds(undated, NOON)
+        assert (~condition).holds(undated, NOON)
+
+
+def test_the_date_sent_is_compared_like_the_date_received() -> None:
+    of = mail(date=datetime(2026, 1, 31, 0, 30, tzinfo=PARIS))
+    assert Sent.on("2026-01-30").holds(of)
+    assert Sent.equals("2026-01-31T00:30:00+01:00").holds(of)
+    assert not Sent.after("2026-01-30").holds(of)
+    assert Sent.on(datetime(2026, 1, 31, 5, tzinfo=PARIS)).holds(of)
