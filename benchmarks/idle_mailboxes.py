@@ -1,4 +1,4 @@
-"""What a mailbox in IDLE costs, ours beside a thread each and aioimaplib, all over TLS to a real Dovecot in the same run.
+"""What a mailbox in IDLE costs: ours beside a thread each and aioimaplib, over TLS to a real Dovecot, in one run.
 
 Run it with ``python -m benchmarks.idle_mailboxes`` (``--help`` for its numbers); the extra ``benchmarks`` installs the
 others. Each way runs in a process of its own and is measured at the same number of mailboxes, ours at the large number
@@ -89,6 +89,7 @@ class Gauge:
         self._result: dict[str, Any] = {}
         self.lags: list[float] | None = None
         self.noticed: dict[int, float] = {}
+        self.all_noticed = threading.Event()
         self.delivered = float("inf")
 
     def first_connected(self) -> None:
@@ -118,10 +119,11 @@ class Gauge:
         print("news", flush=True)
         self.delivered = float(sys.stdin.readline())
 
-    def notice(self, number: int) -> bool:
-        """A mailbox has its mail; returns whether it was the last one."""
+    def notice(self, number: int) -> None:
+        """A mailbox has its mail."""
         self.noticed.setdefault(number, time.time())
-        return len(self.noticed) >= self._plan.news
+        if len(self.noticed) >= self._plan.news:
+            self.all_noticed.set()
 
     def report(self) -> None:
         """Hand over the result."""
@@ -224,8 +226,7 @@ async def ours(plan: Plan, gauge: Gauge) -> None:
     gauge.all_connected()
     await asyncio.sleep(QUIET)
     gauge.quiet_is_over()
-    while len(gauge.noticed) < plan.news:
-        await asyncio.sleep(TICK)
+    await asyncio.to_thread(gauge.all_noticed.wait)
     watcher.cancel()
     gauge.report()
 
@@ -239,7 +240,6 @@ def thread_each(plan: Plan, gauge: Gauge) -> None:
 
     context = ssl.create_default_context(cadata=plan.ca)
     ready = threading.Semaphore(0)
-    last = threading.Event()
 
     def watch(number: int) -> None:
         client = IMAPClient(plan.host, plan.port, ssl=True, ssl_context=context)
@@ -249,8 +249,7 @@ def thread_each(plan: Plan, gauge: Gauge) -> None:
         ready.release()
         while not any(b"EXISTS" in line for line in client.idle_check(timeout=PATIENCE)):
             pass
-        if gauge.notice(number):
-            last.set()
+        gauge.notice(number)
 
     def start(number: int) -> None:
         threading.Thread(target=watch, args=(number,), daemon=True).start()
@@ -263,7 +262,7 @@ def thread_each(plan: Plan, gauge: Gauge) -> None:
     gauge.all_connected()
     time.sleep(QUIET)
     gauge.quiet_is_over()
-    last.wait()
+    gauge.all_noticed.wait()
     gauge.report()
 
 
@@ -298,8 +297,7 @@ async def aioimaplib(plan: Plan, gauge: Gauge) -> None:
     gauge.all_connected()
     await asyncio.sleep(QUIET)
     gauge.quiet_is_over()
-    while len(gauge.noticed) < plan.news:
-        await asyncio.sleep(TICK)
+    await asyncio.to_thread(gauge.all_noticed.wait)
     probe.cancel()
     gauge.report()
 
