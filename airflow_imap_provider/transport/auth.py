@@ -112,14 +112,16 @@ def _remedy(settings: Settings, mechanism: str, reply: str) -> str:
         return f"{remedy}, and that it may act as Username (login) or Alias (alias)."
     if found := login_remedy(settings.host, reply):
         return found
-    remedy = "Check Username (login) and Password (password)"
+    # Sentences: the Test's line shows as many as it has room for.
+    remedy = "Check Username (login) and Password (password)."
     if settings.auth.alias:
-        remedy += ", and whether this account may open the mailbox named in Alias (alias)"
+        remedy += " Check that this account may open the mailbox named in Alias (alias)."
     if mechanism not in ("PLAIN", "LOGIN"):
-        # Short enough for one line, as it is the usual trap.
-        remedy = remedy.replace("Check", "Choose plain as Method (auth_method); check", 1)
-        remedy += f". The server may not keep the password in the form that {mechanism} needs"
-    return f"{remedy}."
+        remedy += (
+            " If they are right, choose plain as Method (auth_method). "
+            f"The server may not keep the password in the form that {mechanism} needs."
+        )
+    return remedy
 
 
 def _check_sendable(auth: AuthSettings) -> None:

@@ -275,7 +275,7 @@ class IdleChannel:
         self._untold = RefusedError(
             "the server has ended IDLE by itself." if agreed else "the server refuses IDLE.",
             stage="idle",
-            reply=self._scrubber.clean(words),
+            reply=self._scrubber.clean(words.partition(b" ")[2]),
             remedy="Nothing is lost: such a server is polled every poll_interval seconds instead.",
         )
 

@@ -8,6 +8,7 @@ servers announce others then (and somebody on the way could have written the fir
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import ssl
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from airflow_imap_provider.transport.tls import context_for, encrypt
 from airflow_imap_provider.transport.trace import NO_TRACE, Trace
 
 __all__ = ["Connection", "connect"]
+
+_CAPABILITIES = re.compile(r"\[CAPABILITY [^]]*\] *", re.IGNORECASE)
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +105,7 @@ def _dial(settings: Settings, deadline: Deadline, scrubber: Scrubber, trace: Tra
 def _log_in(stream: BufferedIMAP4, settings: Settings, scrubber: Scrubber, trace: Trace) -> Connection:
     guarded(stream.greet, stream, scrubber)
     greeting = scrubber.clean(stream.welcome.removeprefix(b"* "))
-    trace.told("greeting", greeting=greeting)
+    trace.told("greeting", greeting=_CAPABILITIES.sub("", greeting))
     client = StreamClient(stream, implicit=settings.security == "implicit")
     if settings.security == "starttls":
         if stream.state == "AUTH":
@@ -128,7 +131,7 @@ def _log_in(stream: BufferedIMAP4, settings: Settings, scrubber: Scrubber, trace
     )
     trace.told("capabilities", capabilities=capabilities)
     server_name = _exchange_names(client, stream, scrubber) if "ID" in capabilities else ""
-    trace.told("capabilities", server=server_name)
+    trace.told("ID", server=server_name)
     stream.opened()
     return Connection(stream, client, scrubber, greeting, capabilities, server_name)
 

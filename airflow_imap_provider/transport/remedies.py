@@ -47,7 +47,7 @@ _LOSS = {
     "greeting": "Check Port (port), and whether the server allows connections from this machine's address.",
     "capabilities": "Check Port (port), and whether the server allows connections from this machine's address.",
     "starttls": "Try Security mode Implicit with port 993; else ask the server's operator.",
-    "authentication": "Servers do so after wrong logins, or when there are too many connections: check the login, try later.",
+    "authentication": "Servers do so after wrong logins or too many connections: check the login, and try later.",
 }
 
 

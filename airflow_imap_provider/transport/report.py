@@ -96,7 +96,7 @@ class Report:
         if step is None:
             return _squeezed(self._success(), LINE_LIMIT)
         remedy = brief(step.remedy)
-        reason = f"{step.problem.rstrip('.')} ({step.reply})." if step.reply else step.problem
+        reason = f"{step.problem.rstrip('.')} ({step.reply.rstrip('.')})." if step.reply else step.problem
         room = LINE_LIMIT - len(step.stage) - len(remedy) - 3
         return f"{step.stage}: {_squeezed(reason, room)} {remedy}"
 

@@ -6,8 +6,10 @@ listens with :data:`NO_TRACE`, which does nothing.
 
 from __future__ import annotations
 
-import ssl
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["NO_TRACE", "Trace"]
 
