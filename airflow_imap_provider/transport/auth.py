@@ -18,7 +18,7 @@ from airflow_imap_provider.errors import AuthenticationError, RefusedError, Sett
 from airflow_imap_provider.transport.border import Scrubber, is_temporary
 from airflow_imap_provider.transport.channel_binding import UNIQUE, binding_of
 from airflow_imap_provider.transport.mechanisms import choose_mechanism, make_mechanism
-from airflow_imap_provider.transport.remedies import ASK_OPERATOR, LATER, login_remedy
+from airflow_imap_provider.transport.remedies import ASK_OPERATOR, BROKEN_EXCHANGE, LATER, login_remedy
 from airflow_imap_provider.transport.sasl import Mechanism, SaslError
 from airflow_imap_provider.transport.scram import Scram
 from airflow_imap_provider.transport.stream import BufferedIMAP4
@@ -108,8 +108,10 @@ def _remedy(settings: Settings, mechanism: str, reply: str) -> str:
     if mechanism == "ANONYMOUS":
         return "Ask the server's operator whether anybody may log in without an account."
     if mechanism == "EXTERNAL":
-        remedy = "Check that the server knows the client certificate and the name that it stands for"
-        return f"{remedy}, and that it may act as Username (login) or Alias (alias)."
+        return (
+            "Check that the server knows the client certificate and its name. "
+            "Check that this name may act as Username (login) or Alias (alias)."
+        )
     if found := login_remedy(settings.host, reply):
         return found
     # Sentences: the Test's line shows as many as it has room for.
@@ -229,7 +231,7 @@ class _Conversation:
                 problem.problem,
                 stage="authentication",
                 reply=words,
-                remedy="Choose another Method (auth_method); if this goes on, show it to the server's operator.",
+                remedy=BROKEN_EXCHANGE,
             )
 
     def _encoded(self, response: bytes) -> bytes:
