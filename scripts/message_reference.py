@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 
@@ -109,8 +110,9 @@ class Source:
         if isinstance(node, ast.JoinedStr):
             return map("".join, product(*map(inner, node.values)))
         if isinstance(node, ast.FormattedValue):
-            return inner(node.value) if isinstance(node.value, (ast.Name, ast.IfExp)) else [UNKNOWN]
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            known = isinstance(node.value, (ast.Name, ast.IfExp))
+            return dict.fromkeys(inner(node.value)) if known else [UNKNOWN]
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add) and not _is_number(node.right):
             return ("".join(parts) for parts in product(inner(node.left), inner(node.right)))
         if isinstance(node, ast.IfExp):
             return [*inner(node.body), *inner(node.orelse)]
@@ -184,7 +186,7 @@ class Source:
         names = [argument.arg for argument in function.args.args if argument.arg != "self"]
         place = names.index(name) if name in names else -1
         texts: list[str] = []
-        for call, caller, _ in self.calls():
+        for call, caller, _ in self.calls:
             called = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
             if called == function.name:
                 given = _argument(call, place, name)
@@ -213,7 +215,7 @@ class Source:
         if not isinstance(table, ast.Dict):
             return self.texts(node, function, depth)
         pairs = zip(table.keys, table.values, strict=True)
-        return [f"{self.texts(key, None)[0]}: {self.texts(value, None, depth)[0]}" for key, value in pairs]
+        return [f"{_prefix(key)}{self.texts(value, None, depth)[0]}" for key, value in pairs]
 
     def by_stage(self, name: str, stage: str) -> str:
         """A remedy that goes by the stage; what is usual if this one has none of its own."""
@@ -224,8 +226,12 @@ class Source:
 
     # -- where errors are made --------------------------------------------------------------------------------------
 
-    def calls(self) -> Iterator[tuple[ast.Call, ast.FunctionDef | None, str]]:
+    @cached_property
+    def calls(self) -> list[tuple[ast.Call, ast.FunctionDef | None, str]]:
         """All calls, with the function that they are in and their place."""
+        return list(self._calls())
+
+    def _calls(self) -> Iterator[tuple[ast.Call, ast.FunctionDef | None, str]]:
         for path, module in self.modules.items():
             owners: dict[ast.AST, ast.FunctionDef] = {}
             for function in ast.walk(module):
@@ -237,7 +243,7 @@ class Source:
 
     def messages(self) -> list[Message]:
         """Every message that the code can make, by place; without a remedy where it gives none."""
-        return [message for call, function, place in self.calls() for message in self._messages(call, function, place)]
+        return [message for call, function, place in self.calls for message in self._messages(call, function, place)]
 
     def _messages(self, call: ast.Call, function: ast.FunctionDef | None, place: str) -> Iterator[Message]:
         name = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
@@ -290,6 +296,16 @@ class Source:
 
     def _usual(self, name: str) -> list[str]:
         return self.texts(self.globals[name], None) if name in self.globals else [name]
+
+
+def _is_number(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, int)
+
+
+def _prefix(key: ast.expr | None) -> str:
+    """A code or a stage before the remedy that belongs to it."""
+    told = isinstance(key, ast.Constant) and (isinstance(key.value, int) or key.value in STAGES)
+    return f"{key.value!s}: " if told and isinstance(key, ast.Constant) else ""
 
 
 def _argument(call: ast.Call, place: int, name: str) -> ast.expr | None:

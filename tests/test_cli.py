@@ -9,8 +9,8 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from airflow.cli.cli_config import ActionCommand, GroupCommand
-from airflow.cli.cli_parser import AirflowHelpFormatter, DefaultHelpParser, _add_command
+from airflow.cli.cli_config import ActionCommand, DefaultHelpParser, GroupCommand
+from airflow.cli.cli_parser import AirflowHelpFormatter, _add_command
 from airflow.providers_manager import ProvidersManager
 
 from airflow_imap_provider import commands
@@ -29,7 +29,7 @@ def parser() -> DefaultHelpParser:
 
 
 def test_airflow_finds_the_commands() -> None:
-    assert get_commands in ProvidersManager().cli_command_functions
+    assert get_commands in ProvidersManager().cli_command_functions  # type: ignore[no-untyped-call]
     (group,) = get_commands()
     assert isinstance(group, GroupCommand)
     assert group.name == "imap4"

@@ -40,6 +40,11 @@ def quiet(peer: Peer) -> None:
     peer.wait_for_end()
 
 
+def mute(peer: Peer) -> None:
+    """Hear everything and say nothing."""
+    peer.exactly(10_000)
+
+
 def deaf(*commands: str) -> Callable[[Peer], None]:
     """A server that lets in, and falls silent at the first of these commands."""
 
@@ -206,7 +211,7 @@ BROKEN = [
         "Allowed SSL/TLS versions (tls_versions)"),
     row("wants a client certificate", lambda lab: lab.scripted(Peer.let_in, demanding_context(lab),
         security="implicit"), "tls", "Client certificate (client_certificate)"),
-    row("falls silent in the handshake", lambda lab: lab.scripted(lambda peer: peer.exactly(10_000),
+    row("falls silent in the handshake", lambda lab: lab.scripted(mute,
         security="implicit", timeout=0.5), "tls", "Choose Security mode Explicit"),
     row("no STARTTLS", lambda lab: lab.scripted(greets_and_waits(CAPABILITIES), security="starttls"), "starttls",
         "Try Security mode Implicit with port 993"),
