@@ -30,8 +30,8 @@ STAGES = [
 # Functions that make an error: the position or name of problem and remedy, the stage, and the usual remedy's name.
 MAKERS: dict[str, tuple[int, int, str, str]] = {
     "tls_error": (0, 2, "tls", ""),
-    "broken": (0, 2, "proxy", "Check Proxy type (tunnel_type), Proxy address (tunnel_host) and Proxy port."),
-    "wrong": (1, 9, "settings", "Correct this field of the connection, or leave it empty."),
+    "broken": (0, 2, "proxy", "_CHECK_PROXY"),
+    "wrong": (1, 9, "settings", "_CORRECT"),
     "SaslError": (0, 9, "authentication", "BROKEN_EXCHANGE"),
 }
 WAITS = {"missed", "remaining"}
@@ -267,6 +267,8 @@ class Source:
         remedies = [text for text in self.texts(remedy, function) if text or not usual]
         if not remedies:
             remedies = [self.by_stage("_SILENCE", stages[0])] if usual in BY_STAGE else self._usual(usual)
+        elif usual in self.globals and isinstance(remedy, ast.Name):
+            remedies += self._usual(usual)  # where callers leave it out
         problems = self.texts(problem, function)
         if name == "wrong":
             problems = [f"tab …: … (…) is …: {text}." for text in problems]
@@ -295,7 +297,7 @@ class Source:
         yield "greeting", problem, BREAK.join(dict.fromkeys(greeting))
 
     def _usual(self, name: str) -> list[str]:
-        return self.texts(self.globals[name], None) if name in self.globals else [name]
+        return self.texts(self.globals[name], None)
 
 
 def _is_number(node: ast.expr) -> bool:

@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from scripts.message_reference import PAGE, UNKNOWN, Message, Source, page
+from airflow_imap_provider.transport.report import brief
+from scripts.message_reference import BREAK, PAGE, UNKNOWN, Message, Source, page
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +23,11 @@ def test_every_error_of_a_connection_has_a_remedy(messages: list[Message]) -> No
 
 def test_every_remedy_is_made_of_sentences(messages: list[Message]) -> None:
     assert [message for message in messages if not message.remedy.endswith((".", "?", ")"))] == []
+
+
+def test_the_line_of_a_test_has_room_for_the_first_sentence_of_every_remedy(messages: list[Message]) -> None:
+    remedies = {remedy for message in messages for remedy in message.remedy.split(BREAK)}
+    assert [remedy for remedy in remedies if not remedy.startswith(brief(remedy))] == []
 
 
 def test_the_page_has_the_messages_of_today() -> None:

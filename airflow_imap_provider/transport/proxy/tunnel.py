@@ -29,8 +29,8 @@ _PEEK_BYTES = 4096
 """Bytes looked at in one go; an answer seldom has more."""
 
 _SILENT = (
-    "It accepts the connection and does not answer in time: check Proxy type (tunnel_type) and Proxy port "
-    "(tunnel_port); or it cannot reach the mail server and does not say so."
+    "It accepts the connection and is silent: check Proxy type (tunnel_type) and Proxy port (tunnel_port). "
+    "Or it cannot reach the mail server and does not say so."
 )
 
 
