@@ -1,10 +1,10 @@
 # Everything a developer types. Each target sets up what it needs: nothing has to be installed or edited before.
 
 .DEFAULT_GOAL := help
-.PHONY: help environment servers test demo lint types unit clean
+.PHONY: help environment servers test test-next demo lint types unit clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo '  make test REQUIRE_SERVERS=1     a missing server is a failure, not a remark'
 	@echo '  make demo ONCE=1                ends by itself; exit status 0 only if every mail was taken exactly once'
@@ -18,6 +18,9 @@ servers: environment ## the real servers of the tests (Debian packages, as root)
 
 test: ## everything: style, types, import contracts, and all tests with real servers and a real Airflow
 	@REQUIRE_SERVERS='$(REQUIRE_SERVERS)' scripts/check lint types tests
+
+test-next: ## the tests that need Airflow, with the newest pre-release of it on the package index
+	@REQUIRE_SERVERS='$(REQUIRE_SERVERS)' scripts/test-next
 
 demo: environment ## Airflow with a mailbox of its own: watch mails start DAG runs
 	@ONCE='$(ONCE)' .venv/bin/python -m scripts.demo

@@ -27,6 +27,8 @@ from airflow_imap_provider.errors import SettingsError
 
 __all__ = ["parse"]
 
+_ANY_FIELD = "Remove it, or name a field by its key; notes belong into Description."
+
 # What people bring along from other connection types, and the field here that means it.
 _ELSEWHERE = {
     "use_ssl": "encryption",
@@ -81,7 +83,7 @@ def _settings(
             "and a / in the password is written %2F.",
         )
     if not isinstance(extra, Mapping):
-        raise SettingsError("extra: it must be a JSON object.", stage="settings")
+        raise SettingsError("extra: it must be a JSON object.", stage="settings", remedy=_ANY_FIELD)
     _every_key_is_known(extra)
     values = fill(_read(standard, extra))
     if not values.given("host"):
@@ -132,4 +134,4 @@ def _meant(key: str) -> str:
     if found := fields.get(_ELSEWHERE.get(bare, close[0] if close else "")):
         where = f"on the tab {found.tab}, not in the extra" if found.tab == STANDARD else f"on the tab {found.tab}"
         return f"Did you mean {found.name} {where}?"
-    return f"Accepted are {', '.join(spec.key for spec in EXTRA_FIELDS)}. Notes belong into Description."
+    return f"{_ANY_FIELD} Accepted are {', '.join(spec.key for spec in EXTRA_FIELDS)}."

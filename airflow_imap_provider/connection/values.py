@@ -32,10 +32,15 @@ _UP_TO_USER = re.compile(r"\A([a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOT
 _REMOVED_VERSIONS = frozenset({"sslv2", "sslv3", "ssl2", "ssl3"})
 
 
+_CORRECT = "Correct this field of the connection, or leave it empty."
+
+
 def wrong(field: Field, problem: str, *, value: object = None, remedy: str = "") -> SettingsError:
     """The error for one field: tab, label and key first, then the value (never a secret's) and what is wrong."""
     shown = "" if value is None or field.secret else f" is {_shown(value)}"
-    return SettingsError(f"tab {field.tab}: {field.name}{shown}: {problem}.", stage="settings", remedy=remedy)
+    return SettingsError(
+        f"tab {field.tab}: {field.name}{shown}: {problem}.", stage="settings", remedy=remedy or _CORRECT
+    )
 
 
 def read(field: Field, raw: object) -> Value | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
-import time
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from airflow_imap_provider.mailbox.explaining import Explanation
     from airflow_imap_provider.mailbox.place import Place
     from airflow_imap_provider.mailbox.reader import Wish
+    from airflow_imap_provider.transport.report import Report
     from airflow_imap_provider.transport.session import Folder, FolderStatus, Session
 
 __all__ = ["Attachment", "Imap4Hook"]
@@ -33,6 +34,9 @@ PIECE = 1024 * 1024
 
 FOLDERS_SEARCHED = 200
 """Folders searched for a mail that was moved, at most."""
+
+BUTTON_LIMIT = 20.0
+"""Seconds that the Test button gives each wait: the browser, and gateways before Airflow, give up after 30 to 60."""
 
 
 @dataclass(frozen=True)
@@ -306,31 +310,37 @@ class Imap4Hook(BaseHook):
                 )
             perform(session, uids, checked, **options)
 
-    # --- the Test button ----------------------------------------------------------------------------------------
+    # --- the Test -----------------------------------------------------------------------------------------------
 
     def test_connection(self) -> tuple[bool, str]:
-        """Connect, log in and open INBOX; for the Test button of the connection form. Changes nothing.
+        """Test the connection; for the Test button of the connection form. Changes nothing.
 
-        :return: whether it worked, and one short line: Airflow shows it for about five seconds.
+        The whole report goes into the log.
+
+        :return: whether it works, and one line below 200 characters: Airflow shows it for about five seconds.
         """
-        began = time.monotonic()
+        report = self.diagnose(limit=BUTTON_LIMIT)
+        self.log.log(logging.INFO if report.ok else logging.ERROR, "%s", report.text())
+        return report.ok, report.line()
+
+    def diagnose(self, folder: str = "INBOX", *, limit: float | None = None) -> Report:
+        """Test the connection stage by stage, on a connection of its own. Changes nothing.
+
+        :param folder: the folder to look into.
+        :param limit: seconds that go before a longer Timeout (timeout) of the connection.
+        :return: what was found, and on failure the stage, the other side's words and what to change. Bad settings are
+            a report, too.
+        """
+        from airflow_imap_provider.transport.diagnosis import diagnose
+        from airflow_imap_provider.transport.report import Report, failed
+
         try:
-            session = self.session()
-            status = session.select("INBOX", readonly=True)
-        except ImapError as error:
-            self.log.exception("The test of connection %s failed", self.imap4_conn_id)
-            return False, str(error)
-        else:
-            settings = session.settings
-            idle = "IDLE" if session.has("IDLE") else "no IDLE (polling)"
-            message = (
-                f"Logged in to {settings.host}:{settings.port} in {time.monotonic() - began:.1f} s; "
-                f"INBOX has {status.exists} mails; {idle}."
-            )
-            self.log.info("The test of connection %s succeeded: %s", self.imap4_conn_id, message)
-            return True, message
-        finally:
-            self.close()
+            settings = connection_settings(self.imap4_conn_id)
+        except SettingsError as error:
+            return Report(self.imap4_conn_id, (failed(error, self.imap4_conn_id),))
+        if limit is not None:
+            settings = replace(settings, timeout=min(settings.timeout, limit))
+        return diagnose(settings, folder=folder)
 
 
 def _gone(part: Part, mail: Mail) -> ImapError:

@@ -70,7 +70,11 @@ def _check(conn_id: str, connection: Connection) -> None:
         problem = "its brackets are nested too deep."
     if problem:
         # Not as the context of the parser's error, which holds the whole text.
-        raise SettingsError(f"connection {conn_id!r}, extra: {problem}", stage="settings")
+        raise SettingsError(
+            f"connection {conn_id!r}, extra: {problem}",
+            stage="settings",
+            remedy="Write the extra as one JSON object, or empty it.",
+        )
 
 
 def _parse(conn_id: str, connection: Connection, extra: dict[str, Any]) -> Settings:

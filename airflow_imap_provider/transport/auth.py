@@ -18,7 +18,7 @@ from airflow_imap_provider.errors import AuthenticationError, RefusedError, Sett
 from airflow_imap_provider.transport.border import Scrubber, is_temporary
 from airflow_imap_provider.transport.channel_binding import UNIQUE, binding_of
 from airflow_imap_provider.transport.mechanisms import choose_mechanism, make_mechanism
-from airflow_imap_provider.transport.remedies import login_remedy
+from airflow_imap_provider.transport.remedies import ASK_OPERATOR, BROKEN_EXCHANGE, LATER, login_remedy
 from airflow_imap_provider.transport.sasl import Mechanism, SaslError
 from airflow_imap_provider.transport.scram import Scram
 from airflow_imap_provider.transport.stream import BufferedIMAP4
@@ -32,17 +32,20 @@ _CANCEL = b"*"  # RFC 9051 section 6.2.2
 _WITHOUT_SECRET = frozenset({"EXTERNAL", "ANONYMOUS"})
 
 
-def authenticate(stream: BufferedIMAP4, settings: Settings, capabilities: frozenset[str], scrubber: Scrubber) -> None:
+def authenticate(stream: BufferedIMAP4, settings: Settings, capabilities: frozenset[str], scrubber: Scrubber) -> str:
     """Log in.
 
     :param capabilities: as read on this connection after encryption.
+    :returns: the mechanism by which it was done.
     :raises AuthenticationError: with the server's words; or the server has not proved what the mechanism demands.
     :raises RefusedError: the server says that it cannot check credentials right now (RFC 5530).
     """
     auth = settings.auth
     encrypted = isinstance(stream.sock, ssl.SSLSocket)
     if settings.security != "none" and not encrypted:
-        raise TlsError("no password is sent without the encryption that the connection demands.", stage="tls")
+        raise TlsError(
+            "no password is sent without the encryption that the connection demands.", stage="tls", remedy=ASK_OPERATOR
+        )
     _check_sendable(auth)
     binding = binding_of(stream.sock)
     name = choose_mechanism(auth, capabilities, encrypted=encrypted, can_bind=binding is not None)
@@ -63,6 +66,7 @@ def authenticate(stream: BufferedIMAP4, settings: Settings, capabilities: frozen
         talk.check(answer)
         _require_ok(answer, name, settings, scrubber, talk.refusal)
     stream.state = "AUTH"
+    return name
 
 
 def _was_about_binding(talk: _Conversation) -> bool:
@@ -88,7 +92,7 @@ def _require_ok(
     if refusal:
         reply = f"{reply}; {scrubber.clean(refusal)}"
     if is_temporary(reply):
-        raise RefusedError("the server cannot check the login now.", stage="authentication", reply=reply)
+        raise RefusedError("the server cannot check the login now.", stage="authentication", reply=reply, remedy=LATER)
     auth = settings.auth
     whose = f" of {auth.login!r}" if auth.login else ""
     whom = f" as {auth.alias!r}" if auth.alias else ""
@@ -104,19 +108,22 @@ def _remedy(settings: Settings, mechanism: str, reply: str) -> str:
     if mechanism == "ANONYMOUS":
         return "Ask the server's operator whether anybody may log in without an account."
     if mechanism == "EXTERNAL":
-        remedy = "Check that the server knows the client certificate and the name that it stands for"
-        return f"{remedy}, and that it may act as Username (login) or Alias (alias)."
+        return (
+            "Check that the server knows the client certificate and its name. "
+            "Check that this name may act as Username (login) or Alias (alias)."
+        )
     if found := login_remedy(settings.host, reply):
         return found
-    remedy = "Check Username (login) and Password (password)"
+    # Sentences: the Test's line shows as many as it has room for.
+    remedy = "Check Username (login) and Password (password)."
     if settings.auth.alias:
-        remedy += ", and whether this account may open the mailbox named in Alias (alias)"
+        remedy += " Check that this account may open the mailbox named in Alias (alias)."
     if mechanism not in ("PLAIN", "LOGIN"):
         remedy += (
-            f"; if they are right, the server may not keep the password in the form that {mechanism} needs: "
-            "choose plain as Method (auth_method)"
+            " If they are right, choose plain as Method (auth_method). "
+            f"The server may not keep the password in the form that {mechanism} needs."
         )
-    return f"{remedy}."
+    return remedy
 
 
 def _check_sendable(auth: AuthSettings) -> None:
@@ -129,6 +136,7 @@ def _check_sendable(auth: AuthSettings) -> None:
             raise SettingsError(
                 f"{tab}, {label} ({key}) contains a character that IMAP cannot carry (NUL or a lone surrogate).",
                 stage="settings",
+                remedy="Enter it once more.",
             )
 
 
@@ -219,7 +227,12 @@ class _Conversation:
                 problem = exc
         if problem is not None:
             words = self._scrubber.clean(problem.words) or self._scrubber.reply(answer)
-            raise AuthenticationError(problem.problem, stage="authentication", reply=words)
+            raise AuthenticationError(
+                problem.problem,
+                stage="authentication",
+                reply=words,
+                remedy=BROKEN_EXCHANGE,
+            )
 
     def _encoded(self, response: bytes) -> bytes:
         encoded = base64.b64encode(response)

@@ -21,6 +21,7 @@ from airflow_imap_provider.errors import (
     RefusedError,
 )
 from airflow_imap_provider.transport.limits import MAX_REPLY_CHARACTERS, MIN_HIDDEN_CHARACTERS
+from airflow_imap_provider.transport.remedies import ASK_OPERATOR, LATER, NOT_IMAP, REFUSED, loss_remedy
 from airflow_imap_provider.transport.stream import BufferedIMAP4
 
 __all__ = ["Scrubber", "guarded", "is_temporary"]
@@ -119,7 +120,7 @@ def guarded(
         error = _translate(exc, stream, scrubber, refused)
     except BaseException:
         # A task's timeout or Ctrl-C struck in the middle of an answer: what comes next would be taken for another.
-        stream.fail(LostConnectionError("a command was interrupted.", stage=stream.stage))
+        stream.fail(LostConnectionError("a command was interrupted.", stage=stream.stage, remedy=LATER))
         raise
     # Only here, so that the foreign exception is not attached as context: it may quote what was sent.
     raise error
@@ -139,7 +140,10 @@ def _translate(
     if bye and (stream.failure is None or isinstance(stream.failure, LostConnectionError)):
         # Its last words say more than the end of the connection that follows them.
         stream.failure = LostConnectionError(
-            "the server ended the connection.", stage=stage, reply=scrubber.clean(bye[-1])
+            "the server ended the connection.",
+            stage=stage,
+            reply=scrubber.clean(bye[-1]),
+            remedy=loss_remedy(stage),
         )
     if stream.failure is not None:
         return stream.fail(stream.failure)
@@ -147,13 +151,19 @@ def _translate(
         return exc
     if stage == "greeting":
         words = scrubber.clean(stream.first_line)
-        return stream.fail(ProtocolError("no IMAP server greets like this.", stage=stage, reply=words))
+        return stream.fail(ProtocolError("no IMAP server greets like this.", stage=stage, reply=words, remedy=NOT_IMAP))
     if stream.answer is None:
         # The answer was not understood to its end, so whatever comes next would be taken for something else.
-        return stream.fail(ProtocolError("the server's answer breaks the protocol.", stage=stage, reply=_kind(exc)))
+        return stream.fail(
+            ProtocolError(
+                "the server's answer breaks the protocol.", stage=stage, reply=_kind(exc), remedy=ASK_OPERATOR
+            )
+        )
     if stream.answer[0] in ("NO", "BAD"):
         return _refusal(stream.answer, stage, scrubber, refused)
-    return ProtocolError("the server's answer cannot be understood.", stage=stage, reply=_kind(exc))
+    return ProtocolError(
+        "the server's answer cannot be understood.", stage=stage, reply=_kind(exc), remedy=ASK_OPERATOR
+    )
 
 
 def _refusal(
@@ -168,7 +178,8 @@ def _refusal(
     elif refused is RefusedError and _GONE.search(words):
         refused = FolderNotFoundError
     problem = "the server refuses." if answer[0] == "NO" else "the server does not accept this command."
-    return refused(problem, stage=stage, reply=words)
+    remedy = LATER if is_temporary(words) else REFUSED.get(stage, ASK_OPERATOR)
+    return refused(problem, stage=stage, reply=words, remedy=remedy)
 
 
 def _kind(exc: Exception) -> str:

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from typing import Protocol
 
 from airflow_imap_provider.errors import ImapTimeoutError
+from airflow_imap_provider.transport.remedies import silence_remedy
 
 __all__ = ["SYSTEM_CLOCK", "Clock", "Deadline"]
 
@@ -54,7 +55,7 @@ class Deadline:
         """Seconds left, more than zero.
 
         :param stage: what is being waited for; the error names it.
-        :param remedy: what the error suggests.
+        :param remedy: what the error suggests; what is usual at this stage when left out.
         :raises ImapTimeoutError: when it is over.
         """
         left = self._end - self._clock.monotonic()
@@ -71,7 +72,9 @@ class Deadline:
 
     def missed(self, stage: str, remedy: str = "") -> ImapTimeoutError:
         """The error for a wait that this deadline ended."""
-        return ImapTimeoutError(f"no complete answer within {self._seconds:g} s.", stage=stage, remedy=remedy)
+        return ImapTimeoutError(
+            f"no complete answer within {self._seconds:.3g} s.", stage=stage, remedy=remedy or silence_remedy(stage)
+        )
 
     def extend(self, seconds: float) -> None:
         """Move the deadline away by so many seconds."""

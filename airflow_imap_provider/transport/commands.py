@@ -186,5 +186,9 @@ def check_folder(folder: str) -> str:
     :raises SettingsError: it is empty, or has CR, LF or NUL.
     """
     if not folder or _FORBIDDEN.search(folder):
-        raise SettingsError(f"{folder!r} cannot be the name of a folder.", stage="folder")
+        raise SettingsError(
+            f"{folder!r} cannot be the name of a folder.",
+            stage="folder",
+            remedy="Give a name without line breaks, such as INBOX.",
+        )
     return folder

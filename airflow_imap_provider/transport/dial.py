@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_imap_provider.connection.hosts import is_address
 from airflow_imap_provider.errors import ConnectError
 from airflow_imap_provider.transport.clock import Deadline
+from airflow_imap_provider.transport.trace import NO_TRACE, Trace
 
 __all__ = ["MAIL_SERVER", "PROXY", "Party", "dial", "resolve"]
 
@@ -67,30 +69,40 @@ PROXY = Party(
 )
 
 
-def dial(host: str, port: int, deadline: Deadline, party: Party = MAIL_SERVER) -> socket.socket:
+def dial(
+    host: str, port: int, deadline: Deadline, party: Party = MAIL_SERVER, trace: Trace = NO_TRACE
+) -> socket.socket:
     """Connect to a host.
 
     :param host: DNS name, IPv4 or IPv6 literal.
     :param port: TCP port.
     :param deadline: the budget for resolving and connecting.
     :param party: whose host it is.
+    :param trace: who listens.
     :returns: a connected socket, in blocking mode with a timeout.
     :raises ConnectError: the name does not resolve, or no address accepts a connection.
     :raises ImapTimeoutError: stage ``dns`` or ``tcp``; with a proxy ``proxy``.
     """
+    if not is_address(host):
+        trace.enter(party.resolving)
     addresses = resolve(host, port, deadline, party)
+    trace.told(party.resolving, addresses=tuple(str(address[0]) for _, address in addresses))
+    trace.enter(party.connecting)
     failures: list[str] = []
     timed_out = 0
     for number, (family, address) in enumerate(addresses):
         # A share each, so that one address that swallows packets leaves time for the others.
         share = deadline.remaining(party.connecting, party.silent) / (len(addresses) - number)
         try:
-            return _connect(family, address, share)
+            sock = _connect(family, address, share)
         except TimeoutError:
             timed_out += 1
             failures.append(f"{address[0]}: no answer within {share:.3g} s")
         except OSError as exc:
             failures.append(f"{address[0]}: {_words(exc)}")
+        else:
+            trace.told(party.connecting, connected=f"{address[0]} port {address[1]}", failed=tuple(failures))
+            return sock
     if timed_out == len(addresses):
         raise deadline.missed(party.connecting, party.silent)
     raise ConnectError(

@@ -22,6 +22,7 @@ from airflow_imap_provider.errors import (
     RefusedError,
 )
 from airflow_imap_provider.transport.border import Scrubber
+from airflow_imap_provider.transport.remedies import ASK_OPERATOR, LATER, silence_remedy
 from airflow_imap_provider.transport.stream import BufferedIMAP4
 
 __all__ = ["IdleChannel"]
@@ -83,6 +84,7 @@ class IdleChannel:
         loop: asyncio.AbstractEventLoop,
         on_arrival: Callable[[], None],
         on_lost: Callable[[ImapError], None],
+        on_agreed: Callable[[], None] | None = None,
     ) -> None:
         """Send IDLE and attach to the loop.
 
@@ -95,6 +97,7 @@ class IdleChannel:
         self._loop = loop
         self._on_arrival = on_arrival
         self._on_lost = on_lost
+        self._on_agreed = on_agreed
         self._phase = _Phase.ASKED
         self._tag = self._stream._new_tag()
         self._outgoing += self._tag + b" IDLE\r\n"
@@ -135,7 +138,7 @@ class IdleChannel:
     def abandon(self) -> None:
         """Detach at once, without a word to the server; a session that was in IDLE is not usable any more."""
         if self._attached:
-            self._lose(self._stream.fail(LostConnectionError("IDLE was abandoned.", stage="idle")))
+            self._lose(self._stream.fail(LostConnectionError("IDLE was abandoned.", stage="idle", remedy=LATER)))
         self._untold = None
 
     # -- what the loop calls ----------------------------------------------------------------------------------------
@@ -164,7 +167,11 @@ class IdleChannel:
 
     def _on_silence(self) -> None:
         what = "no confirmation of the end of IDLE" if self._done is not None else "no answer to IDLE"
-        self._lose(self._stream.fail(ImapTimeoutError(f"{what} within {self._timeout:g} s.", stage="idle")))
+        self._lose(
+            self._stream.fail(
+                ImapTimeoutError(f"{what} within {self._timeout:.3g} s.", stage="idle", remedy=silence_remedy("idle"))
+            )
+        )
         self._tell()
 
     def _tell(self) -> None:
@@ -221,7 +228,10 @@ class IdleChannel:
         if not goes_on and (bye := _BYE.match(line)):
             raise self._stream.fail(
                 LostConnectionError(
-                    "the server ended the connection.", stage="idle", reply=self._scrubber.clean(bye.group(1))
+                    "the server ended the connection.",
+                    stage="idle",
+                    reply=self._scrubber.clean(bye.group(1)),
+                    remedy=LATER,
                 )
             )
         literal = _LITERAL.search(line)
@@ -234,6 +244,8 @@ class IdleChannel:
         if line.startswith(b"+"):
             if self._phase is _Phase.ASKED:
                 self._phase = _Phase.IDLING
+                if self._on_agreed is not None:
+                    self._loop.call_soon(self._on_agreed)
                 if self._done is None:
                     self._timer.cancel()
                 else:
@@ -241,7 +253,9 @@ class IdleChannel:
             return
         tag, _, words = line.partition(b" ")
         if tag != self._tag:
-            raise self._stream.fail(ProtocolError("the server's answer breaks the protocol.", stage="idle"))
+            raise self._stream.fail(
+                ProtocolError("the server's answer breaks the protocol.", stage="idle", remedy=ASK_OPERATOR)
+            )
         self._end(words)
 
     def _leave(self) -> None:
@@ -261,7 +275,8 @@ class IdleChannel:
         self._untold = RefusedError(
             "the server has ended IDLE by itself." if agreed else "the server refuses IDLE.",
             stage="idle",
-            reply=self._scrubber.clean(words),
+            reply=self._scrubber.clean(words.partition(b" ")[2]),
+            remedy="Nothing is lost: such a server is polled every poll_interval seconds instead.",
         )
 
     # -- the end ----------------------------------------------------------------------------------------------------

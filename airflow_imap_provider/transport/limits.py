@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "GREETING_PATIENCE",
     "LOGOUT_LIMIT",
     "MAX_ANSWER_BYTES",
     "MAX_COMMAND_BYTES",
@@ -12,6 +13,7 @@ __all__ = [
     "MIN_BYTES_PER_SECOND",
     "MIN_HIDDEN_CHARACTERS",
     "RECEIVE_BYTES",
+    "STRANGER_LIMIT",
 ]
 
 RECEIVE_BYTES = 64 * 1024
@@ -43,3 +45,10 @@ nothing, and would tear holes into what the server says."""
 
 LOGOUT_LIMIT = 5.0
 """Seconds for a polite goodbye; whoever waits for it has all that was wanted already."""
+
+GREETING_PATIENCE = 3.0
+"""Seconds of silence until a Test asks who it is that does not greet: IMAP servers greet within milliseconds. Slow ones
+(that look up our name first) are only asked, on other connections, and waited for as before."""
+
+STRANGER_LIMIT = 2.0
+"""Seconds for each answer to that: whoever understands the question answers at once."""

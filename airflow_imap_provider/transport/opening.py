@@ -8,6 +8,7 @@ servers announce others then (and somebody on the way could have written the fir
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import ssl
 from dataclasses import dataclass
@@ -23,10 +24,14 @@ from airflow_imap_provider.transport.client import StreamClient
 from airflow_imap_provider.transport.clock import Clock, Deadline
 from airflow_imap_provider.transport.dial import dial
 from airflow_imap_provider.transport.proxy.tunnel import open_tunnel
+from airflow_imap_provider.transport.stranger import identify
 from airflow_imap_provider.transport.stream import BufferedIMAP4
-from airflow_imap_provider.transport.tls import encrypt
+from airflow_imap_provider.transport.tls import context_for, encrypt
+from airflow_imap_provider.transport.trace import NO_TRACE, Trace
 
 __all__ = ["Connection", "connect"]
+
+_CAPABILITIES = re.compile(r"\[CAPABILITY [^]]*\] *", re.IGNORECASE)
 
 logger = logging.getLogger(__name__)
 
@@ -48,27 +53,31 @@ class Connection:
     server_name: str
 
 
-def connect(settings: Settings, clock: Clock) -> Connection:
+def connect(settings: Settings, clock: Clock, trace: Trace = NO_TRACE) -> Connection:
     """Open a connection and log in, all within ``settings.timeout`` seconds.
 
+    :param trace: who listens to what happens.
     :raises ImapError: one of its children, with the stage.
     """
     deadline = Deadline(clock, settings.timeout)
     scrubber = Scrubber(settings)
 
-    def secure(sock: socket.socket) -> ssl.SSLSocket:
-        return encrypt(sock, settings.tls, settings.host, deadline, explicit=settings.security == "starttls")
+    if settings.security != "none":
+        context_for(settings.tls)  # what cannot be read of it is found before anything is sent
 
-    if settings.tunnel.type == "none":
-        sock = dial(settings.host, settings.port, deadline)
-    else:
-        sock = open_tunnel(settings.tunnel, settings.host, settings.port, deadline, scrubber.clean)
-    try:
-        if settings.security == "implicit":
-            sock = secure(sock)
-    except ImapError:
-        sock.close()
-        raise
+    def secure(sock: socket.socket, trace: Trace = trace) -> ssl.SSLSocket:
+        explicit = settings.security == "starttls"
+        return encrypt(sock, settings.tls, settings.host, deadline, explicit=explicit, trace=trace)
+
+    def connected(trace: Trace = NO_TRACE) -> socket.socket:
+        sock = _dial(settings, deadline, scrubber, trace)
+        try:
+            return secure(sock, trace) if settings.security == "implicit" else sock
+        except ImapError:
+            sock.close()
+            raise
+
+    sock = connected(trace)
     stream = BufferedIMAP4(
         sock,
         settings.host,
@@ -77,17 +86,26 @@ def connect(settings: Settings, clock: Clock) -> Connection:
         clock=clock,
         deadline=deadline,
         timeout=settings.timeout,
+        trace=trace,
+        identify=(lambda: identify(connected, deadline)) if trace.curious else None,
     )
     try:
-        return _log_in(stream, settings, scrubber)
+        return _log_in(stream, settings, scrubber, trace)
     except BaseException:
         stream.shutdown()
         raise
 
 
-def _log_in(stream: BufferedIMAP4, settings: Settings, scrubber: Scrubber) -> Connection:
+def _dial(settings: Settings, deadline: Deadline, scrubber: Scrubber, trace: Trace) -> socket.socket:
+    if settings.tunnel.type == "none":
+        return dial(settings.host, settings.port, deadline, trace=trace)
+    return open_tunnel(settings.tunnel, settings.host, settings.port, deadline, scrubber.clean, trace)
+
+
+def _log_in(stream: BufferedIMAP4, settings: Settings, scrubber: Scrubber, trace: Trace) -> Connection:
     guarded(stream.greet, stream, scrubber)
     greeting = scrubber.clean(stream.welcome.removeprefix(b"* "))
+    trace.told("greeting", greeting=_CAPABILITIES.sub("", greeting))
     client = StreamClient(stream, implicit=settings.security == "implicit")
     if settings.security == "starttls":
         if stream.state == "AUTH":
@@ -102,14 +120,18 @@ def _log_in(stream: BufferedIMAP4, settings: Settings, scrubber: Scrubber) -> Co
     if stream.state == "AUTH":
         logger.info("%s: the server has let us in without a login (PREAUTH).", settings.host)
     else:
-        stream.stage = "authentication"
         offered = frozenset(stream.capabilities)
-        guarded(lambda: authenticate(stream, settings, offered, scrubber), stream, scrubber, AuthenticationError)
+        trace.told("capabilities", offered=offered)
+        stream.stage = "authentication"
+        name = guarded(lambda: authenticate(stream, settings, offered, scrubber), stream, scrubber, AuthenticationError)
+        trace.told("authentication", mechanism=name)
     stream.stage = "capabilities"
     capabilities = frozenset(
         item.decode("ascii", "replace").upper() for item in guarded(client.capabilities, stream, scrubber)
     )
+    trace.told("capabilities", capabilities=capabilities)
     server_name = _exchange_names(client, stream, scrubber) if "ID" in capabilities else ""
+    trace.told("ID", server=server_name)
     stream.opened()
     return Connection(stream, client, scrubber, greeting, capabilities, server_name)
 

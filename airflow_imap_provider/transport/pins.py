@@ -10,6 +10,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from airflow_imap_provider.errors import TlsError
+from airflow_imap_provider.transport.remedies import ASK_OPERATOR
 
 __all__ = ["check_pins", "fingerprints"]
 
@@ -25,7 +26,7 @@ def check_pins(sock: ssl.SSLSocket, pins: tuple[str, ...]) -> None:
         return
     certificate = sock.getpeercert(binary_form=True)
     if not certificate:
-        raise TlsError("the server shows no certificate, so none of the pinned ones.", stage="tls")
+        raise TlsError("the server shows no certificate, so none of the pinned ones.", stage="tls", remedy=ASK_OPERATOR)
     whole, key = fingerprints(certificate)
     if whole in pins or key in pins:
         return
@@ -33,8 +34,8 @@ def check_pins(sock: ssl.SSLSocket, pins: tuple[str, ...]) -> None:
         f"the server's certificate is none of the pinned ones: SHA-256 of the certificate {whole}, "
         f"of its key {key or 'unknown (it cannot be read)'}.",
         stage="tls",
-        remedy="If the server has been given another certificate, add one of these to Pinned fingerprints (pins), but "
-        "ask its operator first: else somebody on the way poses as the server.",
+        remedy="Ask the server's operator whether it has a new one; if so, put that into Pinned fingerprints (pins). "
+        "If not, somebody on the way poses as the server.",
     )
 
 

@@ -1,10 +1,62 @@
-"""What to change when a server does not accept a login, as far as its words or its name tell."""
+"""What to change, where that follows from the stage, the server's words or its name."""
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["login_remedy", "no_mechanism_remedy"]
+__all__ = [
+    "ASK_OPERATOR",
+    "BROKEN_EXCHANGE",
+    "LATER",
+    "NOT_IMAP",
+    "REFUSED",
+    "TAMPERING",
+    "login_remedy",
+    "loss_remedy",
+    "no_mechanism_remedy",
+    "silence_remedy",
+]
+
+NOT_IMAP = "Check Address (host) and Port (port): IMAP is usually on 993 (SSL) or 143."
+ASK_OPERATOR = "Show this to the server's operator: its log says more."
+LATER = "Try later; if it stays like this, ask the server's operator."
+BROKEN_EXCHANGE = "Choose another Method (auth_method); if this goes on, show it to the server's operator."
+TAMPERING = "Do not log in over this network; ask the operators of network and server."
+
+_SILENCE = {
+    "token": "Check OAuth: endpoint (oauth_endpoint), and that this machine reaches it.",
+    "tls": "Check that the port speaks TLS, and that no firewall holds the handshake up.",
+    "starttls": "Try Security mode Implicit with port 993; else ask the server's operator.",
+    "authentication": "The server is slow to check logins: raise Timeout (timeout), or ask its operator.",
+    "folder": "The folder may be very large: raise Timeout (timeout), or ask the server's operator.",
+    "idle": "The server announces IDLE and does not answer to it: poll instead, or ask its operator.",
+}
+_SLOW = "The server is overloaded or slow: raise Timeout (timeout), or ask its operator."
+
+
+def silence_remedy(stage: str) -> str:
+    """What to change when an answer does not come in time."""
+    return _SILENCE.get(stage, _SLOW)
+
+
+REFUSED = {
+    "starttls": "Try Security mode Implicit with port 993; else ask the server's operator.",
+    "folder": "Ask the server's operator whether this account may open the folder.",
+}
+"""By stage: what to do when the server says NO."""
+
+_LOSS = {
+    "greeting": "Check Port (port), and whether the server allows connections from this machine's address.",
+    "capabilities": "Check Port (port), and whether the server allows connections from this machine's address.",
+    "starttls": "Try Security mode Implicit with port 993; else ask the server's operator.",
+    "authentication": "Servers do so after wrong logins or too many connections: check the login, and try later.",
+}
+
+
+def loss_remedy(stage: str) -> str:
+    """What to do when the server ends the connection."""
+    return _LOSS.get(stage, LATER)
+
 
 _MICROSOFT = re.compile(r"(?:^|\.)(?:office365|outlook|hotmail)\.com$", re.IGNORECASE)
 _GOOGLE = re.compile(r"(?:^|\.)(?:gmail|googlemail|google)\.com$", re.IGNORECASE)

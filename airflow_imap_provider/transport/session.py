@@ -26,6 +26,8 @@ from airflow_imap_provider.errors import (
 from airflow_imap_provider.transport import commands
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
 from airflow_imap_provider.transport.limits import LOGOUT_LIMIT, MAX_COMMAND_BYTES
+from airflow_imap_provider.transport.remedies import ASK_OPERATOR, LATER
+from airflow_imap_provider.transport.trace import NO_TRACE, Trace
 
 if TYPE_CHECKING:
     # Heavy: imported when a session is opened, not when a DAG file is parsed.
@@ -40,8 +42,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_OWN_SESSION = "Give each thread a session of its own."
 _CHECK_NAME = (
-    "Check its name: this server may want a prefix such as INBOX. and its own delimiter; "
+    "Check its name: this server may want a prefix such as INBOX. and its own delimiter. "
     "Imap4Hook.folders() lists them."
 )
 
@@ -77,9 +80,10 @@ class Folder:
     attributes: tuple[str, ...]
 
 
-def open_session(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Session:
+def open_session(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, trace: Trace = NO_TRACE) -> Session:
     """Connect and log in; blocks for at most ``settings.timeout`` seconds.
 
+    :param trace: who listens to what happens.
     :raises NotAvailableError: the settings ask for what this version cannot do yet; nothing was sent.
     :raises ConnectError: the name does not resolve, or nobody listens.
     :raises TlsError: no encryption as the connection demands it.
@@ -87,10 +91,11 @@ def open_session(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Session:
     :raises ImapTimeoutError: the time is up; its stage says in what.
     :raises ImapError: any other child.
     """
+    trace.enter("settings")
     require_available(settings)
     from airflow_imap_provider.transport.opening import connect
 
-    return Session(settings, connect(settings, clock))
+    return Session(settings, connect(settings, clock, trace))
 
 
 class Session:
@@ -162,6 +167,7 @@ class Session:
                 raise ProtocolError(
                     "the server gives the folder no UIDVALIDITY: its mails cannot be told apart for good.",
                     stage="folder",
+                    remedy=ASK_OPERATOR,
                 )
             return FolderStatus(
                 name=folder,
@@ -318,7 +324,9 @@ class Session:
         Safe from any thread and at any time: a call that waits in another thread ends with LostConnectionError.
         """
         self._closing = True
-        self._stream.cut(LostConnectionError("this side has closed the connection.", stage=self._stream.stage))
+        self._stream.cut(
+            LostConnectionError("this side has closed the connection.", stage=self._stream.stage, remedy=LATER)
+        )
         # While somebody uses the socket its number must stay taken; who uses it closes it when done (_release).
         if self._busy.acquire(blocking=False):
             try:
@@ -330,7 +338,7 @@ class Session:
 
     def _claim(self, stage: str) -> None:
         if not self._busy.acquire(blocking=False):
-            raise ImapError("the session is in use by another call, or in IDLE.", stage=stage)
+            raise ImapError("the session is in use by another call, or in IDLE.", stage=stage, remedy=_OWN_SESSION)
         try:
             self._stream.begin(stage)
         except ImapError:
@@ -363,7 +371,11 @@ class Session:
         opened = self._require_folder(command)
         if opened.readonly:
             # Asked here: Courier obeys a STORE in a folder that was opened for reading only.
-            raise RefusedError(f"the folder {opened.name!r} is open for reading only.", stage=command)
+            raise RefusedError(
+                f"the folder {opened.name!r} is open for reading only.",
+                stage=command,
+                remedy="Open it with readonly=False; if it was, the account may not change this folder.",
+            )
         self._for_sets(command, uids, *arguments)
 
     def _for_sets(self, command: str, uids: Sequence[int], *arguments: str) -> None:
@@ -386,9 +398,13 @@ class Session:
 
     def _require_folder(self, stage: str) -> FolderStatus:
         if self._opened is None:
-            raise ImapError("no folder is open.", stage=stage)
+            raise ImapError("no folder is open.", stage=stage, remedy="Open one with select() first.")
         return self._opened
 
     def _require_capability(self, command: str, capability: str) -> None:
         if not self.has(capability):
-            raise RefusedError(f"the server does not have {capability}.", stage=command)
+            raise RefusedError(
+                f"the server does not have {capability}.",
+                stage=command,
+                remedy="Do without this command on this server, or ask its operator.",
+            )

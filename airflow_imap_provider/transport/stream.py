@@ -22,13 +22,21 @@ from airflow_imap_provider.errors import ImapError, ImapTimeoutError, LostConnec
 from airflow_imap_provider.transport.clock import Clock, Deadline
 from airflow_imap_provider.transport.commands import Literal
 from airflow_imap_provider.transport.limits import (
+    GREETING_PATIENCE,
     MAX_ANSWER_BYTES,
     MAX_LINE_BYTES,
     MAX_LITERAL_BYTES,
     MIN_BYTES_PER_SECOND,
     RECEIVE_BYTES,
 )
-from airflow_imap_provider.transport.tls_errors import CLIENT_CERTIFICATE, client_certificate_problem
+from airflow_imap_provider.transport.remedies import ASK_OPERATOR, LATER, NOT_IMAP, TAMPERING, loss_remedy
+from airflow_imap_provider.transport.tls_errors import (
+    CHOOSE_IMPLICIT,
+    CLIENT_CERTIFICATE,
+    SPEAKS_TLS,
+    client_certificate_problem,
+)
+from airflow_imap_provider.transport.trace import NO_TRACE, Trace
 
 __all__ = ["BufferedIMAP4"]
 
@@ -36,9 +44,9 @@ IMAP4_PORT = 143
 _EXISTS = re.compile(rb"\* \d+ EXISTS\b", re.IGNORECASE)
 _TLS_RECORD = re.compile(rb"[\x15\x16]\x03[\x00-\x04]")
 _SILENT_GREETING = (
-    "If this port speaks TLS from the first byte (993 usually does), choose Security mode Implicit; "
-    "else the server is overloaded or is no IMAP server."
+    "If this port speaks TLS from the first byte (as 993 does), choose Security mode Implicit; else check Port (port)."
 )
+_SILENT_INSIDE = "Check Port (port), 993 being usual: a server that greets nobody is overloaded, or no IMAP server."
 
 
 class BufferedIMAP4(imaplib.IMAP4):
@@ -48,12 +56,13 @@ class BufferedIMAP4(imaplib.IMAP4):
     :param encrypt: runs the TLS handshake on a socket, for STARTTLS.
     :param deadline: the budget for opening the session; holds until :meth:`opened`.
     :param timeout: seconds for each answer after that.
+    :param trace: who listens.
+    :param identify: called once if no greeting comes in a while: raises what it found out, or returns.
 
     :ivar arrivals: ``* n EXISTS`` lines seen so far, in whatever answer.
     :ivar answer: the last command's tagged answer, status and words; ``None`` while it is awaited.
     :ivar failure: why the stream cannot be used any more.
     :ivar first_line: what should be the greeting.
-    :ivar stage: what is being waited for; errors name it.
     """
 
     def __init__(
@@ -66,13 +75,17 @@ class BufferedIMAP4(imaplib.IMAP4):
         clock: Clock,
         deadline: Deadline,
         timeout: float,
+        trace: Trace = NO_TRACE,
+        identify: Callable[[], None] | None = None,
     ) -> None:
         self.sock = sock
         self.arrivals = 0
         self.answer: tuple[str, list[Any]] | None = None
         self.failure: ImapError | None = None
         self.first_line = b""
+        self._trace = trace
         self.stage = "greeting"
+        self._identify = identify
         self._encrypt = encrypt
         self._clock = clock
         self._deadline = deadline
@@ -82,6 +95,16 @@ class BufferedIMAP4(imaplib.IMAP4):
         self._answer_bytes = 0
         self._ending = threading.Lock()
         super().__init__(host, port)
+
+    @property
+    def stage(self) -> str:
+        """What is being waited for; errors name it, and whoever listens hears of it."""
+        return self._stage
+
+    @stage.setter
+    def stage(self, stage: str) -> None:
+        self._stage = stage
+        self._trace.enter(stage)
 
     # -- the life of the stream -----------------------------------------------------------------------------------
 
@@ -96,7 +119,10 @@ class BufferedIMAP4(imaplib.IMAP4):
             if not announced:
                 raise
             raise ProtocolError(
-                "the server speaks neither IMAP4rev1 nor IMAP4.", stage="capabilities", reply=announced
+                "the server speaks neither IMAP4rev1 nor IMAP4.",
+                stage="capabilities",
+                reply=announced,
+                remedy=NOT_IMAP,
             ) from exc
 
     def opened(self) -> None:
@@ -138,7 +164,7 @@ class BufferedIMAP4(imaplib.IMAP4):
 
     def shutdown(self) -> None:
         """Close the socket; only by who uses the stream, since another thread's read must not meet a reused number."""
-        self.cut(LostConnectionError("this side has closed the connection.", stage=self.stage))
+        self.cut(LostConnectionError("this side has closed the connection.", stage=self.stage, remedy=LATER))
         with self._ending:
             self.sock.close()
 
@@ -163,6 +189,7 @@ class BufferedIMAP4(imaplib.IMAP4):
         if self.stage == "greeting":
             # imaplib goes on by itself from the greeting to asking for the capabilities.
             self.stage = "capabilities"
+            self._identify = None
         view = memoryview(data)
         while view:
             self._check()
@@ -223,6 +250,7 @@ class BufferedIMAP4(imaplib.IMAP4):
                 TlsError(
                     "plain text came behind the answer to STARTTLS: somebody on the way may be tampering.",
                     stage="starttls",
+                    remedy=TAMPERING,
                 )
             )
         self.stage = "tls"
@@ -342,9 +370,14 @@ class BufferedIMAP4(imaplib.IMAP4):
     def _receive(self) -> None:
         self._check()
         try:
-            self.sock.settimeout(self._time_left())
+            left = self._time_left()
+            self.sock.settimeout(left if self._identify is None else min(left, GREETING_PATIENCE))
             chunk = self.sock.recv(RECEIVE_BYTES)
         except OSError as exc:
+            if self._identify is not None and isinstance(exc, TimeoutError):
+                identify, self._identify = self._identify, None
+                identify()
+                return
             raise self.broken(exc) from exc
         self._store(chunk)
         self._answer_bytes += len(chunk)
@@ -362,16 +395,16 @@ class BufferedIMAP4(imaplib.IMAP4):
         return self._deadline.remaining(self.stage, self._silence_remedy())
 
     def _silence_remedy(self) -> str:
-        return _SILENT_GREETING if self.stage == "greeting" and not isinstance(self.sock, ssl.SSLSocket) else ""
+        if self.stage != "greeting":
+            return ""
+        return _SILENT_INSIDE if isinstance(self.sock, ssl.SSLSocket) else _SILENT_GREETING
 
     def _ended(self) -> ImapError:
         if self.stage == "greeting" and _TLS_RECORD.match(self._buffer):
-            return TlsError(
-                "the server speaks TLS from the first byte on this port.",
-                stage="tls",
-                remedy="Choose Security mode Implicit.",
-            )
-        return LostConnectionError("the server closed the connection.", stage=self.stage)
+            return TlsError(SPEAKS_TLS, stage="tls", remedy=CHOOSE_IMPLICIT)
+        return LostConnectionError(
+            "the server closed the connection.", stage=self.stage, remedy=loss_remedy(self.stage)
+        )
 
     def broken(self, exc: OSError) -> ImapError:
         """Note what the socket said as the end of the stream, and return the error to raise."""
@@ -388,11 +421,13 @@ class BufferedIMAP4(imaplib.IMAP4):
                     problem or "the server ended the encryption.",
                     stage="tls" if problem else self.stage,
                     reply=words,
-                    remedy=CLIENT_CERTIFICATE if problem else "",
+                    remedy=CLIENT_CERTIFICATE if problem else ASK_OPERATOR,
                 )
             )
-        return self.fail(LostConnectionError(f"the connection broke ({words}).", stage=self.stage))
+        return self.fail(
+            LostConnectionError(f"the connection broke ({words}).", stage=self.stage, remedy=loss_remedy(self.stage))
+        )
 
     def _excess(self, problem: str) -> ImapError:
         # The rest of the answer is still under way: nothing after it could be understood.
-        return self.fail(ProtocolError(problem, stage=self.stage))
+        return self.fail(ProtocolError(problem, stage=self.stage, remedy=ASK_OPERATOR))

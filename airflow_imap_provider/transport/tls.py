@@ -22,6 +22,7 @@ from airflow_imap_provider.transport.client_certificate import load_client_certi
 from airflow_imap_provider.transport.clock import Deadline
 from airflow_imap_provider.transport.pins import check_pins
 from airflow_imap_provider.transport.tls_errors import NOT_TLS, explain, tls_error
+from airflow_imap_provider.transport.trace import NO_TRACE, Trace
 
 __all__ = ["context_for", "encrypt"]
 
@@ -51,7 +52,13 @@ _contexts_lock = threading.Lock()
 
 
 def encrypt(
-    sock: socket.socket, settings: TlsSettings, host: str, deadline: Deadline, *, explicit: bool = False
+    sock: socket.socket,
+    settings: TlsSettings,
+    host: str,
+    deadline: Deadline,
+    *,
+    explicit: bool = False,
+    trace: Trace = NO_TRACE,
 ) -> ssl.SSLSocket:
     """Run the handshake on a connected socket.
 
@@ -59,9 +66,11 @@ def encrypt(
     :param host: the connection's address; ``settings.server_name`` goes before it.
     :param deadline: limits the handshake as a whole.
     :param explicit: whether it follows STARTTLS, for the remedies.
+    :param trace: who listens.
     :raises TlsError: saying why, and what to change; also if the server's certificate is none of the pinned ones.
     :raises ImapTimeoutError: stage ``tls``.
     """
+    trace.enter("tls")
     name = settings.server_name or host
     context = context_for(settings)
     try:
@@ -80,6 +89,7 @@ def encrypt(
     except OSError as exc:
         wrapped.close()
         raise explain(exc, name, settings, explicit=explicit) from exc
+    trace.encrypted(wrapped)
     try:
         check_pins(wrapped, settings.pins)
     except TlsError:

@@ -10,14 +10,23 @@ import ssl
 
 from airflow_imap_provider.connection.settings import TlsSettings
 from airflow_imap_provider.errors import TlsError
+from airflow_imap_provider.transport.remedies import ASK_OPERATOR
 
-__all__ = ["CLIENT_CERTIFICATE", "NOT_TLS", "client_certificate_problem", "explain", "tls_error"]
+__all__ = [
+    "CHOOSE_IMPLICIT",
+    "CLIENT_CERTIFICATE",
+    "NOT_TLS",
+    "SPEAKS_TLS",
+    "client_certificate_problem",
+    "explain",
+    "tls_error",
+]
 
-NOT_TLS = (
-    "Does this port speak TLS from the first byte? If not, choose Security mode Explicit (STARTTLS); "
-    "port 993 is usually Implicit, 143 Explicit."
-)
+SPEAKS_TLS = "the server speaks TLS from the first byte on this port."
+CHOOSE_IMPLICIT = "Choose SSL with Security mode Implicit, or Port (port) 143."
+NOT_TLS = "Choose Security mode Explicit (STARTTLS), or port 993: this port may not speak TLS from the first byte."
 _PLAINTEXT_REASONS = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
+_OTHER_VERSIONS = "Check Port (port) and Allowed SSL/TLS versions (tls_versions): the server may want others."
 _VERSION_REASONS = frozenset(
     {
         "UNSUPPORTED_PROTOCOL",
@@ -50,7 +59,7 @@ _CLIENT_CERTIFICATE_ALERTS = {
 
 _UNKNOWN_AUTHORITY = (
     "the authority that issued the server's certificate is not known here",
-    "Put its certificate into CA bundle (ca_bundle); a server that omits intermediate certificates must be mended.",
+    "Put its certificate into CA bundle (ca_bundle). A server that omits intermediate certificates must be mended.",
 )
 # X509_V_ERR_* of OpenSSL's x509_vfy.h: the problem and the remedy for each that has one of its own.
 _CERTIFICATE_PROBLEMS: dict[int, tuple[str, str]] = {
@@ -61,7 +70,7 @@ _CERTIFICATE_PROBLEMS: dict[int, tuple[str, str]] = {
     ),
     18: (
         "the server's certificate is self-signed",
-        "Put this certificate into CA bundle (ca_bundle), or give the server one from an authority.",
+        "Put this certificate into CA bundle (ca_bundle), or pin it (pins) with Verify certificate: pinned only.",
     ),
     19: (
         "the certificate chain ends in an authority that is not trusted here",
@@ -84,7 +93,8 @@ def explain(exc: OSError, name: str, settings: TlsSettings, *, explicit: bool) -
         return _explain_certificate(exc, name, settings)
     reason = (getattr(exc, "reason", None) or "") if isinstance(exc, ssl.SSLError) else ""
     if reason in _PLAINTEXT_REASONS:
-        return tls_error("the server's answer is not TLS.", reason, "" if explicit else NOT_TLS)
+        remedy = ASK_OPERATOR if explicit else NOT_TLS
+        return tls_error("the server's answer is not TLS.", reason, remedy)
     if reason in _VERSION_REASONS:
         return tls_error(
             f"no version of TLS that both sides allow; allowed here: {', '.join(settings.versions)}.",
@@ -95,8 +105,8 @@ def explain(exc: OSError, name: str, settings: TlsSettings, *, explicit: bool) -
         return tls_error(
             "the two sides have no cipher, key or signature in common that both accept.",
             reason,
-            "An old server may need TLS 1.0 or 1.1 in Allowed SSL/TLS versions (tls_versions), which lowers OpenSSL's "
-            "security level; a server that wants a client certificate may say the same.",
+            "An old server may need TLS 1.0 or 1.1 in Allowed SSL/TLS versions (tls_versions). "
+            "That lowers OpenSSL's security level; a server that wants a client certificate may say the same.",
         )
     if problem := client_certificate_problem(reason):
         return tls_error(problem, reason, CLIENT_CERTIFICATE)
@@ -104,10 +114,9 @@ def explain(exc: OSError, name: str, settings: TlsSettings, *, explicit: bool) -
         return tls_error(
             "the server closed the connection during the handshake.",
             reason,
-            "It may allow other versions of TLS than Allowed SSL/TLS versions (tls_versions), or no TLS on this port. "
-            + ("" if explicit else NOT_TLS),
+            f"{_OTHER_VERSIONS} {'' if explicit else NOT_TLS}",
         )
-    return tls_error("the handshake failed.", reason or str(exc), "")
+    return tls_error("the handshake failed.", reason or str(exc), ASK_OPERATOR)
 
 
 def client_certificate_problem(reason: str) -> str:
@@ -123,14 +132,14 @@ def _explain_certificate(exc: ssl.SSLCertVerificationError, name: str, settings:
     if code in _NAME_PROBLEMS:
         problem = f"the server's certificate is not for {name!r}"
         remedy = (
-            "Use a name that the certificate has as Address (host), or give it as Server name (server_name); "
-            "to accept any name of this authority choose Verify certificate: chain only."
+            "Give a name that the certificate has as Address (host) or Server name (server_name). "
+            "To accept any name of this authority choose Verify certificate: chain only."
         )
     elif code in _STRICT_PROBLEMS and settings.strict_x509:
         problem = "the server's certificate, or its authority's, breaks the rules for certificates"
         remedy = "For an old private CA switch Strict certificate checks (strict_x509) off."
     else:
-        problem, remedy = _CERTIFICATE_PROBLEMS.get(code, ("the server's certificate is not accepted", ""))
+        problem, remedy = _CERTIFICATE_PROBLEMS.get(code, ("the server's certificate is not accepted", ASK_OPERATOR))
     return tls_error(f"{problem}.", exc.verify_message, remedy)
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow import __version__ as airflow_version
+from packaging.version import Version
+
 from tests.airflow.conftest import NewInbox
 from tests.airflow.processes import AirflowUnderTest
 
@@ -29,11 +32,11 @@ take()
 
 
 def clear(airflow: AirflowUnderTest, dag_id: str, run_id: str) -> None:
-    airflow.api.request(
-        "POST",
-        f"/dags/{dag_id}/clearTaskInstances",
-        json={"dry_run": False, "dag_run_id": run_id, "only_failed": False, "reset_dag_runs": True},
-    )
+    body: dict[str, Any] = {"dry_run": False, "dag_run_id": run_id, "only_failed": False, "reset_dag_runs": True}
+    if Version(airflow_version) >= Version("3.4.0b1"):
+        # Airflow 3.4 throws a cleared task's state away unless it is told to keep it.
+        body["keep_task_state"] = True
+    airflow.api.request("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
 
 
 def subjects(emails: list[dict[str, Any]]) -> list[str]:

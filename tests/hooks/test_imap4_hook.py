@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import logging
 import random
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from airflow_imap_provider.errors import FolderNotFoundError, ImapError, Setting
 from airflow_imap_provider.hooks.imap4 import Imap4Hook
 from airflow_imap_provider.mail.conditions import Body, Subject
 from airflow_imap_provider.mailbox.actions import Flag, MarkRead, Move
+from airflow_imap_provider.transport.report import brief
 from tests.servers.dovecot import Dovecot, User
 from tests.triggers.conftest import connection, message
 
@@ -145,6 +147,35 @@ def test_the_test_says_in_one_short_line_what_is_right_or_wrong(
     assert len(words) < 250
     assert "\n" not in words
     assert "wrong-and-secret" not in words + caplog.text
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ("no JSON", "this connection, extra: it is no JSON"),
+        ({"timeout": "soon"}, "this connection, tab Main settings: Timeout (timeout) is 'soon'"),
+        ({"encryptoin": "ssl"}, "Did you mean Cryptographic protocol (encryption)"),
+        ({"a_long_name_of_no_field": 1}, "Remove it, or name a field by its key"),
+        ({"smime_private_key": "/tmp/key.pem"}, "this connection, tab Encryption: S/MIME key"),
+        ({"ca_bundle": "/nowhere/ca.pem"}, "Give the path of a PEM file"),
+        ({"tls_versions": "SSLv3"}, "Choose TLSv1"),
+    ],
+)
+def test_bad_settings_are_a_report_too_and_its_line_does_not_have_the_id_that_the_button_made_up(
+    extra: object, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = {"conn_type": "imap4", "host": "mail.example.com", "login": "me", "password": "s3cret-w0rd"}
+    text = extra if isinstance(extra, str) else json.dumps(extra)
+    monkeypatch.setenv("AIRFLOW_CONN_XYZZY", json.dumps({**stored, "extra": text}))
+    good, line = Imap4Hook("xyzzy").test_connection()
+    assert not good
+    assert line.startswith("settings: ")
+    assert words in line
+    assert len(line) < 200
+    assert "xyzzy" not in line.lower()
+    [*_, step] = Imap4Hook("xyzzy").diagnose().steps
+    assert (step.stage, step.ok) == ("settings", False)
+    assert line.endswith(brief(step.remedy))
 
 
 def test_a_connection_that_is_missing_or_not_available_yet_says_what_to_do(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +17,9 @@ from tests.servers.scripted import ScriptedServer
 
 LOGIN = "alice"
 PASSWORD = "s3cret-p4ssw0rd"
+
+if TYPE_CHECKING:
+    from tests.transport.lab import Lab
 
 Opener = Callable[[Settings], Session]
 
@@ -69,3 +74,11 @@ def tls(authority: Authority) -> ssl.SSLContext:
 def trusting(authority: Authority) -> TlsSettings:
     """Settings that trust the test authority."""
     return TlsSettings(ca_bundle=authority.pem)
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lab]:
+    from tests.transport.lab import Lab
+
+    with ExitStack() as stack:
+        yield Lab(request, stack, tmp_path)

@@ -145,11 +145,13 @@ class Triggerer:
         """The subjects that a consumer takes."""
         return [email["subject"] for email in self.take(Record()).emails]
 
-    def take(self, record: Record) -> Taking:
+    def take(self, record: Record, most: int = 10_000) -> Taking:
         """What a consumer with this record takes now."""
-        taking = Taking(record, 10_000)
+        taking = Taking(record, most)
         store: Any = self.state
         for entry in journal.entries(store, record.positions, datetime.now(timezone.utc)):
             taking.feed(entry)
+            if taking.enough:
+                break
         taking.claim(f"run {record.runs}")
         return taking

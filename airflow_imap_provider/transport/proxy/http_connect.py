@@ -45,7 +45,7 @@ def http_connect(
             continue
         if 200 <= head.status < 300:
             # Whatever Content-Length says, the tunnel begins right after the head.
-            return
+            return f"{head.words} (login by {login.name})" if login else head.words
         if head.status == _UNAUTHORIZED and login is not None:
             # tinyproxy's answer to a wrong password.
             raise login_refused(head.words, login.name)

@@ -13,6 +13,7 @@ from airflow_imap_provider.transport.proxy.credentials import LOGIN_REMEDY
 
 __all__ = ["UnreachableError", "broken", "closed", "http_refusal", "login_refused", "socks4_refusal", "socks5_refusal"]
 
+_CHECK_PROXY = "Check Proxy type (tunnel_type), Proxy address (tunnel_host) and Proxy port (tunnel_port)."
 _TARGET = "Check Address (host) and Port (port), and whether the proxy's own network reaches them."
 _RULES = "Its operator must allow this address and port; many proxies allow CONNECT to port 443 only."
 _NAME = "If its DNS does not know the name, switch Resolve names at the proxy (tunnel_remote_dns) off."
@@ -29,7 +30,7 @@ def broken(problem: str, reply: str = "", remedy: str = "") -> ProxyError:
         problem,
         stage="proxy",
         reply=reply,
-        remedy=remedy or "Check Proxy type (tunnel_type), Proxy address (tunnel_host) and Proxy port (tunnel_port).",
+        remedy=remedy or _CHECK_PROXY,
     )
 
 

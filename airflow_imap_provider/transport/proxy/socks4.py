@@ -51,3 +51,4 @@ def socks4_connect(host: str, port: int, credentials: Credentials | None) -> Han
         raise socks4_refusal(answer[1])
     if len((yield Read(6))) < 6:
         raise closed()
+    return f"{_GRANTED}: granted"

@@ -52,7 +52,8 @@ def socks5_connect(host: str, port: int, credentials: Credentials | None) -> Han
         raise _no_method(offered=credentials is not None)
     elif method != _NO_LOGIN:
         raise broken(f"the proxy chose authentication method {method}, which was not offered.")
-    yield from _request(host, port)
+    words = yield from _request(host, port)
+    return f"{words} (login by username and password)" if method == _USERNAME_PASSWORD else words
 
 
 def _request(host: str, port: int) -> Handshake:
@@ -85,6 +86,7 @@ def _request(host: str, port: int) -> Handshake:
         raise broken(f"the proxy answers with an address of unknown type {answer[1]}.")
     if len((yield Read(size + 2))) < size + 2:
         raise closed()
+    return "0: succeeded"
 
 
 def _login(credentials: Credentials) -> bytes:

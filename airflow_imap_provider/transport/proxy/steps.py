@@ -46,5 +46,6 @@ class Reconnect:
 
 
 Step = Send | Read | ReadUntil | Reconnect
-Handshake = Generator[Step, bytes, None]
-"""Ends when the tunnel is there; raises :class:`~airflow_imap_provider.errors.ProxyError` when it will not be."""
+Handshake = Generator[Step, bytes, str]
+"""Ends when the tunnel is there, and returns the proxy's words with the way of logging in; raises
+:class:`~airflow_imap_provider.errors.ProxyError` when it will not be."""

@@ -20,6 +20,7 @@ from airflow_imap_provider.transport.proxy.refusals import UnreachableError
 from airflow_imap_provider.transport.proxy.socks4 import socks4_connect
 from airflow_imap_provider.transport.proxy.socks5 import socks5_connect
 from airflow_imap_provider.transport.proxy.steps import Handshake, Read, ReadUntil, Reconnect, Send, Step
+from airflow_imap_provider.transport.trace import NO_TRACE, Trace
 
 __all__ = ["open_tunnel"]
 
@@ -28,13 +29,18 @@ _PEEK_BYTES = 4096
 """Bytes looked at in one go; an answer seldom has more."""
 
 _SILENT = (
-    "It accepts the connection and does not answer in time: check Proxy type (tunnel_type) and Proxy port "
-    "(tunnel_port); or it cannot reach the mail server and does not say so."
+    "It accepts the connection and is silent: check Proxy type (tunnel_type) and Proxy port (tunnel_port). "
+    "Or it cannot reach the mail server and does not say so."
 )
 
 
 def open_tunnel(
-    tunnel: TunnelSettings, host: str, port: int, deadline: Deadline, clean: Callable[[object], str] = str
+    tunnel: TunnelSettings,
+    host: str,
+    port: int,
+    deadline: Deadline,
+    clean: Callable[[object], str] = str,
+    trace: Trace = NO_TRACE,
 ) -> socket.socket:
     """Connect to a host through a proxy.
 
@@ -43,6 +49,7 @@ def open_tunnel(
     :param port: TCP port of that server.
     :param deadline: the budget for everything: resolving, the proxy's connection, and all rounds with it.
     :param clean: makes a proxy's words fit to be shown, without a secret.
+    :param trace: who listens.
     :returns: a connected socket, in blocking mode with a timeout; nothing after the handshake has been read from it.
     :raises ConnectError: stage ``proxy``: it cannot be reached; stage ``dns``: a name to be resolved here is not.
     :raises ProxyError: it refuses, or does not speak the protocol of its type.
@@ -52,14 +59,16 @@ def open_tunnel(
     if not host.isascii() or len(host) > LONGEST_NAME:
         raise ConnectError(f"the name {host!r} is not a possible name.", stage="dns", remedy=MAIL_SERVER.unresolved)
     credentials = credentials_of(tunnel)
-    hosts = [host] if tunnel.remote_dns or is_address(host) else _addresses(tunnel, host, port, deadline)
+    hosts = [host] if tunnel.remote_dns or is_address(host) else _addresses(tunnel, host, port, deadline, trace)
+    trace.enter(STAGE)
+    trace.told(STAGE, kind=tunnel.type, proxy=f"{tunnel.host} port {tunnel.port}")
     refusal: ProxyError | None = None
     for number, destination in enumerate(hosts):
         handshake = _handshake(tunnel, credentials, destination, port)
         left = len(hosts) - number
         try:
             # A share each, so that one address that the proxy waits for in vain leaves time for the others.
-            return _Driver(tunnel, deadline.part(left, STAGE, _SILENT)).run(handshake)
+            sock, words = _Driver(tunnel, deadline.part(left, STAGE, _SILENT), trace).run(handshake)
         except UnreachableError as exc:
             refusal = exc
         except ProxyError as exc:
@@ -68,17 +77,27 @@ def open_tunnel(
         except ImapTimeoutError as exc:
             if left == 1:
                 raise deadline.missed(exc.stage, exc.remedy) from None
+        else:
+            trace.told(STAGE, target=f"{destination} port {port}", answer=clean(_printable(words)))
+            return sock
     assert refusal is not None
     kinds = (ProxyAuthenticationError, ProxyError)
     kind = next(kind for kind in kinds if isinstance(refusal, kind))
-    words = refusal.reply.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    words = _printable(refusal.reply)
     # A new one, so that nothing is attached that did not go through the cleaning.
     raise kind(refusal.problem, stage=STAGE, reply=clean(words) if words else "", remedy=refusal.remedy)
 
 
-def _addresses(tunnel: TunnelSettings, host: str, port: int, deadline: Deadline) -> Sequence[str]:
+def _printable(words: str) -> str:
+    return words.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _addresses(tunnel: TunnelSettings, host: str, port: int, deadline: Deadline, trace: Trace) -> Sequence[str]:
     family = socket.AF_INET if tunnel.type.startswith("socks4") else socket.AF_UNSPEC
-    return [str(address[0]) for _, address in resolve(host, port, deadline, family=family)]
+    trace.enter(MAIL_SERVER.resolving)
+    found = [str(address[0]) for _, address in resolve(host, port, deadline, family=family)]
+    trace.told(MAIL_SERVER.resolving, addresses=tuple(found))
+    return found
 
 
 def _handshake(tunnel: TunnelSettings, credentials: Credentials | None, host: str, port: int) -> Handshake:
@@ -92,25 +111,27 @@ def _handshake(tunnel: TunnelSettings, credentials: Credentials | None, host: st
 class _Driver:
     """Moves the bytes of one handshake."""
 
-    def __init__(self, tunnel: TunnelSettings, deadline: Deadline) -> None:
+    def __init__(self, tunnel: TunnelSettings, deadline: Deadline, trace: Trace) -> None:
         assert tunnel.port is not None  # the parser sets it whenever there is a proxy
         self._host, self._port = tunnel.host, tunnel.port
         self._deadline = deadline
+        self._trace = trace
         self._sock = self._connect()
 
-    def run(self, handshake: Handshake) -> socket.socket:
+    def run(self, handshake: Handshake) -> tuple[socket.socket, str]:
+        """The socket at the tunnel's beginning, and the proxy's words."""
         try:
             step = next(handshake)
             while True:
                 step = handshake.send(self._carry_out(step))
-        except StopIteration:
-            return self._sock
+        except StopIteration as end:
+            return self._sock, str(end.value)
         except BaseException:
             self._sock.close()
             raise
 
     def _connect(self) -> socket.socket:
-        return dial(self._host, self._port, self._deadline, PROXY)
+        return dial(self._host, self._port, self._deadline, PROXY, self._trace)
 
     def _carry_out(self, step: Step) -> bytes:
         if isinstance(step, Send):
