@@ -24,10 +24,10 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
+from airflow_imap_provider.connection.keys import MAX_FILE_BYTES
 from airflow_imap_provider.connection.parsing import parse
 from airflow_imap_provider.connection.settings import TlsSettings
 from airflow_imap_provider.errors import SettingsError, TlsError
-from airflow_imap_provider.transport.client_certificate import MAX_FILE_BYTES
 from airflow_imap_provider.transport.tls import _contexts, context_for
 from tests.servers.certificates import Authority, ServerCertificate, self_signed
 from tests.servers.scripted import Peer, ScriptedServer
