@@ -224,8 +224,8 @@ FIELDS: tuple[Field, ...] = (
         ENCRYPTION,
         Kind.CERTIFICATES,
         "tls.ca_bundle",
-        "Trust these issuers instead of the system's: a path (on every machine that connects) or PEM text. "
-        "Not used where Verify certificate does not check the issuer.",
+        "Trust these issuers instead of the system's: a path (on every machine that connects) or PEM text; for S/MIME "
+        "signatures too. Not used for servers where Verify certificate does not check the issuer.",
     ),
     Field(
         "pins",
@@ -286,9 +286,9 @@ FIELDS: tuple[Field, ...] = (
         ENCRYPTION,
         Kind.KEY,
         "smime.private_key",
-        "Opens encrypted mails: certificates with their keys, PEM (several one after the other) or PKCS#12 as base64.",
+        "Opens encrypted mails: certificates with their keys, PEM (a path or the text, several one after the other) or "
+        "PKCS#12 (a path or base64). Needs the extra smime.",
         secret=True,
-        available=False,
     ),
     Field(
         "smime_private_key_passphrase",
@@ -298,7 +298,6 @@ FIELDS: tuple[Field, ...] = (
         "smime.passphrase",
         "Empty if the key is not encrypted.",
         secret=True,
-        available=False,
     ),
     # -- Proxy
     Field(

@@ -129,7 +129,7 @@ def public_bytes(key: object) -> bytes:
 _SMIME = KeyFields(
     certificate="S/MIME key (smime_private_key)",
     key="S/MIME key (smime_private_key)",
-    passphrase="S/MIME key's passphrase (smime_private_key_passphrase)",
+    passphrase="S/MIME key's passphrase (smime_private_key_passphrase)",  # noqa: S106 - the name of a field
 )
 
 

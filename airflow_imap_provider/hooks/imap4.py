@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airflow_imap_provider.mail.conditions import Condition, Conditions
     from airflow_imap_provider.mail.message import Attachment as Part
     from airflow_imap_provider.mail.message import Mail
+    from airflow_imap_provider.mail.smime.outcome import SmimeOutcome
     from airflow_imap_provider.mailbox.actions import Action
     from airflow_imap_provider.mailbox.explaining import Explanation
     from airflow_imap_provider.mailbox.place import Place
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
     from airflow_imap_provider.transport.report import Report
     from airflow_imap_provider.transport.session import Folder, FolderStatus, Session
 
-__all__ = ["Attachment", "Imap4Hook"]
+__all__ = ["Attachment", "Imap4Hook", "OpenedEmail"]
 
 PIECE = 1024 * 1024
 """Bytes of an attachment asked for at once: its memory stays near its size (a whole fetch needs several times that)."""
+
+SMIME_LIMIT = 128 * 1024 * 1024
+"""Bytes of a mail whose S/MIME is opened: it is in memory several times then. Mail servers take 25 to 150 MB."""
 
 FOLDERS_SEARCHED = 200
 """Folders searched for a mail that was moved, at most."""
@@ -56,6 +60,23 @@ class Attachment:
 
     def __repr__(self) -> str:
         return f"<Attachment {self.name!r} {self.content_type} {len(self.content)} bytes>"
+
+
+@dataclass(frozen=True)
+class OpenedEmail:
+    """A mail without its signatures and encryption.
+
+    :param text: the text, plain or HTML made text.
+    :param attachments: the attachments within, decoded. What could not be opened is one of them (``smime.p7m``).
+    :param smime: what came of signatures and encryption; look at ``smime.signature`` and ``smime.signers`` before
+        believing anything, and at ``smime.problem`` if something is missing.
+    :param content: the whole mail as bytes, with the header that it came with: an ``.eml`` file.
+    """
+
+    text: str = field(repr=False)
+    attachments: tuple[Attachment, ...] = field(repr=False)
+    smime: SmimeOutcome
+    content: bytes = field(repr=False)
 
 
 class Imap4Hook(BaseHook):
@@ -122,12 +143,14 @@ class Imap4Hook(BaseHook):
         most: int = 1000,
         text: bool = False,
         headers: Sequence[str] = (),
+        smime: bool = False,
     ) -> list[dict[str, Any]]:
         """Return the mails of a folder that meet conditions, oldest first. Nothing is marked.
 
         :param most: how many mails to return at most.
         :param text: whether to return the text, too.
         :param headers: names of headers to return, too.
+        :param smime: whether to check S/MIME signatures and return what came of it, too.
         """
         from airflow_imap_provider.mail.conditions import Condition, Conditions
         from airflow_imap_provider.mailbox.place import first_place
@@ -136,7 +159,14 @@ class Imap4Hook(BaseHook):
 
         if not isinstance(conditions, Conditions):
             conditions = Conditions([conditions] if isinstance(conditions, Condition) else list(conditions))
-        wish = Wish(conn_id=self.imap4_conn_id, folder=folder, conditions=conditions, text=text, headers=tuple(headers))
+        wish = Wish(
+            conn_id=self.imap4_conn_id,
+            folder=folder,
+            conditions=conditions,
+            text=text,
+            headers=tuple(headers),
+            smime=smime,
+        )
         return self.read(wish, first_place("all", SYSTEM_CLOCK.now()), enough=most)[:most]
 
     def read(self, wish: Wish, place: Place, *, enough: int) -> list[dict[str, Any]]:
@@ -210,20 +240,62 @@ class Imap4Hook(BaseHook):
     def _download(self, mail: Mail, part: Part) -> bytes:
         from airflow_imap_provider.mail.transfer import decode_transfer
 
+        raw = self._section(mail, part.part, f"the attachment {part.name!r} of mail {mail.uid}")
+        return decode_transfer(raw, part.encoding)
+
+    def _section(self, mail: Mail, section: str, what: str) -> bytes:
+        """Download a part of a mail as it is transferred, or with an empty section all of it."""
         session, raw = self.session(), bytearray()
         # Between two attachments the caller may have looked into another folder.
         if session.select(mail.folder, readonly=True).uidvalidity != mail.uidvalidity:
-            raise _gone(part, mail)
+            raise _gone(what, mail)
         while True:
-            item = f"BODY.PEEK[{part.part}]<{len(raw)}.{PIECE}>"
+            item = f"BODY.PEEK[{section}]<{len(raw)}.{PIECE}>"
             answer = session.fetch([mail.uid], [item]).get(mail.uid, {})
             piece = next((value for key, value in answer.items() if key.startswith(b"BODY[")), None)
             if piece is None and not raw:
-                raise _gone(part, mail)
+                raise _gone(what, mail)
             raw += piece or b""
             # Sizes that servers tell are not to be trusted: the end is where nothing more comes.
             if not piece or len(piece) < PIECE:
-                return decode_transfer(bytes(raw), part.encoding)
+                return bytes(raw)
+            if len(raw) > SMIME_LIMIT and not section:
+                raise ImapError(
+                    f"mail {mail.uid} in {mail.folder} has more than {SMIME_LIMIT} bytes",
+                    stage="fetch",
+                    remedy="S/MIME is opened in memory: fetch the parts of so large a mail with attachments().",
+                )
+
+    # --- S/MIME -------------------------------------------------------------------------------------------------
+
+    def open_smime(self, email: Mapping[str, Any]) -> OpenedEmail:
+        """Decrypt a mail and check its signatures; the text and the attachments are those within.
+
+        A mail without S/MIME is returned as it is. It is found although an action has moved it meanwhile.
+
+        :param email: a mail as the trigger, the operators and this hook return it.
+        :raises SettingsError: the extra ``smime`` is missing, or the S/MIME key or CA bundle cannot be read.
+        :raises ImapError: if the mail is nowhere to be found, or too large.
+        """
+        from airflow_imap_provider.mail.raw import RawMail, mail_from_raw
+        from airflow_imap_provider.mail.smime.outcome import SmimeOutcome
+        from airflow_imap_provider.mail.transfer import decode_transfer
+        from airflow_imap_provider.mailbox.unwrapping import is_smime, unwrapped
+
+        mail = self._locate(email)
+        settings = self.session().settings
+        raw = self._section(mail, "", f"mail {mail.uid}")
+        inner, outcome = mail_from_raw(raw, code_page=settings.code_page), SmimeOutcome()
+        if is_smime(inner):
+            found = unwrapped(mail, raw, settings.smime)
+            raw, outcome = found.raw, found.outcome
+            inner = mail_from_raw(raw, code_page=settings.code_page)
+        parts = RawMail.of(raw)
+        attachments = tuple(
+            Attachment(each.name, each.content_type, each.part, decode_transfer(parts.part(each.part), each.encoding))
+            for each in inner.attachments
+        )
+        return OpenedEmail(inner.text or "", attachments, outcome, raw)
 
     def _mails(
         self, session: Session, status: FolderStatus, uids: Sequence[int], headers: Sequence[str] = ()
@@ -343,9 +415,9 @@ class Imap4Hook(BaseHook):
         return diagnose(settings, folder=folder)
 
 
-def _gone(part: Part, mail: Mail) -> ImapError:
+def _gone(what: str, mail: Mail) -> ImapError:
     return ImapError(
-        f"the attachment {part.name!r} of mail {mail.uid} is gone from {mail.folder}",
+        f"{what} is gone from {mail.folder}",
         stage="fetch",
         remedy="Another client has removed or moved the mail in this moment: try again.",
     )

@@ -38,7 +38,19 @@ it takes 350 at most."""
 
 _IDENTITY = ("key", "conn_id", "folder", "uid", "uidvalidity")
 
-_ORDER = ("defects", "cc", "to", "reply_to", "flags", "headers", "attachments", "smime", "subject", "from", "message_id")
+_ORDER = (
+    "defects",
+    "cc",
+    "to",
+    "reply_to",
+    "flags",
+    "headers",
+    "attachments",
+    "smime",
+    "subject",
+    "from",
+    "message_id",
+)
 """What is shortened first. Who else got the mail is what a pipeline needs least."""
 
 _STEPS = ((256, 20), (64, 5), (32, 2), (12, 1), (4, 0))
@@ -63,8 +75,8 @@ def payload(
     """Return the payload of a mail, at most :data:`PAYLOAD_LIMIT` bytes besides the text.
 
     What does not fit is shortened, each field a little before any much, in this order: defects, Cc, To, Reply-To,
-    flags, headers, attachments, S/MIME, subject, From, Message-ID. A shortened text has a ``…``, a shortened list its first
-    items, and the last defect names the fields that are not complete.
+    flags, headers, attachments, S/MIME, subject, From, Message-ID. A shortened text has a ``…``, a shortened list its
+    first items, and the last defect names the fields that are not complete.
 
     :param mail: with its text if the payload is to hold it.
     :param style: one of :data:`STYLES`.

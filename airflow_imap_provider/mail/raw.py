@@ -115,8 +115,7 @@ class Entity:
             raw=raw,
             content_type=f"{fields.type.decode('latin-1')}/{fields.subtype.decode('latin-1')}",
             parameters={
-                name.decode("latin-1").lower(): value
-                for name, value in zip(pairs[::2], pairs[1::2], strict=False)
+                name.decode("latin-1").lower(): value for name, value in zip(pairs[::2], pairs[1::2], strict=False)
             },
             encoding=fields.encoding.decode("latin-1"),
             body=body,

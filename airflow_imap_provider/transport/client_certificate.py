@@ -28,7 +28,7 @@ __all__ = ["load_client_certificate", "unreadable"]
 _FIELDS = KeyFields(
     certificate="Client certificate (client_certificate)",
     key="Client private key (client_private_key)",
-    passphrase="Client private key's passphrase (client_private_key_passphrase)",
+    passphrase="Client private key's passphrase (client_private_key_passphrase)",  # noqa: S106 - the name of a field
 )
 
 

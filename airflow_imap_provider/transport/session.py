@@ -85,6 +85,7 @@ def open_session(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, trace: Trac
 
     :param trace: who listens to what happens.
     :raises NotAvailableError: the settings ask for what this version cannot do yet; nothing was sent.
+    :raises SettingsError: the S/MIME key cannot be opened; nothing was sent.
     :raises ConnectError: the name does not resolve, or nobody listens.
     :raises TlsError: no encryption as the connection demands it.
     :raises AuthenticationError: the server does not accept the login.
@@ -93,6 +94,11 @@ def open_session(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, trace: Trac
     """
     trace.enter("settings")
     require_available(settings)
+    if settings.smime.private_key:
+        from airflow_imap_provider.connection.keys import smime_identities
+
+        # A wrong passphrase shows when the connection is tested, not when the first encrypted mail comes.
+        smime_identities(settings.smime)
     from airflow_imap_provider.transport.opening import connect
 
     return Session(settings, connect(settings, clock, trace))

@@ -8,7 +8,7 @@ import pytest
 from airflow_imap_provider import __version__
 from airflow_imap_provider.connection.availability import require_available
 from airflow_imap_provider.connection.field import PROXY, Choice, Field
-from airflow_imap_provider.connection.fields import FIELDS, field
+from airflow_imap_provider.connection.fields import FIELDS
 from airflow_imap_provider.errors import NotAvailableError
 
 from .builders import CERTIFICATE, COMPLETE, KEY, PIN, PKCS12, connect
@@ -54,21 +54,6 @@ def test_every_choice_that_is_not_available_is_parsed_and_then_refused(spec: Fie
     assert not spec.can(choice.value)
 
 
-@pytest.mark.parametrize(
-    ("key", "extra"),
-    [
-        ("smime_private_key", {"smime_private_key": PKCS12}),
-    ],
-)
-def test_a_field_that_is_not_available_is_refused_by_its_name_without_its_value(
-    key: str, extra: dict[str, Any]
-) -> None:
-    with pytest.raises(NotAvailableError) as caught:
-        require_available(connect(**extra))
-    assert f"{field(key).name} is not available in version {__version__} yet. Leave it empty." in str(caught.value)
-    assert "connection 'mail'" in str(caught.value)
-
-
 def test_a_refused_choice_names_those_that_are_available() -> None:
     with pytest.raises(NotAvailableError) as caught:
         require_available(connect(auth_method="bearer"))
@@ -98,6 +83,8 @@ def test_everything_of_this_version_together_passes() -> None:
             client_private_key_passphrase="sesame",
             server_name="mail.example.com",
             strict_x509=False,
+            smime_private_key=PKCS12,
+            smime_private_key_passphrase="sesame",
             tunnel_type="http",
             tunnel_host="proxy.example.com",
             tunnel_port=3128,

@@ -7,7 +7,7 @@ certificate was revoked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from functools import lru_cache
 
@@ -72,33 +72,24 @@ def chain_problem(
     problem = _verified(certificate, others, store, at)
     if not problem:
         return "", ""
-    # The verifier does not say that it is the time; so it is asked about a time at which the signer's was valid.
-    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    if not begin <= at <= end:
-        when = f"from {begin:%Y-%m-%d} to {end:%Y-%m-%d}"
-        return "expired", f"the signer's certificate is valid {when}, and the mail was received on {at:%Y-%m-%d}"
-    for moment in _moments([certificate, *others]):
-        if not _verified(certificate, others, store, moment):
-            return "expired", f"a certificate of the signer's issuers was not valid on {at:%Y-%m-%d}"
+    # The verifier does not say that it is the time; so it is asked about one at which all may have been valid.
+    moment = min(each.not_valid_after_utc for each in (certificate, *others))
+    for then in dict.fromkeys((moment, certificate.not_valid_after_utc)):
+        if not _verified(certificate, others, store, then):
+            begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+            who = "a certificate of the signer's issuers" if begin <= at <= end else "the signer's certificate"
+            return "expired", f"{who} was not valid on {at:%Y-%m-%d}, when the mail was received"
     return "untrusted", f"no trusted issuer vouches for the signer's certificate: {problem}"
 
 
-def _moments(certificates: Iterable[x509.Certificate]) -> list[datetime]:
-    """Return moments at one of which all certificates may have been valid, if they ever were at once."""
-    ends = [each.not_valid_after_utc for each in certificates]
-    return [min(ends)]
-
-
-def _verified(
-    certificate: x509.Certificate, others: Sequence[x509.Certificate], store: Store, at: datetime
-) -> str:
+def _verified(certificate: x509.Certificate, others: Sequence[x509.Certificate], store: Store, at: datetime) -> str:
     """Return why there is no chain, empty if there is one."""
     builder = PolicyBuilder().store(store).time(at.astimezone(timezone.utc)).max_chain_depth(CHAIN_DEPTH)
     builder = builder.extension_policies(ca_policy=_issuer_policy(), ee_policy=_signer_policy())
     try:
         builder.build_client_verifier().verify(certificate, list(others))
     except VerificationError as error:
-        return str(error)[:200]
+        return str(error).partition(" (encountered")[0][:200]
     except UNREADABLE as error:
         return f"a certificate cannot be read ({type(error).__name__})"
     return ""
@@ -110,7 +101,7 @@ def _store(trusted: tuple[bytes, ...]) -> Store | None:
     for each in trusted:
         try:
             certificates.append(x509.load_der_x509_certificate(each))
-        except UNREADABLE:  # noqa: PERF203 - one root that cannot be read must not cost the others
+        except UNREADABLE:
             continue
     return Store(certificates) if certificates else None
 

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from asn1crypto import cms
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from airflow_imap_provider.mail.charsets import one_line
 from airflow_imap_provider.mail.smime.chain import addresses_of, chain_problem, key_problem
@@ -69,7 +68,7 @@ def verified(signed: Any, contents: Sequence[bytes], trust: Trust) -> list[Signa
     for number in range(min(len(infos), SIGNERS_LIMIT)):
         try:
             outcomes.append(_verified(signed, infos[number], certificates, contents, trust))
-        except UNREADABLE as error:  # noqa: PERF203 - one broken signer must not hide the others
+        except UNREADABLE as error:
             problem = f"the signature cannot be read ({type(error).__name__})"
             outcomes.append(SignatureOutcome("invalid", reason=problem))
     return outcomes
@@ -158,7 +157,7 @@ def _check_signature(signed: Any, info: Any, certificate: x509.Certificate, cont
         for content in contents:
             try:
                 weak = _check(info, certificate, content, digest)
-            except InvalidSignature as error:  # noqa: PERF203 - two forms at most
+            except InvalidSignature as error:
                 problem = error
             else:
                 return weak
@@ -192,9 +191,7 @@ def _check(info: Any, certificate: x509.Certificate, data: bytes, digest: hashes
     name = algorithm["algorithm"].native
     key = certificate.public_key()
     used = digest
-    if isinstance(key, ed25519.Ed25519PublicKey):
-        key.verify(signature, data)
-    elif isinstance(key, ec.EllipticCurvePublicKey) and "ecdsa" in name:
+    if isinstance(key, ec.EllipticCurvePublicKey) and "ecdsa" in name:
         used = _own_digest(name, digest)
         key.verify(signature, data, ec.ECDSA(used))
     elif isinstance(key, rsa.RSAPublicKey) and name == "rsassa_pss":
@@ -219,7 +216,7 @@ def _check_pss(key: rsa.RSAPublicKey, signature: bytes, data: bytes, parameters:
 
 def _own_digest(name: str, digest: hashes.HashAlgorithm) -> hashes.HashAlgorithm:
     """Return the digest that a signature algorithm names, which wins over the one that is told besides."""
-    prefix = name.split("_")[0]
+    prefix = name.split("_", maxsplit=1)[0]
     if prefix in ("md5", "md2"):
         raise UnsupportedError(f"the digest is {prefix.upper()}, which can be forged")
     return digest_named(prefix) or digest
