@@ -79,7 +79,8 @@ def test_both_of_openssls_commands_are_understood(tmp_path: Path, command: str) 
 @pytest.mark.parametrize(
     "content",
     [
-        b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nGr\xc3\xbc\xc3\x9fe \r\n\t \r\n",
+        b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+        b"Gr\xc3\xbc\xc3\x9fe \r\n\t \r\n",
         b"Content-Type: text/plain; charset=koi8-r\r\n\r\n\xf0\xd2\xc9\xd7\xc5\xd4  \r\n\r\n\r\n",
         b"Content-Type: text/plain\n\nline feeds alone \n",
         b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\ntext\r\n--x\r\n\r\nmore\r\n--x--\r\n",
