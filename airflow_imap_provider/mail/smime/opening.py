@@ -19,6 +19,7 @@ from asn1crypto import cms
 from airflow_imap_provider.connection.keys import Identity
 from airflow_imap_provider.mail.raw import RAW_LIMIT, Entity, RawMail
 from airflow_imap_provider.mail.smime.decrypting import NoKeyError, decrypted
+from airflow_imap_provider.mail.smime.elements import check_elements
 from airflow_imap_provider.mail.smime.errors import UNREADABLE, DamagedError, UnsupportedError
 from airflow_imap_provider.mail.smime.outcome import SignatureOutcome, SmimeOutcome
 from airflow_imap_provider.mail.smime.verifying import Trust, verified
@@ -135,7 +136,7 @@ def _within(entity: Entity, identities: Sequence[Identity], trust: Trust, progre
     except UnsupportedError as error:
         progress.stuck(str(error), "unsupported")
     except DamagedError as error:
-        progress.stuck(str(error), "damaged")
+        _broken(entity, progress, str(error))
     except (*UNREADABLE, zlib.error) as error:
         _broken(entity, progress, f"the S/MIME content cannot be read ({type(error).__name__})")
     return None
@@ -153,6 +154,7 @@ def _broken(entity: Entity, progress: _Progress, problem: str) -> None:
 def _content_info(data: bytes) -> Any:
     if data.lstrip()[:11] == b"-----BEGIN ":
         data = binascii.a2b_base64(b"".join(data.strip().splitlines()[1:-1]))
+    check_elements(data)
     return cms.ContentInfo.load(data)
 
 

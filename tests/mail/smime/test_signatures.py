@@ -287,3 +287,39 @@ def test_signed_encrypted_and_signed_again_is_opened_to_the_end(tmp_path: Path) 
 
 def test_only_so_many_signers_are_looked_at() -> None:
     assert verifying.SIGNERS_LIMIT <= opening.SIGNATURES_LIMIT
+
+
+def element(tag: int, content: bytes) -> bytes:
+    return bytes([tag, 0x84]) + len(content).to_bytes(4, "big") + content
+
+
+def with_many(certificates: bytes = b"", signers: bytes = b"", content: bytes = b"\x04\x02hi") -> bytes:
+    """SignedData with a set of whatever is given."""
+    body = b"\x02\x01\x01" + element(0x31, b"") + element(0x30, DATA + element(0xA0, content))
+    body += element(0xA0, certificates) + element(0x31, signers)
+    return element(0x30, SIGNED_DATA + element(0xA0, element(0x30, body)))
+
+
+SIGNED_DATA, DATA = bytes.fromhex("06092a864886f70d010702"), bytes.fromhex("06092a864886f70d010701")
+MANY = 300_000
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        with_many(certificates=b"\x30\x00" * MANY),
+        with_many(signers=b"\x30\x00" * MANY),
+        with_many(content=b"\x24\x80" + b"\x04\x00" * MANY + b"\0\0"),
+        with_many(certificates=b"\x30\x80" * MANY),
+    ],
+    ids=["certificates", "signers", "pieces", "levels"],
+)
+def test_data_of_countless_elements_is_not_read(data: bytes) -> None:
+    head = b"Content-Type: application/pkcs7-mime; smime-type=signed-data\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    found, why = state(mail(head + base64.encodebytes(data)))
+    assert (found, "more than 50000 elements" in why) == ("invalid", True)
+
+
+def test_a_long_stream_has_few_enough(tmp_path: Path) -> None:
+    content = b"Content-Type: text/plain\r\n\r\n" + b"0123456789abcdef\r\n" * 400_000
+    assert state(mail(signed(tmp_path, BOSS, "-stream", content=content, opaque=True))) == ("valid", "")
