@@ -7,12 +7,14 @@ certificate was revoked.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from functools import lru_cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store, VerificationError
 
@@ -100,7 +102,10 @@ def _store(trusted: tuple[bytes, ...]) -> Store | None:
     certificates = []
     for each in trusted:
         try:
-            certificates.append(x509.load_der_x509_certificate(each))
+            with warnings.catch_warnings():
+                # Some of the system's are older than the rules for serial numbers, which is nobody's business here.
+                warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+                certificates.append(x509.load_der_x509_certificate(each))
         except UNREADABLE:
             continue
     return Store(certificates) if certificates else None

@@ -84,7 +84,7 @@ def decrypted(content: cms.ContentInfo, identities: Sequence[Identity]) -> bytes
         try:
             key = recipient(identity)
             return _open(inner, key, body if authenticated else None)
-        except UnsupportedError as error:
+        except (UnsupportedError, DamagedError) as error:
             problem = error
         except UNREADABLE:
             problem = DamagedError("the key fits, and the content is damaged")

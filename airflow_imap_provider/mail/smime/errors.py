@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from cryptography import x509
 from cryptography.exceptions import InvalidKey, InvalidSignature, InvalidTag, UnsupportedAlgorithm
+from cryptography.utils import CryptographyDeprecationWarning
 
 __all__ = ["UNREADABLE", "DamagedError", "UnsupportedError"]
 
@@ -26,9 +27,11 @@ UNREADABLE = (
     x509.InvalidVersion,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
+    CryptographyDeprecationWarning,
 )
 """What asn1crypto and cryptography raise on bytes that are not what they say to be. asn1crypto reads lazily and calls
-itself for each level, so any access may raise, and anything of a tree may be missing or of another kind."""
+itself for each level, so any access may raise, and anything of a tree may be missing or of another kind. The warning is
+about certificates that break the rules, for where warnings are errors."""
 
 
 class UnsupportedError(Exception):

@@ -13,6 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from airflow_imap_provider.mail.raw import mail_from_raw
 from airflow_imap_provider.mail.smime import opening, verifying
+from airflow_imap_provider.transport.authorities import trusted_issuers
 
 from .people import (
     BOSS,
@@ -323,3 +324,9 @@ def test_data_of_countless_elements_is_not_read(data: bytes) -> None:
 def test_a_long_stream_has_few_enough(tmp_path: Path) -> None:
     content = b"Content-Type: text/plain\r\n\r\n" + b"0123456789abcdef\r\n" * 400_000
     assert state(mail(signed(tmp_path, BOSS, "-stream", content=content, opaque=True))) == ("valid", "")
+
+
+def test_the_systems_issuers_can_all_be_used_beside_ones_own(tmp_path: Path) -> None:
+    trust = verifying.Trust((*trusted_issuers(""), b"junk", ROOT.der), frozenset([SENDER]), NOW)
+    opened = opening.open_mail(mail(signed(tmp_path)), identities=(), trust=trust)
+    assert opened.outcome.signature == "valid"
