@@ -18,7 +18,7 @@ class Row:
     :param value: a stored choice, or what kind of value it is.
     :param form: what the form stores.
     :param shows: the effect.
-    :param twin: what the field holds instead where the effect must not be seen.
+    :param twin: what the field holds instead where the effect must not be seen; or what gives that.
     :param needs: pytest markers of the servers besides Dovecot.
     """
 
@@ -28,6 +28,10 @@ class Row:
     shows: Callable[[Outcome], bool]
     twin: object
     needs: tuple[str, ...] = ()
+
+    def other(self, form: Form, world: World) -> Form:
+        """The twin's form."""
+        return {**form, self.field: self.twin(world) if callable(self.twin) else self.twin}
 
     @property
     def name(self) -> str:

@@ -28,7 +28,7 @@ def by_login(world: World) -> Form:
 
 def certified(world: World, **values: Any) -> Form:
     """The form of somebody who has a certificate and no password."""
-    user, mine = world.certified()
+    mine = world.certified()
     shown = {"client_certificate": mine.certificate, "client_private_key": mine.key}
     return world.form(**{"login": None, "password": None, "auth_method": "external", **shown, **values})
 
@@ -49,7 +49,11 @@ AUTHENTICATION = [
     Row("auth_method", "login", by_login, opens, "plain"),
     Row("auth_method", "external", certified, by("EXTERNAL"), "anonymous"),
     Row(
-        "auth_method", "anonymous", lambda w: w.form(auth_method="anonymous"), lambda o: "<anonymous>" in o.login, "auto"
+        "auth_method",
+        "anonymous",
+        lambda w: w.form(auth_method="anonymous"),
+        lambda o: "<anonymous>" in o.login,
+        "auto",
     ),
     # The strongest offered: here PLAIN, elsewhere SCRAM.
     Row("auth_method", "auto", lambda w: w.form(w.plain_only, auth_method="auto"), opens, "scram-sha-256"),

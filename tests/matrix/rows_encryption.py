@@ -61,7 +61,7 @@ def hashed_folder(world: World) -> str:
 
 def with_certificate(world: World, how: str) -> Form:
     """The form of somebody whom a certificate names, given in one of these ways."""
-    user, mine = world.certified()
+    mine = world.certified()
     certificate, key, passphrase = {
         "texts": (mine.certificate, mine.key, None),
         "one line": (mine.certificate, mine.key.replace("\n", " "), None),
@@ -71,7 +71,7 @@ def with_certificate(world: World, how: str) -> Form:
         "encrypted": (mine.certificate, mine.encrypted(), PASSPHRASE),
     }[how]
     if how == "one text":  # a private key is not for a field that is shown: as a file, then
-        path = world.folder / f"{user.login}.pem"
+        path = world.folder / "certificate-and-key.pem"
         path.write_text(mine.certificate + mine.key)
         certificate = str(path)
     return certified(
@@ -130,13 +130,19 @@ ENCRYPTION = [
     Row("verify", "chain", lambda w: at(w, ELSEWHERE, verify="chain"), opens, "full"),
     Row("verify", "chain", lambda w: at(w, SELF_SIGNED, verify="chain"), says("self-signed"), "none"),
     Row("verify", "pinned", lambda w: at(w, SELF_SIGNED, verify="pinned", pins=[pin_of_self_signed(w)]), opens, "full"),
-    Row("verify", "pinned", lambda w: at(w, SELF_SIGNED, verify="pinned", pins=[OTHER_PIN]), says("none of the pinned"), "chain"),
+    Row(
+        "verify",
+        "pinned",
+        lambda w: at(w, SELF_SIGNED, verify="pinned", pins=[OTHER_PIN]),
+        says("none of the pinned"),
+        "chain",
+    ),
     Row("verify", "none", lambda w: at(w, SELF_SIGNED, verify="none"), opens, "full"),
     Row("verify", EMPTY, lambda w: at(w, ELSEWHERE), says(f"not for '{ELSEWHERE}'"), "chain"),
     Row("ca_bundle", "path", lambda w: w.form(ca_bundle=str(w.ca_path)), opens, None),
     Row("ca_bundle", "path", lambda w: w.form(ca_bundle=hashed_folder(w)), opens, None),
     Row("ca_bundle", "PEM text", lambda w: w.form(ca_bundle=w.ca.replace("\n", " ")), opens, None),
-    Row("ca_bundle", EMPTY, lambda w: w.form(ca_bundle=None), says("not known here", "ca_bundle"), "/etc/ssl/certs"),
+    Row("ca_bundle", EMPTY, lambda w: w.form(ca_bundle=None), says("not known here", "ca_bundle"), lambda w: w.ca),
     Row("pins", FILLED, lambda w: w.form(pins=[OTHER_PIN, pin_of_certificate(w)]), opens, [OTHER_PIN]),
     Row("pins", FILLED, lambda w: w.form(pins=f"{OTHER_PIN}\n{pin_of_key(w)}"), opens, OTHER_PIN),
     Row("pins", EMPTY, lambda w: w.form(pins=[]), opens, [OTHER_PIN]),

@@ -34,9 +34,7 @@ def cyrillic(world: World) -> Form:
 
 
 STANDARD = [
-    Row(
-        "host", "DNS name", lambda w: w.form(host="localhost"), lambda o: o.subject == "server", "127.0.0.5"
-    ),
+    Row("host", "DNS name", lambda w: w.form(host="localhost"), lambda o: o.subject == "server", "127.0.0.5"),
     Row(
         "host",
         "IPv4 address",
@@ -74,9 +72,7 @@ MAIN_SETTINGS = [
     ),
     Row("preset", "custom", lambda w: w.form(host=None, preset="custom"), says("Address (host): it is empty"), "gmail"),
     Row("preset", EMPTY, lambda w: w.form(host=None), says("Address (host): it is empty"), "gmail"),
-    Row(
-        "timeout", FILLED, no_answer, lambda o: o.says("greeting", "within 1 s") and 0.9 < o.seconds < 10, 2
-    ),
+    Row("timeout", FILLED, no_answer, lambda o: o.says("greeting", "within 1 s") and 0.9 < o.seconds < 10, 2),
     Row(
         "timeout",
         EMPTY,

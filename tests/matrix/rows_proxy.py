@@ -72,7 +72,9 @@ PROXY = [
     Row("tunnel_auth", "digest", via("squid with all", **JOE, tunnel_auth="digest"), asks("Digest "), "basic", NTLM),
     Row("tunnel_auth", "ntlm", via("squid with all", **IN_DOMAIN, tunnel_auth="ntlm"), asks("NTLM "), "basic", NTLM),
     Row("tunnel_auth", EMPTY, via("squid with all", **JOE), asks("Digest "), "basic", NTLM),
-    Row("tunnel_use_credentials", ON, via("squid with digest", **JOE, tunnel_use_credentials=True), opens, False, SQUID),
+    Row(
+        "tunnel_use_credentials", ON, via("squid with digest", **JOE, tunnel_use_credentials=True), opens, False, SQUID
+    ),
     Row(
         "tunnel_use_credentials",
         OFF,

@@ -62,5 +62,5 @@ def test_every_value_shows_what_only_it_brings_about(row: Row, world: World) -> 
     form = row.form(world)
     with world.outcome(form) as came:
         assert row.shows(came), came.error or "it was opened"
-    with world.outcome({**form, row.field: row.twin}) as twin:
+    with world.outcome(row.other(form, world)) as twin:
         assert not row.shows(twin), "the twin shows the same"

@@ -13,17 +13,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from airflow_imap_provider.connection.parsing import parse
 from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.hooks.imap4 import Imap4Hook
 from airflow_imap_provider.transport.session import Session, open_session
-from tests.servers.certificates import Authority, ServerCertificate, self_signed
+from tests.servers.certificates import Authority, self_signed
 from tests.servers.client_material import Material
 from tests.servers.daemon import Daemon
 from tests.servers.dovecot import Dovecot, User
 from tests.servers.scripted import Script, ScriptedServer
+from tests.servers.squid import Squid
 from tests.servers.waiting import wait_until
 from tests.transport.login_server import MECHANISMS
 
@@ -130,18 +132,20 @@ class World:
         self.server.deliver(user, b"Subject: " + subject + b"\r\n\r\nThis one's.\r\n")
         return user
 
-    def certified(self) -> tuple[User, Material]:
-        """A user who logs in by a client certificate."""
-        user = self.server.new_user(PASSWORD)
-        self.server.certify(user.login)
-        issued: ServerCertificate = self.server.client_authority.issue_client(user.login)
-        return user, Material(issued, self.server.client_authority.pem)
+    def certified(self, login: str = "", *, master: bool = False) -> Material:
+        """A certificate that names a user, or somebody who may open everybody's mailbox.
+
+        This server takes the name from the certificate also where a password is sent.
+        """
+        login = login or self.server.new_user(PASSWORD).login
+        self.server.certify(login, master=master)
+        return Material(self.server.client_authority.issue_client(login), self.server.client_authority.pem)
 
     def outcome(self, form: Form) -> Outcome:
         """Parse a form and open a session with it, as the hook and the trigger do."""
         came = Outcome(form)
         logins, proxy = self.logins(), self._proxies.get(form.get("tunnel_port") or 0)
-        requests = len(_requests(proxy)) if proxy else 0
+        requests = len(_requests(proxy)) if isinstance(proxy, Squid) else 0
         began = time.monotonic()
         try:
             came.settings = parse_form(form)
@@ -152,7 +156,7 @@ class World:
         if came.session and form["port"] in (self.server.port, self.server.tls_port):
             wait_until(lambda: len(self.logins()) > len(logins), "the login in the server's log", LOG_LIMIT)
             came.login = self.logins()[-1]
-        if proxy:
+        if isinstance(proxy, Squid):
             came.requests = lambda: _requests(proxy)[requests:]
         return came
 
@@ -173,9 +177,9 @@ def parse_form(form: Form) -> Settings:
     return parse(CONN_ID, **standard, extra={key: value for key, value in form.items() if key not in STANDARD})
 
 
-def _requests(proxy: Daemon) -> list[str]:
+def _requests(proxy: Squid) -> list[str]:
     log = proxy.folder / "access.log"
-    return log.read_text().splitlines() if log.exists() else []
+    return [unquote(line) for line in log.read_text().splitlines() if " CONNECT " in line] if log.exists() else []
 
 
 @dataclass
@@ -255,10 +259,13 @@ class Outcome:
     @property
     def asked(self) -> str:
         """What a Squid wrote about its last request: result, request, and the login sent. Ends the session."""
-        self.close()  # only then a line is written
+        self.close()
         wait_until(lambda: bool(self.requests()), f"a line in the proxy's log; {self.error}", LOG_LIMIT)
         return self.requests()[-1]
 
     def close(self) -> None:
-        if self.session is not None:
+        """End the session; a Squid writes about a tunnel when that ends."""
+        if self.session is not None and self.session.usable:
             self.session.close()
+            if self.requests is not list:
+                wait_until(lambda: "/200 " in "".join(self.requests()), "the end in the proxy's log", LOG_LIMIT)

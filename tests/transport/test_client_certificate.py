@@ -25,6 +25,7 @@ from tests.servers.client_material import PASSPHRASE, Material, in_base64
 from tests.servers.scripted import Peer, ScriptedServer
 from tests.transport.conftest import Opener, server_context, settings_for
 
+
 @pytest.fixture(scope="module")
 def clients(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("clients"), "Client Authority")
