@@ -73,7 +73,12 @@ WAYS: dict[str, Way] = {
 ways = pytest.mark.parametrize(
     ("way", "kind"),
     # What the environment holds is always read by the task's class.
-    [(way, kind) for way in WAYS for kind in (TaskConnection, ServerConnection) if kind is TaskConnection or "env" not in way],
+    [
+        (way, kind)
+        for way in WAYS
+        for kind in (TaskConnection, ServerConnection)
+        if kind is TaskConnection or "env" not in way
+    ],
 )
 
 

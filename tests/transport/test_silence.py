@@ -53,9 +53,7 @@ LOGGING_IN: dict[str, tuple[str, Callable[[Peer], None]]] = {
     "SCRAM, after the proof": ("scram-sha-256", after("AUTH=SCRAM-SHA-256 SASL-IR", play_scram)),
     "SCRAM, after the signature": (
         "scram-sha-256",
-        after(
-            "AUTH=SCRAM-SHA-256 SASL-IR", lambda peer: peer.send(f"+ {in_base64(play_scram(peer))}"), Peer.line
-        ),
+        after("AUTH=SCRAM-SHA-256 SASL-IR", lambda peer: peer.send(f"+ {in_base64(play_scram(peer))}"), Peer.line),
     ),
     "ANONYMOUS": ("anonymous", after("AUTH=ANONYMOUS", asked, request, Peer.line)),
 }
@@ -94,6 +92,7 @@ def test_silence_instead_of_a_later_answer_names_the_command(stage: str, opened:
         session = open_inbox(opened, server, timeout=BUDGET)
         with pytest.raises(ImapTimeoutError) as caught:
             call(session)
+        session.close()
         server.wait_until_played()
     assert caught.value.stage == stage
     assert not session.usable
