@@ -18,7 +18,7 @@ from tests.servers.client_material import PASSPHRASE, in_base64
 
 VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 OTHER_PIN = "ab" * 32
-IMPATIENT = {"timeout": 1}
+IMPATIENT: Form = {"timeout": 1}
 """Where the twin waits for a greeting that a port with TLS does not give."""
 
 

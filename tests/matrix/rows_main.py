@@ -16,7 +16,7 @@ HOSTS = {
     "zoho": "imap.zoho.com",
     "gmx": "imap.gmx.net",
 }
-PRESET = {"host": None, "port": None, "ca_bundle": None, "auth_method": "plain"}
+PRESET: Form = {"host": None, "port": None, "ca_bundle": None, "auth_method": "plain"}
 CYRILLIC = "Счёт".encode("koi8-r")
 
 

@@ -10,11 +10,11 @@ from tests.matrix.world import NOBODY, Form, World
 from tests.servers.proxies import ASCII_PASSWORD, LOGIN, PASSWORD
 from tests.servers.winbind import ACCOUNT, DOMAIN
 
-JOE = {"tunnel_login": LOGIN, "tunnel_password": PASSWORD}
-ASCII_JOE = {"tunnel_login": LOGIN, "tunnel_password": ASCII_PASSWORD}
-IN_DOMAIN = {"tunnel_login": ACCOUNT, "tunnel_password": PASSWORD, "tunnel_domain": DOMAIN}
+JOE: Form = {"tunnel_login": LOGIN, "tunnel_password": PASSWORD}
+ASCII_JOE: Form = {"tunnel_login": LOGIN, "tunnel_password": ASCII_PASSWORD}
+IN_DOMAIN: Form = {"tunnel_login": ACCOUNT, "tunnel_password": PASSWORD, "tunnel_domain": DOMAIN}
 WRONG = "wr0ng s3cret of a proxy"
-HERE = {"tunnel_remote_dns": False}
+HERE: Form = {"tunnel_remote_dns": False}
 BASIC = "Basic " + base64.b64encode(f"{LOGIN}:{PASSWORD}".encode()).decode()
 SQUID, NTLM, SSH, MICROSOCKS, TINYPROXY = ("squid",), ("squid", "winbind"), ("ssh",), ("microsocks",), ("tinyproxy",)
 

@@ -24,7 +24,7 @@ from tests.transport.test_scram_exchange import PLUS, accept, end_point, play_sc
 Combination = dict[str, Any]
 
 # name of the proxy: type, credentials, markers
-WAYS: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
+WAYS: dict[str, tuple[str, Form, tuple[str, ...]]] = {
     "": ("none", {}, ()),
     "squid": ("http", {}, ("squid",)),
     "squid with basic": ("http", JOE, ("squid",)),
@@ -143,7 +143,13 @@ def test_every_value_meets_every_value_of_the_other_tabs_that_it_can_meet() -> N
         for other in TABS[tabs[j]]
     }
     for (tab, value), (other_tab, other) in every - met:
-        template = {"way": "", "method": "auto", "security": "implicit", "versions": None, "verify": "none"}
+        template: Combination = {
+            "way": "",
+            "method": "auto",
+            "security": "implicit",
+            "versions": None,
+            "verify": "none",
+        }
         template |= {"pins": "key", "certificate": "PEM", "alias": False, "remote_dns": True, "address": "localhost"}
         assert not possible({**template, tab: value, other_tab: other}), (tab, value, other_tab, other)
     assert len(CHOSEN) >= 30

@@ -87,8 +87,12 @@ LATER: dict[str, tuple[str, Callable[[Session], object]]] = {
 @pytest.mark.parametrize("stage", LATER)
 def test_silence_instead_of_a_later_answer_names_the_command(stage: str, opened: Opener) -> None:
     command, call = LATER[stage]
-    silent = after_inbox(lambda peer: peer.expect(command) and None, Peer.wait_for_end)
-    with ScriptedServer(silent) as server:
+
+    def silent(peer: Peer) -> None:
+        peer.expect(command)
+        peer.wait_for_end()
+
+    with ScriptedServer(after_inbox(silent)) as server:
         session = open_inbox(opened, server, timeout=BUDGET)
         with pytest.raises(ImapTimeoutError) as caught:
             call(session)
