@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
+from airflow_imap_provider.connection.code_pages import as_code_page
 from airflow_imap_provider.errors import FolderNotFoundError, ImapError, SettingsError
 from airflow_imap_provider.hooks.settings import connection_settings
 
@@ -121,12 +122,14 @@ class Imap4Hook(BaseHook):
         most: int = 1000,
         text: bool = False,
         headers: Sequence[str] = (),
+        code_page: str = "",
     ) -> list[dict[str, Any]]:
         """Return the mails of a folder that meet conditions, oldest first. Nothing is marked.
 
         :param most: how many mails to return at most.
         :param text: whether to return the text, too.
         :param headers: names of headers to return, too.
+        :param code_page: charset for text that declares none or a wrong one; overrides the connection's.
         """
         from airflow_imap_provider.mail.conditions import Condition, Conditions
         from airflow_imap_provider.mailbox.place import first_place
@@ -135,7 +138,14 @@ class Imap4Hook(BaseHook):
 
         if not isinstance(conditions, Conditions):
             conditions = Conditions([conditions] if isinstance(conditions, Condition) else list(conditions))
-        wish = Wish(conn_id=self.imap4_conn_id, folder=folder, conditions=conditions, text=text, headers=tuple(headers))
+        wish = Wish(
+            conn_id=self.imap4_conn_id,
+            folder=folder,
+            conditions=conditions,
+            text=text,
+            headers=tuple(headers),
+            code_page=as_code_page(code_page),
+        )
         return self.read(wish, first_place("all", SYSTEM_CLOCK.now()), enough=most)[:most]
 
     def read(self, wish: Wish, place: Place, *, enough: int) -> list[dict[str, Any]]:
@@ -154,20 +164,31 @@ class Imap4Hook(BaseHook):
                 return emails
 
     def fetch(
-        self, uids: Sequence[int], *, folder: str = "INBOX", text: bool = True, headers: Sequence[str] = ()
+        self,
+        uids: Sequence[int],
+        *,
+        folder: str = "INBOX",
+        text: bool = True,
+        headers: Sequence[str] = (),
+        code_page: str = "",
     ) -> list[dict[str, Any]]:
-        """Return mails by UID, with their text unless told otherwise. UIDs that do not exist are passed over."""
+        """Return mails by UID, with their text unless told otherwise. UIDs that do not exist are passed over.
+
+        :param code_page: charset for text that declares none or a wrong one; overrides the connection's.
+        """
         from airflow_imap_provider.mail.fetching import text_items, with_text
         from airflow_imap_provider.mail.payload import payload
 
+        override = as_code_page(code_page)
         session = self.session()
+        code_page = override or session.settings.code_page
         status = session.select(folder, readonly=True)
         emails = []
-        for mail in self._mails(session, status, uids, headers):
+        for mail in self._mails(session, status, uids, headers, code_page):
             shown = mail
             if text and mail.text_parts:
                 answer = session.fetch([mail.uid], text_items(mail)).get(mail.uid, {})
-                shown = with_text(mail, answer, session.settings.code_page)
+                shown = with_text(mail, answer, code_page)
             emails.append(payload(shown, headers=headers))
         return emails
 
@@ -204,7 +225,12 @@ class Imap4Hook(BaseHook):
                 return decode_transfer(bytes(raw), part.encoding)
 
     def _mails(
-        self, session: Session, status: FolderStatus, uids: Sequence[int], headers: Sequence[str] = ()
+        self,
+        session: Session,
+        status: FolderStatus,
+        uids: Sequence[int],
+        headers: Sequence[str] = (),
+        code_page: str = "",
     ) -> list[Mail]:
         from airflow_imap_provider.mail.fetching import fetch_items, mail_from_fetch
 
@@ -216,7 +242,7 @@ class Imap4Hook(BaseHook):
                 folder=status.name,
                 uid=uid,
                 uidvalidity=status.uidvalidity,
-                code_page=session.settings.code_page,
+                code_page=code_page or session.settings.code_page,
                 headers=headers,
             )
             for uid in uids

@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
+from airflow_imap_provider.connection.code_pages import as_code_page
 from airflow_imap_provider.errors import ConnectError, ImapTimeoutError, LostConnectionError, SettingsError
 from airflow_imap_provider.mail.conditions import Condition
 from airflow_imap_provider.mailbox.actions import Action, dump_actions, load_actions, unconditional
@@ -86,7 +87,7 @@ class EmailSensor(BaseSensorOperator):
         self.payload = as_style(payload)
         self.headers = list(headers)
         self.text = text
-        self.code_page = code_page
+        self.code_page = as_code_page(code_page)
         self.idle = idle
         self.deferrable = deferrable
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
+from airflow_imap_provider.connection.code_pages import as_code_page
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.conditions import Condition, Conditions
 from airflow_imap_provider.mail.payload import STYLES
@@ -107,7 +108,7 @@ class EmailTrigger(BaseEventTrigger):
             raise SettingsError(f"headers={headers!r}; a list of header names is accepted.", stage="settings")
         self.headers = [_name("headers", name) for name in headers]
         self.text = bool(text)
-        self.code_page = code_page
+        self.code_page = as_code_page(code_page)
         self.server_search = bool(server_search)
         self._subscriber: Any = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CLIENT_CERTIFICATES", "CONFIGURATION"]
+__all__ = ["CLIENT_CERTIFICATES", "CONFIGURATION", "ONE_TLS_VERSION", "OPENSSL"]
 
 CONFIGURATION = """
 base_dir = {folder}/run
@@ -96,4 +96,22 @@ ssl_ca = <{authority}
 ssl_require_crl = no
 ssl_verify_client_cert = yes
 auth_ssl_username_from_cert = yes
+"""
+
+ONE_TLS_VERSION = """
+ssl_min_protocol = {version}
+ssl_cipher_list = DEFAULT:@SECLEVEL=0
+import_environment = OPENSSL_CONF
+"""
+
+OPENSSL = """
+openssl_conf = openssl
+[openssl]
+ssl_conf = ssl
+[ssl]
+system_default = default
+[default]
+MinProtocol = {version}
+MaxProtocol = {version}
+CipherString = DEFAULT:@SECLEVEL=0
 """

@@ -1,0 +1,121 @@
+"""Over the whole matrix, and its failing twins, no secret is seen in anything that is shown, logged or passed on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from airflow_imap_provider.errors import ImapError
+from airflow_imap_provider.hooks.imap4 import Imap4Hook
+from airflow_imap_provider.transport.session import open_session
+from airflow_imap_provider.transport.tls import _contexts
+from tests.matrix.secrets import every_log_line, looks, secrets_of
+from tests.matrix.test_every_value import ROWS
+from tests.matrix.world import STANDARD, Form, World, parse_form
+from tests.transport.test_secrets import everything_about
+from tests.transport.test_secrets_of_methods import everything_of
+
+WRONG = {"password": "wr0ng s3cret/of:the@mailbox", "tunnel_password": "wr0ng s3cret/of:the@proxy"}
+AT_ONCE = 20
+"""Openings at a time: those with a silent server wait for a second each."""
+TESTED = 10
+"""So many of them are repeated by the hook and its Test button."""
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1000) as listener:
+        yield listener.getsockname()[1]
+
+
+def twins(form: Form, silent_port: int) -> list[Form]:
+    """The same, failing in one way after the other."""
+    found = [{**form, "port": silent_port, "timeout": 1}, {**form, "ca_bundle": None}]
+    found += [{**form, key: value} for key, value in WRONG.items() if form.get(key)]
+    if form.get("client_private_key_passphrase"):
+        found.append({**form, "client_private_key_passphrase": "wr0ng s3cret of the key"})
+    return found
+
+
+def as_connection(form: Form) -> str:
+    standard = {key: form.get(key) for key in STANDARD}
+    extra = {key: value for key, value in form.items() if key not in STANDARD}
+    return json.dumps({"conn_type": "imap4", **standard, "extra": extra})
+
+
+def shown(form: Form) -> tuple[bool, str]:
+    """Whether a session was opened, and everything that there is to be seen of it, or of its failure."""
+    opened, texts = False, []
+    try:
+        settings = parse_form(form)
+        texts.append(repr(settings))
+        session = open_session(settings)
+        opened = True
+        texts += everything_of(session)
+        session.logout()
+        session.folders()  # too late: an error of a later answer
+    except ImapError as error:
+        texts.append(everything_about(error))
+    return opened, "\n".join(texts)
+
+
+def shown_by_the_hook(conn_id: str) -> str:
+    """The same, by the hook and its Test button."""
+    hook = Imap4Hook(conn_id)
+    try:
+        with hook:
+            seen = repr(vars(hook))
+    except ImapError as error:
+        seen = everything_about(error)
+    return seen + repr(hook) + str(hook.test_connection())
+
+
+@pytest.mark.parametrize(
+    "_", [pytest.param(None, marks=[getattr(pytest.mark, name) for row in ROWS for name in row.needs], id="all")]
+)
+def test_no_secret_of_the_whole_matrix_shows_anywhere(
+    _: None,
+    world: World,
+    silent_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    openings: list[Form] = []
+    for row in ROWS:
+        form = row.form(world)
+        openings += [form, row.other(form, world), *twins(form, silent_port)]
+    by_the_hook = openings[:: len(openings) // TESTED]
+    for number, form in enumerate(by_the_hook):
+        monkeypatch.setenv(f"AIRFLOW_CONN_MATRIX{number}", as_connection(form))
+    with every_log_line() as lines:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            came = list(pool.map(shown, openings))
+        texts = [shown_by_the_hook(f"matrix{number}") for number, _ in enumerate(by_the_hook)]
+    texts += [text for _, text in came]
+    texts += [*lines, repr(list(_contexts)), *capfd.readouterr()]
+
+    assert len(lines) > len(by_the_hook)
+    assert sum(opened for opened, _ in came) > len(ROWS) / 2
+    assert sum(not opened for opened, _ in came) > len(ROWS) * 2
+    everything = "\n".join(texts)
+    hidden = set[str]().union(*map(secrets_of, openings))
+    assert len(hidden) > len(ROWS)
+    assert not [secret for secret in hidden if secret in everything]
+
+
+def test_the_scan_finds_what_is_told_to_any_logger() -> None:
+    deaf = logging.getLogger("deaf.and.disabled")
+    deaf.propagate, deaf.disabled = False, True
+    deaf.setLevel(logging.ERROR)
+    with every_log_line() as lines:
+        deaf.debug("it is %s", "s3cret")
+        logging.getLogger("new.one").debug("here too: %r", {"a": "s3cret"})
+    assert ["s3cret" in line for line in lines] == [True, True]
+    assert deaf.disabled
+    assert "p%40ss%2Fw%3Ard" in looks("p@ss/w:rd")
