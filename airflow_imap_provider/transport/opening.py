@@ -1,8 +1,8 @@
 """From settings to an authenticated connection: dial, encrypt, greet, STARTTLS, log in, ask what the server can.
 
-The stages run in this order under one deadline, and each names itself in its errors. Dialling leads through the proxy
-if there is one, after which nothing differs. Capabilities are asked for again after TLS and after the login, since
-servers announce others then (and somebody on the way could have written the first ones).
+The stages run in this order under one deadline, and each names itself in its errors; with OAuth a token comes first.
+Dialling leads through the proxy if there is one, after which nothing differs. Capabilities are asked for again after
+TLS and after the login, since servers announce others then (and somebody on the way could have written the first ones).
 """
 
 from __future__ import annotations
@@ -55,7 +55,15 @@ def connect(settings: Settings, clock: Clock) -> Connection:
     """
     deadline = Deadline(clock, settings.timeout)
     scrubber = Scrubber(settings)
+    if not settings.auth.method.startswith("oauth-"):
+        return _connect(settings, clock, deadline, scrubber)
+    from airflow_imap_provider.transport.oauth.source import with_token
 
+    # The token first: no mail server waits for it, with a limit of its own for who has not logged in yet.
+    return with_token(settings, clock, deadline, scrubber, lambda ready: _connect(ready, clock, deadline, scrubber))
+
+
+def _connect(settings: Settings, clock: Clock, deadline: Deadline, scrubber: Scrubber) -> Connection:
     def secure(sock: socket.socket) -> ssl.SSLSocket:
         return encrypt(sock, settings.tls, settings.host, deadline, explicit=settings.security == "starttls")
 
