@@ -39,7 +39,7 @@ class OAuthWorld:
 
     def by_secret(self, user: User, *, secret: str = "", alias: str = "", **changes: str) -> AuthSettings:
         """How an application with a secret logs in."""
-        secret = secret or f"app-secret-{secrets.token_hex(8)}"
+        secret = secret or f"app-s3cret/{secrets.token_hex(8)}+& ü"
         client_id = self.endpoint.register(alias or user.login, secret=secret)
         return self._auth("oauth-client-credentials", user, alias, client_id, client_secret=secret, **changes)
 
@@ -51,7 +51,7 @@ class OAuthWorld:
 
     def by_consent(self, user: User, *, alias: str = "", **changes: Any) -> AuthSettings:
         """How somebody logs in who has a user's consent."""
-        secret = f"app-secret-{secrets.token_hex(8)}"
+        secret = f"app-s3cret/{secrets.token_hex(8)}+& ü"
         client_id = self.endpoint.register(alias or user.login, secret=secret)
         token = self.endpoint.consent(alias or user.login, client_id).valid
         return self._auth(
