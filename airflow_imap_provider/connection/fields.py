@@ -223,7 +223,8 @@ FIELDS: tuple[Field, ...] = (
         Kind.CERTIFICATES,
         "tls.ca_bundle",
         "Trust these issuers instead of the system's: a path (on every machine that connects) or PEM text. "
-        "Not used where Verify certificate does not check the issuer.",
+        "Not used where Verify certificate does not check the issuer. A token endpoint is trusted by these and by the "
+        "system's.",
     ),
     Field(
         "pins",

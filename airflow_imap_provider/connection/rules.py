@@ -147,7 +147,8 @@ def tls_settings(values: Values, security: Security) -> TlsSettings:
     return TlsSettings(
         versions=values.items("tls_versions", TlsSettings.versions),
         verify=verify,
-        ca_bundle=values.text("ca_bundle") if verify in ("full", "chain") else "",
+        # A token endpoint is always checked in full, whatever the mail server need not stand up to.
+        ca_bundle=values.text("ca_bundle") if verify in ("full", "chain") or _wants_token(values) else "",
         pins=values.items("pins"),
         client_certificate=certificate,
         client_private_key=key,
@@ -218,6 +219,10 @@ def _oauth_has_a_method(values: Values, method: str) -> None:
             value=method,
             remedy="Choose a method of OAuth; or login or plain, which keep these fields without using them.",
         )
+
+
+def _wants_token(values: Values) -> bool:
+    return values.text("auth_method").startswith("oauth-")
 
 
 def _oauth_settings(values: Values) -> OAuthSettings:

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_imap_provider.errors import SettingsError
 
-from .builders import CERTIFICATE, COMPLETE, KEY, PKCS12, connect
+from .builders import CERTIFICATE, COMPLETE, KEY, PIN, PKCS12, connect
 
 ACCOUNT = {"client_email": "robot@example.com", "private_key": KEY, "token_uri": "https://oauth2.googleapis.com/token"}
 
@@ -59,3 +59,10 @@ def test_the_consents_name_changes_with_the_consent_and_does_not_tell_the_token(
     assert consent("first") == consent("first", oauth_scope="other", timeout=5)
     assert len({consent("first"), consent("second"), consent("first", oauth_client_id="2222")}) == 3
     assert "first" not in consent("first")
+
+
+@pytest.mark.parametrize("verify", ["pinned", "none"])
+def test_the_ca_bundle_stays_for_the_endpoint_whatever_the_mail_server_need_not_stand_up_to(verify: str) -> None:
+    besides = {"verify": verify, "ca_bundle": CERTIFICATE, "pins": [PIN]}
+    assert connect(**{**COMPLETE["oauth"], **besides}).tls.ca_bundle == CERTIFICATE
+    assert connect(**besides).tls.ca_bundle == ""
