@@ -26,6 +26,14 @@ __all__ = ["oauth_servers", "world"]
 
 pytestmark = pytest.mark.dovecot
 
+
+@pytest.fixture(autouse=True)
+def _every_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Airflow, if it is loaded already, has set these to WARNING."""
+    for name in ("httpx", "httpcore", "airflow_imap_provider"):
+        caplog.set_level(logging.DEBUG, logger=name)
+
+
 TOKEN_METHODS = [name for name in METHODS if name != "bearer"]
 
 
