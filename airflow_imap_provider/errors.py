@@ -13,6 +13,7 @@ __all__ = [
     "FolderNotFoundError",
     "ImapError",
     "ImapTimeoutError",
+    "LoginRefusedError",
     "LostConnectionError",
     "NotAvailableError",
     "ProtocolError",
@@ -28,8 +29,8 @@ class ImapError(Exception):
     """Something went wrong between this package and a mailbox.
 
     :param problem: what happened, one sentence without a secret in it.
-    :param stage: where it happened: ``settings``, ``dns``, ``tcp``, ``proxy``, ``tls``, ``greeting``, ``starttls``,
-        ``capabilities``, ``authentication``, ``folder``, ``idle`` or the IMAP command.
+    :param stage: where it happened: ``settings``, ``token``, ``dns``, ``tcp``, ``proxy``, ``tls``, ``greeting``,
+        ``starttls``, ``capabilities``, ``authentication``, ``folder``, ``idle`` or the IMAP command.
     :param reply: the other side's own words, if any.
     :param remedy: what to change, one sentence.
     """
@@ -77,6 +78,10 @@ class TlsError(ImapError, ConnectionError):
 
 class AuthenticationError(ImapError):
     """The server does not accept the credentials, or no acceptable mechanism is offered."""
+
+
+class LoginRefusedError(AuthenticationError):
+    """The mail server has seen the credentials and does not accept them."""
 
 
 class ProxyAuthenticationError(ProxyError, AuthenticationError):

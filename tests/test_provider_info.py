@@ -60,7 +60,7 @@ def test_loading_the_description_loads_nothing_heavy() -> None:
     program = (
         "import sys; from airflow_imap_provider.provider_info import get_provider_info; get_provider_info(); "
         "print([name for name in sys.modules if name.split('.')[0] in "
-        "('airflow', 'imapclient', 'imaplib', 'ssl', 'cryptography', 'socks', 're2', 'email')])"
+        "('airflow', 'imapclient', 'imaplib', 'ssl', 'cryptography', 'socks', 're2', 'email', 'httpx', 'jwt')])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -6,6 +6,7 @@ the first packet, so that nobody believes in a protection or a way that is not t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from operator import attrgetter
 
 from airflow_imap_provider import __version__
@@ -19,13 +20,14 @@ __all__ = ["require_available"]
 _UNTOUCHED = Settings(conn_id="", host="")
 
 
-def require_available(settings: Settings) -> None:
+def require_available(settings: Settings, fields: Iterable[Field] = FIELDS) -> None:
     """Refuse settings that ask for something which this version cannot carry out yet.
 
+    :param fields: the table; another one only in tests.
     :raises NotAvailableError: for the first such field, in the order of the form; names it, its value (never a
         secret's) and what is available instead.
     """
-    for field in FIELDS:
+    for field in fields:
         if not field.path:
             continue
         asked = attrgetter(field.path)(settings)

@@ -11,6 +11,7 @@ import imaplib
 import re
 from collections.abc import Callable, Iterable
 from typing import TypeVar
+from urllib.parse import quote_plus
 
 from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import (
@@ -72,6 +73,11 @@ class Scrubber:
         more = {text for text in texts if len(text) >= MIN_HIDDEN_CHARACTERS}
         self._secrets = sorted(more.union(self._secrets), key=len, reverse=True)
 
+    def add(self, *secrets: str) -> None:
+        """Take these secrets out too, however short, in all forms in which somebody could repeat them."""
+        forms = {form for secret in secrets if secret for form in (*_forms_of(secret), quote_plus(secret))}
+        self._secrets = sorted(forms.union(self._secrets), key=len, reverse=True)
+
     def clean(self, words: object) -> str:
         """The words as one printable line without a secret."""
         text = words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words)
@@ -90,17 +96,21 @@ class Scrubber:
 def _forms(settings: Settings) -> Iterable[str]:
     login = settings.auth.login
     for secret in settings.secrets():
-        yield secret
-        yield secret.replace("\\", "\\\\").replace('"', '\\"')
-        yield repr(secret)[1:-1]
-        yield repr(secret.encode("utf-8", "surrogatepass"))[2:-1]
-        yield _base64(secret)
+        yield from _forms_of(secret)
         yield _base64(f"{settings.auth.alias}\0{login}\0{secret}")
     tunnel = settings.tunnel
     if tunnel.password:
         # As Basic sends it to an HTTP proxy.
         for user in (tunnel.login, f"{tunnel.domain}\\{tunnel.login}"):
             yield _base64(f"{user}:{tunnel.password}")
+
+
+def _forms_of(secret: str) -> Iterable[str]:
+    yield secret
+    yield secret.replace("\\", "\\\\").replace('"', '\\"')
+    yield repr(secret)[1:-1]
+    yield repr(secret.encode("utf-8", "surrogatepass"))[2:-1]
+    yield _base64(secret)
 
 
 def _base64(text: str) -> str:
