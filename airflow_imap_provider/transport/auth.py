@@ -146,7 +146,9 @@ def _check_sendable(auth: AuthSettings) -> None:
             )
         if "\x01" in value and auth.method in BEARER_METHODS:
             # It parts the fields of XOAUTH2 and OAUTHBEARER, which know no escape for it.
-            raise SettingsError(f"{tab}, {label} ({key}) contains a control character.", stage="settings")
+            raise SettingsError(
+                f"{tab}, {label} ({key}) contains a control character.", stage="settings", remedy="Enter it once more."
+            )
 
 
 # -- LOGIN ------------------------------------------------------------------------------------------------------------

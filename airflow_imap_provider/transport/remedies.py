@@ -104,12 +104,12 @@ _EXCHANGE_APPLICATION = (
     "permission IMAP.AccessAsApp with admin consent, and the mailbox IMAP switched on."
 )
 _EXCHANGE_USER = (
-    "The token is good, but not for this mailbox: check that Username (login) is the user who has consented, that this "
+    "The token is good, but not for this mailbox. Check that Username (login) is the user who has consented, that this "
     "user may open the mailbox in Alias (alias), that the consent covers IMAP.AccessAsUser.All, and that IMAP is "
     "switched on for the mailbox."
 )
 _GMAIL = (
-    "The token is good, but Gmail does not take it for this mailbox: check that Username (login), or Alias (alias), is "
+    "The token is good, but Gmail does not take it for this mailbox. Check that Username (login), or Alias (alias), is "
     "the account that the token is for, that OAuth: scope (oauth_scope) is https://mail.google.com/, and that IMAP is "
     "allowed for the account."
 )
@@ -118,8 +118,8 @@ _NOT_RENEWED = (
     "for another server or user. Methods of OAuth renew their tokens by themselves."
 )
 _NOT_FOR_THIS_SERVER = (
-    "The token endpoint has given the token, but this server does not take it: check OAuth: scope (oauth_scope), "
-    "Username (login) and Alias (alias), and whose tokens the server accepts."
+    "The endpoint has given a token that this server does not take. Check OAuth: scope (oauth_scope), Username (login) "
+    "and Alias (alias), and whose tokens the server accepts."
 )
 
 

@@ -31,6 +31,8 @@ ENDPOINT = Party(TOKEN_STAGE, TOKEN_STAGE, UNREACHED, SILENT, UNREACHED)
 CACHED_CONTEXTS = 16
 """Contexts kept; more different CA bundles in one process are not expected, and each costs 0.9 MiB."""
 
+_FIELD = "OAuth: endpoint (oauth_endpoint)"
+_SERVER = ("mail server", "token endpoint")
 _EXPIRED, _NOT_YET = 10, 9  # X509_V_ERR_CERT_HAS_EXPIRED and _NOT_YET_VALID
 _NAMES = frozenset({62, 64})  # X509_V_ERR_HOSTNAME_MISMATCH and _IP_ADDRESS_MISMATCH
 _STRICT = range(79, 96)  # what VERIFY_X509_STRICT adds
@@ -89,10 +91,7 @@ def _connect(
 
 def _on_the_way(exc: ImapError, host: str, port: int) -> ImapError:
     """The tunnel's error, which speaks of the mail server, for this destination."""
-    remedy = exc.remedy.replace("Address (host) and Port (port)", "OAuth: endpoint (oauth_endpoint)")
-    remedy = remedy.replace("Address (host)", "OAuth: endpoint (oauth_endpoint)").replace(
-        "mail server", "token endpoint"
-    )
+    remedy = exc.remedy.replace(" and Port (port)", "").replace("Address (host)", _FIELD).replace(*_SERVER)
     problem = f"on the way to the token endpoint {host} port {port}: {exc.problem}"
     return type(exc)(problem, stage=exc.stage, reply=exc.reply, remedy=remedy)
 
@@ -127,8 +126,8 @@ def _explain(exc: Exception, host: str) -> TlsError:
             remedy = "For an old private CA switch Strict certificate checks (strict_x509) off."
         else:
             remedy = (
-                "Put the certificate of the authority that issued it into CA bundle (ca_bundle), which counts here "
-                "besides the system's; a proxy that opens encrypted connections has an authority of its own."
+                "Put the certificate of its authority into CA bundle (ca_bundle), which counts here besides the "
+                "system's. A proxy that opens encrypted connections has an authority of its own."
             )
         return TlsError(problem, stage=TOKEN_STAGE, reply=words, remedy=remedy)
     reason = getattr(exc, "reason", None) or getattr(exc, "strerror", None) or type(exc).__name__

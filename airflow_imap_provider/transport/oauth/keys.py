@@ -189,6 +189,6 @@ def _unreadable(problem: str) -> SettingsError:
     return SettingsError(
         f"Authentication, OAuth: private key (oauth_private_key): {problem}",
         stage="settings",
-        remedy="Give the application's certificate with its key as PEM (a path on this machine, or the text) or "
-        "PKCS#12 without a passphrase (a path, or base64); for a Google service account its JSON.",
+        remedy="Give the application's certificate with its key, or a Google service account's JSON. The certificate "
+        "is PEM (a path on this machine, or the text), or PKCS#12 without a passphrase (a path, or base64).",
     )

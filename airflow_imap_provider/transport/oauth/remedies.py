@@ -17,7 +17,7 @@ CHECK_ENDPOINT = (
     "its place."
 )
 SILENT = (
-    "The token endpoint does not answer in time: check OAuth: endpoint (oauth_endpoint), firewalls, and whether the "
+    "The token endpoint does not answer in time. Check OAuth: endpoint (oauth_endpoint), firewalls, and whether the "
     "way out needs a proxy (tunnel_type)."
 )
 UNREACHED = (
@@ -32,7 +32,7 @@ _CONSENT_AGAIN = (
 _SECRET = "OAuth: client secret (oauth_client_secret)"  # noqa: S105 - the name of a field
 _APPLICATION = "OAuth: application id (oauth_client_id)"
 _NEEDS_A_PERSON = (
-    "The account needs a person to log in (multi-factor authentication or a Conditional Access policy): consent again, "
+    "The account needs a person to log in (multi-factor authentication or a Conditional Access policy). Consent again, "
     "have the policy changed, or let an application log in by client credentials."
 )
 _CLOCK = "Check the clock of this machine: assertions count for minutes only."
@@ -48,11 +48,11 @@ _MICROSOFT = {
     "50158": _NEEDS_A_PERSON,
     "50173": f"The consent ended when the user's password changed. {_CONSENT_AGAIN}",
     "53003": _NEEDS_A_PERSON,
-    "65001": "Consent is missing: an administrator has to grant the permission to the application (API permissions → "
-    "Grant admin consent), or the user has to consent to it.",
+    "65001": "Consent is missing: an administrator grants the permission to the application, or the user consents to "
+    "it. The administrator's way is API permissions → Grant admin consent.",
     "70000": f"The refresh token is not valid, or of another application. {_CONSENT_AGAIN}",
     "70008": f"The refresh token has expired. {_CONSENT_AGAIN}",
-    "70011": "Check OAuth: scope (oauth_scope): an application of its own wants "
+    "70011": "Check OAuth: scope (oauth_scope). An application of its own wants "
     "https://outlook.office365.com/.default, a user's consent "
     "https://outlook.office.com/IMAP.AccessAsUser.All offline_access.",
     "500011": "The scope names something that the directory does not have: check OAuth: scope (oauth_scope) and OAuth: "
@@ -60,8 +60,8 @@ _MICROSOFT = {
     "700016": f"The directory does not know the application: check {_APPLICATION} and OAuth: tenant (oauth_tenant).",
     "700024": _CLOCK,
     "700025": f"The application is registered as a public client: empty {_SECRET} and OAuth: private key.",
-    "700027": "The directory does not know the certificate: upload the one in OAuth: private key (oauth_private_key) "
-    "under Certificates & secrets of the App registration.",
+    "700027": "The directory does not know the certificate in OAuth: private key (oauth_private_key). Upload it under "
+    "Certificates & secrets of the App registration.",
     "700082": f"The refresh token has expired, as it was not used for too long. {_CONSENT_AGAIN}",
     "700084": f"The refresh token has expired, as those of single-page applications do after a day. {_CONSENT_AGAIN}",
     "7000112": "The application is disabled: an administrator has to enable it.",
@@ -116,14 +116,14 @@ def refusal_remedy(code: str, words: str, method: str) -> str:
 def _service_account(code: str) -> str:
     if code == "unauthorized_client":
         return (
-            "Domain-wide delegation is not granted: an administrator of the Google Workspace has to add the service "
+            "Domain-wide delegation is not granted. An administrator of the Google Workspace has to add the service "
             "account's client id (its Unique ID) with the scope https://mail.google.com/ under Security → API controls "
             "→ Domain-wide delegation; it takes some time to act."
         )
     if code == "invalid_grant":
         return (
             "Google does not know the mailbox in Username (login) or Alias (alias) as a user of the Workspace, or the "
-            "service account's key was deleted: check OAuth: private key (oauth_private_key), and the clock of this "
+            "service account's key was deleted. Check OAuth: private key (oauth_private_key), and the clock of this "
             "machine."
         )
     if code in ("invalid_scope", "access_denied"):
