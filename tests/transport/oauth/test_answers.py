@@ -176,7 +176,7 @@ CREDENTIALS, CONSENT, SERVICE = "oauth-client-credentials", "oauth-refresh-token
         (CREDENTIALS, "invalid_client", "", "OAuth: application id (oauth_client_id), and OAuth: client secret"),
         (CREDENTIALS, "invalid_client", "AADSTS7000215: Invalid client secret provided.", "not the Secret ID"),
         (CREDENTIALS, "invalid_client", "AADSTS7000222: The provided client secret keys are expired.", "has expired"),
-        (CREDENTIALS, "invalid_client", "AADSTS700027: Client assertion contains an invalid signature.", "upload"),
+        (CREDENTIALS, "invalid_client", "AADSTS700027: Client assertion contains an invalid signature.", "Upload"),
         (CREDENTIALS, "invalid_client", "AADSTS700024: Client assertion is not within its valid time range.", "clock"),
         (CREDENTIALS, "unauthorized_client", "AADSTS700016: Application not found.", "does not know the application"),
         (CREDENTIALS, "invalid_request", "AADSTS90002: Tenant 'x' not found.", "(oauth_tenant)"),

@@ -162,7 +162,7 @@ def test_an_endpoint_without_tls_where_https_was_said_is_told(world: OAuthWorld)
 
 @pytest.mark.parametrize(
     ("bundle", "words"),
-    [("/no/such/file.pem", "/no/such/file.pem holds no certificate"), ("-----BEGIN CERTIFICATE-----\n", "the text")],
+    [("/no/such/file.pem", "'/no/such/file.pem' cannot be read"), ("-----BEGIN CERTIFICATE-----\n", "the text")],
 )
 def test_a_ca_bundle_that_cannot_be_read_is_told(bundle: str, words: str, world: OAuthWorld) -> None:
     with pytest.raises(SettingsError, match=words):
