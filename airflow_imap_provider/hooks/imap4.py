@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from airflow_imap_provider.mail.message import Attachment as Part
     from airflow_imap_provider.mail.message import Mail
     from airflow_imap_provider.mailbox.actions import Action
+    from airflow_imap_provider.mailbox.explaining import Explanation
     from airflow_imap_provider.mailbox.place import Place
     from airflow_imap_provider.mailbox.reader import Wish
     from airflow_imap_provider.transport.report import Report
@@ -191,6 +192,27 @@ class Imap4Hook(BaseHook):
                 shown = with_text(mail, answer, code_page)
             emails.append(payload(shown, headers=headers))
         return emails
+
+    def explain(
+        self,
+        conditions: Sequence[Condition] | Condition | Conditions,
+        folder: str = "INBOX",
+        last: int = 10,
+        *,
+        code_page: str = "",
+    ) -> Explanation:
+        """Tell for the last mails of a folder which conditions hold, which fail and on what; nothing is marked.
+
+        Print it, or look at its ``search`` (what the server is asked in a backlog, and why not more) and ``mails``.
+
+        :param last: how many mails, counted from the newest.
+        :param code_page: charset for text that declares none or a wrong one; overrides the connection's.
+        """
+        from airflow_imap_provider.mailbox.explaining import explain
+
+        return explain(
+            self.session(), conditions, conn_id=self.imap4_conn_id, folder=folder, last=last, code_page=code_page
+        )
 
     def attachments(self, email: Mapping[str, Any], name: str = "*") -> Iterator[Attachment]:
         """Go through the attachments of a mail, downloading one at a time.

@@ -1,7 +1,7 @@
 """Conditions as a tree of plain data: tests at its leaves, joined by and, or, not.
 
-How a tree is written down is in ``condition_json``, what the leaves compare in ``text_condition`` and
-``date_condition``, and what a DAG author writes in ``conditions``.
+How a tree is written down is in ``condition_json``, what the leaves compare in the modules named ``…_condition``, and
+what a DAG author writes in ``conditions``.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_imap_provider.errors import SettingsError
@@ -16,10 +17,17 @@ from airflow_imap_provider.errors import SettingsError
 if TYPE_CHECKING:
     from airflow_imap_provider.mail.message import Mail
 
-__all__ = ["DEPTH_LIMIT", "AllOf", "AnyOf", "Condition", "Not", "checked_condition"]
+__all__ = ["DEPTH_LIMIT", "VALUES_SHOWN", "AllOf", "AnyOf", "Condition", "Not", "checked_condition", "shown"]
 
 DEPTH_LIMIT = 50
 """Conditions within conditions. Python's JSON parser and our own functions call themselves for each."""
+
+
+VALUES_SHOWN = 20
+"""Values of a mail that an explanation shows of one condition: addresses, header values, names of attachments."""
+
+SHOWN_LENGTH = 200
+"""Characters of such a value. A body may have a quarter of a million."""
 
 
 class Condition(ABC):
@@ -29,21 +37,31 @@ class Condition(ABC):
     """
 
     @abstractmethod
-    def holds(self, mail: Mail) -> bool:
+    def holds(self, mail: Mail, now: datetime | None = None) -> bool:
         """Tell whether a mail meets the condition.
 
-        :raises RuntimeError: if it needs the mail's text and that was not fetched.
+        :param now: the moment that ages are counted from; aware.
+        :raises RuntimeError: if it needs the mail's text, which was not fetched, or the moment, which is not given.
         """
 
     @property
-    @abstractmethod
     def needs_text(self) -> bool:
         """Whether the text of a mail must be fetched to decide."""
+        return False
 
     @property
-    @abstractmethod
     def headers(self) -> frozenset[str]:
         """The lower-case names of headers that must be fetched to decide, besides those that always are."""
+        return frozenset()
+
+    @property
+    def servers(self) -> frozenset[str]:
+        """The servers, in lower case, whose Authentication-Results are believed."""
+        return frozenset()
+
+    def values(self, mail: Mail) -> tuple[str, ...]:  # noqa: ARG002 - joined conditions look at none themselves
+        """Return what the condition looks at in a mail, for people to read; each value is shortened."""
+        return ()
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
@@ -114,12 +132,16 @@ class _Joined(Condition):
     def headers(self) -> frozenset[str]:
         return frozenset[str]().union(*(condition.headers for condition in self.conditions))
 
+    @property
+    def servers(self) -> frozenset[str]:
+        return frozenset[str]().union(*(condition.servers for condition in self.conditions))
+
 
 class AllOf(_Joined):
     """Every one of the conditions holds."""
 
-    def holds(self, mail: Mail) -> bool:
-        return all(condition.holds(mail) for condition in self.conditions)
+    def holds(self, mail: Mail, now: datetime | None = None) -> bool:
+        return all(condition.holds(mail, now) for condition in self.conditions)
 
     def to_json(self) -> dict[str, Any]:
         return {"all": [condition.to_json() for condition in self.conditions]}
@@ -131,8 +153,8 @@ class AllOf(_Joined):
 class AnyOf(_Joined):
     """At least one of the conditions holds."""
 
-    def holds(self, mail: Mail) -> bool:
-        return any(condition.holds(mail) for condition in self.conditions)
+    def holds(self, mail: Mail, now: datetime | None = None) -> bool:
+        return any(condition.holds(mail, now) for condition in self.conditions)
 
     def to_json(self) -> dict[str, Any]:
         return {"any": [condition.to_json() for condition in self.conditions]}
@@ -151,8 +173,8 @@ class Not(Condition):
     def __post_init__(self) -> None:
         object.__setattr__(self, "_depth", _checked_depth(1 + self.condition.depth))
 
-    def holds(self, mail: Mail) -> bool:
-        return not self.condition.holds(mail)
+    def holds(self, mail: Mail, now: datetime | None = None) -> bool:
+        return not self.condition.holds(mail, now)
 
     @property
     def depth(self) -> int:
@@ -165,6 +187,10 @@ class Not(Condition):
     @property
     def headers(self) -> frozenset[str]:
         return self.condition.headers
+
+    @property
+    def servers(self) -> frozenset[str]:
+        return self.condition.servers
 
     def to_json(self) -> dict[str, Any]:
         return {"not": self.condition.to_json()}
@@ -187,7 +213,13 @@ def checked_condition(value: object) -> Condition:
         remedy = "Conditions written as JSON are read by Conditions.loads and Condition.from_json."
     else:
         remedy = "Write a condition such as Subject.contains('invoice')."
-    raise SettingsError(f"{_shown(value)} is not a condition", stage="settings", remedy=remedy)
+    raise SettingsError(f"{_quoted(value)} is not a condition", stage="settings", remedy=remedy)
+
+
+def shown(value: str) -> str:
+    """Return a value of a mail as an explanation shows it: on one line, shortened."""
+    text = " ".join(value[: 2 * SHOWN_LENGTH].split())
+    return text if len(text) <= SHOWN_LENGTH and len(value) <= 2 * SHOWN_LENGTH else f"{text[: SHOWN_LENGTH - 1]}…"
 
 
 def _checked_depth(depth: int) -> int:
@@ -200,6 +232,6 @@ def _checked_depth(depth: int) -> int:
     return depth
 
 
-def _shown(value: object) -> str:
+def _quoted(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:79]}…"

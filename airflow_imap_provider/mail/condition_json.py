@@ -6,14 +6,23 @@ without them could take mails that nobody asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.condition import DEPTH_LIMIT, AllOf, AnyOf, Condition
-from airflow_imap_provider.mail.date_condition import DATE_OPS, date_condition
+from airflow_imap_provider.mail.date_condition import (
+    AGE_OPS,
+    DATE_FIELDS,
+    DATE_OPS,
+    age_condition,
+    date_condition,
+)
 from airflow_imap_provider.mail.header_block import check_header_name
-from airflow_imap_provider.mail.text_condition import FIELDS, TEXT_OPS, TextCondition
+from airflow_imap_provider.mail.mark_condition import PROTECTIONS, FlagCondition, ProtectionCondition
+from airflow_imap_provider.mail.number_condition import NUMBER_FIELDS, NUMBER_OPS, number_condition
+from airflow_imap_provider.mail.text_condition import ATTACHMENT_FIELDS, FIELDS, TEXT_OPS, TextCondition
+from airflow_imap_provider.mail.trust_condition import AuthenticationCondition, SenderCondition
 
 __all__ = ["condition_from_json"]
 
@@ -46,16 +55,70 @@ def condition_from_json(value: object, depth: int = 1) -> Condition:
 
 
 def _test(value: Mapping[str, Any]) -> Condition:
-    field = _known(value["field"], (*FIELDS, "received"), "field")
-    if field == "received":
-        _only(value, ("field", "op", "value"))
-        return date_condition(_known(value.get("op"), DATE_OPS, "operator for received"), value.get("value"))
+    field = _known(value["field"], (*FIELDS, *_OTHERS), "field")
+    if field in _OTHERS:
+        return _OTHERS[field](field, value)
     accepted = [name for name in TEXT_OPS if name != "exists" or field == "header"]
-    op = _known(value.get("op"), accepted, f"operator for {field}")
+    op = _op(field, value, accepted)
     keys = ["field", "op", "name"] if field == "header" else ["field", "op"]
+    if field in ATTACHMENT_FIELDS:
+        keys.append("every")
     _only(value, keys if op == "exists" else [*keys, "value", "case"])
     name = check_header_name(value.get("name")) if field == "header" else ""
-    return TextCondition(field, op, value.get("value"), value.get("case", False), name)
+    return TextCondition(field, op, value.get("value"), value.get("case", False), name, value.get("every", False))
+
+
+def _date(field: str, value: Mapping[str, Any]) -> Condition:
+    _only(value, ("field", "op", "value"))
+    op = _op(field, value, (*DATE_OPS, *AGE_OPS))
+    return (age_condition if op in AGE_OPS else date_condition)(field, op, value.get("value"))
+
+
+def _number(field: str, value: Mapping[str, Any]) -> Condition:
+    _only(value, ("field", "op", "value", "every") if field == "attachment_size" else ("field", "op", "value"))
+    return number_condition(field, _op(field, value, NUMBER_OPS), value.get("value"), every=value.get("every", False))
+
+
+def _flag(field: str, value: Mapping[str, Any]) -> Condition:
+    _only(value, ("field", "op", "value"))
+    _op(field, value, ("has",))
+    return FlagCondition(value.get("value"))  # type: ignore[arg-type]  # it checks what it is given
+
+
+def _protection(field: str, value: Mapping[str, Any]) -> Condition:
+    op = _op(field, value, ("exists", "equals"))
+    _only(value, ("field", "op") if op == "exists" else ("field", "op", "value"))
+    by = "" if op == "exists" else _known(value.get("value"), ("pgp", "smime"), f"kind of {field}")
+    return ProtectionCondition(field, by)
+
+
+def _senders(field: str, value: Mapping[str, Any]) -> Condition:
+    _only(value, ("field", "op", "value"))
+    _op(field, value, ("one_of",))
+    return SenderCondition(value.get("value"))  # type: ignore[arg-type]  # it checks what it is given
+
+
+def _authentication(field: str, value: Mapping[str, Any]) -> Condition:
+    _only(value, ("field", "op", "value", "server", "method", "domain"))
+    _op(field, value, ("equals",))
+    return AuthenticationCondition(
+        value.get("server", ""), value.get("method", ""), value.get("value", ""), value.get("domain", "")
+    )
+
+
+_OTHERS: dict[str, Callable[[str, Mapping[str, Any]], Condition]] = {
+    **dict.fromkeys(DATE_FIELDS, _date),
+    **dict.fromkeys(NUMBER_FIELDS, _number),
+    **dict.fromkeys(PROTECTIONS, _protection),
+    "authentication": _authentication,
+    "flags": _flag,
+    "senders": _senders,
+}
+"""The fields whose tests are not about text, and how such a test is read."""
+
+
+def _op(field: str, value: Mapping[str, Any], accepted: Sequence[str]) -> str:
+    return _known(value.get("op"), accepted, f"operator for {field}")
 
 
 def _known(value: object, accepted: Sequence[str], what: str) -> str:

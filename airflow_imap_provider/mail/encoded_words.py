@@ -24,6 +24,9 @@ CONTINUATIONS_LIMIT = 100
 """Pieces of one parameter (``name*0``, ``name*1``…) that are put together. 100 pieces of 60 characters hold any name
 that a file system takes."""
 
+PARAMETERS_LIMIT = 1_000
+"""Parameters of one header that are looked at: ten times the longest name that is put together."""
+
 _NOT_IN_CHARSETS = re.compile(rb"[^A-Za-z0-9_*.-]")
 
 
@@ -92,7 +95,10 @@ def decode_parameters(parameters: Iterable[tuple[bytes, bytes]], code_page: str,
     """
     plain: dict[str, bytes] = {}
     pieces: dict[str, dict[int, tuple[bool, bytes]]] = {}
-    for raw_name, value in parameters:
+    for count, (raw_name, value) in enumerate(parameters):
+        if count >= PARAMETERS_LIMIT:
+            problems.append(f"more than {PARAMETERS_LIMIT} parameters: the rest is not looked at")
+            break
         name, star, rest = raw_name.decode("ascii", "replace").lower().strip().partition("*")
         if not star:
             plain.setdefault(name, value)

@@ -6,21 +6,24 @@ break on what senders write. Nothing here raises because of a mail's content: wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airflow_imap_provider.mail.addresses import parse_addresses
+from airflow_imap_provider.mail.authentication import HEADERS as AUTHENTICATION_HEADERS
+from airflow_imap_provider.mail.authentication import read_authentication
 from airflow_imap_provider.mail.charsets import decode, one_line
 from airflow_imap_provider.mail.encoded_words import decode_words
-from airflow_imap_provider.mail.header_block import check_header_name, split_header
+from airflow_imap_provider.mail.header_block import check_header_name, header_fields
 from airflow_imap_provider.mail.html_text import html_to_text
 from airflow_imap_provider.mail.message import Address, Mail, TextPart
-from airflow_imap_provider.mail.structure import read_structure
+from airflow_imap_provider.mail.structure import has_parts, is_structure, read_structure
 from airflow_imap_provider.mail.transfer import PLAIN_ENCODINGS, decode_transfer
 
-__all__ = ["TEXT_LIMIT", "fetch_items", "mail_from_fetch", "text_items", "with_text"]
+__all__ = ["TEXT_LIMIT", "fetch_items", "listed_defects", "mail_from_fetch", "text_items", "with_text"]
 
 TEXT_LIMIT = 256 * 1024
 """Octets of a text part that are fetched and looked at. A long newsletter has 100 KiB; a log pasted into a mail may
@@ -50,6 +53,9 @@ DEFECT_LENGTH = 150
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 """Stands for the unknown time of a mail that has neither INTERNALDATE nor Date."""
 
+_UUENCODED = re.compile(r"^begin [0-7]{3,4} \S", re.MULTILINE)
+_YENCODED = re.compile(r"^=ybegin [a-z]", re.MULTILINE)
+
 _STANDARD_HEADERS = ("cc", "date", "from", "message-id", "reply-to", "subject", "to")
 
 
@@ -61,7 +67,7 @@ def fetch_items(headers: Iterable[str]) -> list[str]:
     :param headers: names of the headers that are needed besides those every mail is described by.
     :raises SettingsError: if one of them cannot be the name of a header.
     """
-    names = sorted({*_STANDARD_HEADERS, *(check_header_name(name) for name in headers)})
+    names = sorted({*_STANDARD_HEADERS, "content-type", *(check_header_name(name) for name in headers)})
     fields = " ".join(name.upper() for name in names)
     return ["UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "BODYSTRUCTURE", f"BODY.PEEK[HEADER.FIELDS ({fields})]"]
 
@@ -86,11 +92,19 @@ def mail_from_fetch(
     :param headers: the names given to :func:`fetch_items`; other headers are not kept.
     """
     defects: list[str] = []
-    raw = _header_fields(response, defects)
+    fields = _header_fields(response, defects)
+    raw: dict[str, list[bytes]] = {}
+    for name, value in fields:
+        raw.setdefault(name, []).append(value)
     names = {*_STANDARD_HEADERS, *(name.lower() for name in headers)}
     values = {name: _decoded(name, raw[name], code_page, defects) for name in sorted(names & raw.keys())}
     date = _date(raw, defects)
-    body = read_structure(response.get(b"BODYSTRUCTURE"), code_page)
+    structure: Any = response.get(b"BODYSTRUCTURE")
+    body = read_structure(structure, code_page)
+    structured = is_structure(structure) and not body.hollow
+    if structured and _is_multipart(raw) and not has_parts(structure):
+        structured = False
+        body.problems.append("the header announces several parts, the structure has one")
     defects += body.problems
     size = response.get(b"RFC822.SIZE")
     return Mail(
@@ -112,8 +126,15 @@ def mail_from_fetch(
         attachments=tuple(body.attachments),
         text_parts=tuple(body.text_parts),
         text=None,
-        defects=_listed(defects),
+        defects=listed_defects(defects),
+        protection=tuple(body.protection),
+        authentication=read_authentication(fields) if names.issuperset(AUTHENTICATION_HEADERS) else {},
+        structured=structured,
     )
+
+
+def _is_multipart(raw: Mapping[str, list[bytes]]) -> bool:
+    return raw.get("content-type", [b""])[0].strip()[:10].lower() == b"multipart/"
 
 
 def text_items(mail: Mail) -> list[str]:
@@ -139,7 +160,7 @@ def with_text(mail: Mail, response: Mapping[bytes, Any], code_page: str) -> Mail
             texts.append(_text(part, data, code_page, defects))
         elif part.octets:
             defects.append(f"part {part.part}: the server gives no text")
-    return replace(mail, text="\n".join(texts), defects=_listed(defects))
+    return replace(mail, text="\n".join(texts), defects=listed_defects(defects))
 
 
 def _text(part: TextPart, data: bytes, code_page: str, defects: list[str]) -> str:
@@ -152,19 +173,21 @@ def _text(part: TextPart, data: bytes, code_page: str, defects: list[str]) -> st
     text, problem = decode(decode_transfer(data, part.encoding), part.charset, code_page, cut=cut)
     if problem:
         defects.append(f"part {part.part}: {problem}")
+    if _UUENCODED.search(text) or _YENCODED.search(text):
+        defects.append(f"part {part.part}: the text holds a uuencoded or yEnc file, which stays in the text")
     return html_to_text(text) if part.content_type == "text/html" else text
 
 
-def _header_fields(response: Mapping[bytes, Any], defects: list[str]) -> dict[str, list[bytes]]:
+def _header_fields(response: Mapping[bytes, Any], defects: list[str]) -> list[tuple[str, bytes]]:
     """Find the header block, whose name in the answer repeats the fields in the server's own spelling and order."""
     for key, value in response.items():
         if key.upper().startswith((b"BODY[HEADER", b"RFC822.HEADER")) and isinstance(value, bytes):
             problems: list[str] = []
-            fields = split_header(value, problems)
+            fields = header_fields(value, problems)
             defects += problems
             return fields
     defects.append("the server gives no header")
-    return {}
+    return []
 
 
 def _decoded(name: str, raw: list[bytes], code_page: str, defects: list[str]) -> tuple[str, ...]:
@@ -230,7 +253,7 @@ def _flags(value: object) -> tuple[str, ...]:
     return tuple(one_line(text) for text in texts if text.lower() != r"\recent")
 
 
-def _listed(defects: Iterable[str]) -> tuple[str, ...]:
+def listed_defects(defects: Iterable[str]) -> tuple[str, ...]:
     """Return the defects without repetition, bounded."""
     distinct = list(dict.fromkeys(one_line(defect)[:DEFECT_LENGTH] for defect in defects))
     if len(distinct) > DEFECTS_LIMIT:

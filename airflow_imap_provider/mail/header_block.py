@@ -10,7 +10,7 @@ import re
 
 from airflow_imap_provider.errors import SettingsError
 
-__all__ = ["HEADER_LIMIT", "check_header_name", "split_header"]
+__all__ = ["HEADER_LIMIT", "check_header_name", "header_fields", "split_header"]
 
 HEADER_LIMIT = 128 * 1024
 """Bytes of a header block that are looked at. Postfix cuts headers at 100 KiB (``header_size_limit``) and others at
@@ -33,24 +33,33 @@ def split_header(block: bytes, problems: list[str]) -> dict[str, list[bytes]]:
     :param block: the header as the server sends it.
     :param problems: what was wrong is added here.
     """
+    fields: dict[str, list[bytes]] = {}
+    for name, value in header_fields(block, problems):
+        fields.setdefault(name, []).append(value)
+    return fields
+
+
+def header_fields(block: bytes, problems: list[str]) -> list[tuple[str, bytes]]:
+    """Return the fields from the top on: lower-case names and raw values, still folded.
+
+    :param block: the header as the server sends it.
+    :param problems: what was wrong is added here.
+    """
     if len(block) > HEADER_LIMIT:
         problems.append(f"the header is longer than {HEADER_LIMIT} bytes: the rest is not looked at")
         block = block[:HEADER_LIMIT]
-    fields: dict[str, list[bytes]] = {}
-    lines = _END_OF_FIELD.split(block)
-    count = 0
-    for line in lines:
+    fields: list[tuple[str, bytes]] = []
+    for line in _END_OF_FIELD.split(block):
         name, colon, value = line.partition(b":")
         name = name.strip()
         if not colon or not name or b" " in name or b"\n" in name:
             if line.strip():
                 problems.append("the header holds a line that is no field")
             continue
-        count += 1
-        if count > FIELDS_LIMIT:
+        if len(fields) >= FIELDS_LIMIT:
             problems.append(f"the header has more than {FIELDS_LIMIT} fields: the rest is not looked at")
             break
-        fields.setdefault(name.decode("ascii", "replace").lower(), []).append(value)
+        fields.append((name.decode("ascii", "replace").lower(), value))
     return fields
 
 

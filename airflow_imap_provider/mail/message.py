@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from airflow_imap_provider.mail.authentication import MethodResult
+
 __all__ = ["Address", "Attachment", "Mail", "TextPart"]
 
 _NAME_IN_KEY = 24
@@ -55,6 +57,8 @@ class Attachment:
     :param part: the part number for FETCH (RFC 9051, section 6.4.5), such as ``2`` or ``1.3``.
     :param encoding: the content transfer encoding in lower case.
     :param octets: the size that the server tells, in octets as transferred.
+    :param counted: the server does not tell the structure of this mail, so the part was counted in the whole mail by
+        :mod:`~airflow_imap_provider.mail.raw`; ``RawMail.part`` knows it under this number, the server need not.
     """
 
     name: str
@@ -63,6 +67,7 @@ class Attachment:
     part: str
     encoding: str
     octets: int = 0
+    counted: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,11 @@ class Mail:
     :param text_parts: the parts whose text the mail's text consists of.
     :param text: their text, or ``None`` if it was not fetched.
     :param defects: what was wrong with the mail or with the server's answer, one sentence each.
+    :param protection: how the mail says to be protected: any of ``smime-signed``, ``smime-encrypted``, ``pgp-signed``,
+        ``pgp-encrypted``.
+    :param authentication: by a server's name in lower case, what its Authentication-Results say; of all servers that
+        the mail names, so it is for the reader to know which one to believe. Empty if it was not asked for.
+    :param structured: whether the server told a body structure that can be one of this mail.
     """
 
     conn_id: str
@@ -128,6 +138,9 @@ class Mail:
     text_parts: tuple[TextPart, ...]
     text: str | None
     defects: tuple[str, ...]
+    protection: tuple[str, ...] = ()
+    authentication: Mapping[str, tuple[MethodResult, ...]] = field(default_factory=dict, hash=False)
+    structured: bool = True
 
     @property
     def key(self) -> str:

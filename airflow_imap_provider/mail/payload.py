@@ -24,9 +24,9 @@ PAYLOAD_LIMIT = 1_024
 """Bytes of a payload without its text, as ``json.dumps`` writes it: 31 mails fit into an event of 32 KiB."""
 
 IDENTITY_LIMIT = 384
-"""Bytes of that for key, connection id, folder, UID and UIDVALIDITY. They are never shortened, for with them the mail
-is found again: a folder whose name needs more (it comes from the user, not from the sender) makes the payload longer
-by as much."""
+"""Bytes of that for key, connection id, folder, UID, UIDVALIDITY and trust. They are never shortened, for with them the
+mail is found again and believed: a folder or servers whose names need more (they come from the user, not from the
+sender) make the payload longer by as much."""
 
 TEXT_LIMIT = 8 * 1_024
 """Bytes of the text, likewise. A mail whose whole text is needed is better read in the task."""
@@ -52,7 +52,9 @@ _TYPE_LENGTH = 40
 _ELLIPSIS = "…"
 
 
-def payload(mail: Mail, *, style: str = "full", headers: Sequence[str] = ()) -> dict[str, JsonValue]:
+def payload(
+    mail: Mail, *, style: str = "full", headers: Sequence[str] = (), servers: Iterable[str] = ()
+) -> dict[str, JsonValue]:
     """Return the payload of a mail, at most :data:`PAYLOAD_LIMIT` bytes besides the text.
 
     What does not fit is shortened, each field a little before any much, in this order: defects, Cc, To, Reply-To,
@@ -62,12 +64,15 @@ def payload(mail: Mail, *, style: str = "full", headers: Sequence[str] = ()) -> 
     :param mail: with its text if the payload is to hold it.
     :param style: one of :data:`STYLES`.
     :param headers: names of headers to show, of those that the mail was fetched with.
+    :param servers: whose Authentication-Results are believed, as :attr:`Conditions.servers` has them.
     :raises SettingsError: for an unknown style.
     """
     if style not in STYLES:
         raise SettingsError(f"payload={style!r:.80}", stage="settings", remedy=f"Choose one of {', '.join(STYLES)}.")
     whole = _whole(mail, full=style == "full", headers=headers)
-    identity = len(json.dumps({name: whole[name] for name in _IDENTITY}))
+    if servers:
+        whole["trust"] = {"authentication": {server: _results(mail, server) for server in sorted(servers)}}
+    identity = len(json.dumps({name: whole[name] for name in _IDENTITY})) + len(json.dumps(whole["trust"]))
     limit = PAYLOAD_LIMIT + max(identity - IDENTITY_LIMIT, 0)
     out = _fitting(whole, limit)
     if mail.text is not None:
@@ -102,6 +107,15 @@ def _whole(mail: Mail, *, full: bool, headers: Sequence[str]) -> dict[str, Any]:
     out["defects"] = mail.defects
     safe: dict[str, Any] = json_safe(out)
     return safe
+
+
+def _results(mail: Mail, server: str) -> dict[str, str]:
+    """Return by method what a server found; of several signatures that one passed, if one did."""
+    out: dict[str, str] = {}
+    for each in mail.authentication.get(server, ()):
+        if each.method not in out or each.result == "pass":
+            out[each.method] = each.result
+    return {method: out[method] for method in sorted(out)}
 
 
 def _addresses(addresses: Iterable[Address]) -> list[dict[str, str]]:

@@ -11,11 +11,16 @@ given only where it provably keeps every mail that the decision would take:
   out: everything but letters, digits, ``-`` and ``_`` (blanks around dots are dropped, case folding makes ``;`` of a
   Greek question mark), and letters that case folding can make of others (``k`` of the Kelvin sign, ``fi`` of a
   ligature).
+- *Ages* are spans of dates at the moment of asking. Only those of the date received: a Date header is what a sender
+  wrote, and servers read broken ones otherwise than we do.
+- *Flags* as they are. *Keywords* and the *size* of the mail only with ``text=True``: Exchange tells an estimated
+  RFC822.SIZE and searches by another one.
 - *A header's existence* (only with ``text=True``): HEADER with an empty text (RFC 9051, section 6.4.4).
 - *Subjects, names, other headers*: never. Mail breaks the rules for encoded words, and servers then read them otherwise
   than we do, or not at all: Dovecot 2.3 finds nothing in a word whose charset it does not know, not even its ASCII.
 - *Bodies*: never. A server looks into HTML source, we into its text.
-- *Regular expressions, globs, and negations of text*: never. Negations of dates are dates.
+- *Attachments, signatures, encryption, trust*: never. No server searches for them.
+- *Regular expressions, globs, and negations of text*: never. Negations of dates, sizes and flags are such themselves.
 """
 
 from __future__ import annotations
@@ -27,10 +32,12 @@ from datetime import date, datetime, timedelta
 from airflow_imap_provider.mail.charsets import fold
 from airflow_imap_provider.mail.condition import AllOf, AnyOf, Condition, Not
 from airflow_imap_provider.mail.conditions import Conditions
-from airflow_imap_provider.mail.date_condition import DateCondition
+from airflow_imap_provider.mail.date_condition import AgeCondition, DateCondition
+from airflow_imap_provider.mail.mark_condition import FlagCondition
+from airflow_imap_provider.mail.number_condition import NumberCondition
 from airflow_imap_provider.mail.text_condition import ADDRESS_FIELDS, TextCondition
 
-__all__ = ["search_criteria"]
+__all__ = ["criteria_for", "search_criteria"]
 
 MARGIN = timedelta(days=1)
 """A day: time zones reach from UTC-12 to UTC+14."""
@@ -40,6 +47,9 @@ EARLIEST = date(1970, 1, 3)
 
 LATEST = date(2037, 12, 31)
 """SINCE is not asked for later days: some servers' seconds end in January 2038."""
+
+NUMBER_LIMIT = 2**32 - 1
+"""The largest number of IMAP (RFC 3501, section 9)."""
 
 ALTERNATIVES_LIMIT = 16
 """Terms of one OR. The server compares each with each mail; from there on it is no faster than we are."""
@@ -55,6 +65,8 @@ RUNS_LIMIT = 2
 
 _HEADERS = {"from": "From", "to": "To", "cc": "Cc", "reply_to": "Reply-To"}
 
+_PLAIN_KEYWORD = re.compile(r"[A-Za-z$_][A-Za-z0-9$_-]*")
+
 _RUN = re.compile(r"[A-Za-z0-9_-]+")
 
 FOLDS_TO_ASCII = (
@@ -67,48 +79,90 @@ COMPOSES_TO_ASCII = ("K",)
 """What composing (NFC) makes of such a character: of the Kelvin sign."""
 
 
-def search_criteria(conditions: Conditions, *, text: bool) -> list[object] | None:
+def search_criteria(conditions: Conditions, *, text: bool, now: datetime | None = None) -> list[object] | None:
     """Return criteria for UID SEARCH that hold for every mail which triggers, and for others too.
 
     All texts in it are ASCII, so no CHARSET is needed. It presumes that the server gives the INTERNALDATE that it
     searches by.
 
     :param conditions: with ``trigger_on``.
-    :param text: whether the server is known to find substrings in headers, as RFC 9051 (section 6.4.4) asks. Gmail
-        and Exchange do not.
+    :param text: whether the server is known to search as RFC 9051 (section 6.4.4) asks: to find substrings in headers,
+        and to compare sizes with the one that it tells. Gmail and Exchange do not.
+    :param now: the moment that ages are counted from; without it they are not asked for.
     :returns: criteria in IMAPClient's form, or ``None`` if any mail may trigger.
     """
     if not conditions.conditions or conditions.trigger_on == "always":
         return None
     if conditions.trigger_on == "none":
-        found = _every(_superset(condition, False, text) for condition in conditions.conditions)
+        found = _every(_superset(condition, False, text, now) for condition in conditions.conditions)
     elif conditions.trigger_on == "any":
-        found = _some(_superset(condition, True, text) for condition in conditions.conditions)
+        found = _some(_superset(condition, True, text, now) for condition in conditions.conditions)
     else:
-        found = _every(_superset(condition, True, text) for condition in conditions.conditions)
+        found = _every(_superset(condition, True, text, now) for condition in conditions.conditions)
     return found if found and _count(found) <= CRITERIA_LIMIT else None
 
 
-def _superset(condition: Condition, wanted: bool, text: bool) -> list[object] | None:
+def criteria_for(condition: Condition, *, text: bool, now: datetime | None = None) -> list[object] | None:
+    """Return criteria for the mails that meet one condition, and others too; see :func:`search_criteria`."""
+    return _superset(condition, True, text, now)
+
+
+def _superset(condition: Condition, wanted: bool, text: bool, now: datetime | None) -> list[object] | None:
     """Return criteria for the mails that meet a condition, or that do not.
 
     :param wanted: whether they meet it.
     """
     if isinstance(condition, Not):
-        return _superset(condition.condition, not wanted, text)
+        return _superset(condition.condition, not wanted, text, now)
     if isinstance(condition, (AllOf, AnyOf)):
-        inner = (_superset(each, wanted, text) for each in condition.conditions)
+        inner = (_superset(each, wanted, text, now) for each in condition.conditions)
         return _every(inner) if isinstance(condition, AllOf) == wanted else _some(inner)
-    if isinstance(condition, DateCondition):
-        since, until = condition.span
-        if wanted:
-            return _every([_since(since), _before(until)])
-        outside = [_before(since)] if since else []
-        outside += [_since(until)] if until else []
-        return _some(outside)
+    if isinstance(condition, DateCondition) and condition.field == "received":
+        return _dates(condition.span, wanted)
+    if isinstance(condition, AgeCondition) and condition.field == "received" and now is not None:
+        return _dates(condition.span(now), wanted)
+    if isinstance(condition, FlagCondition):
+        return _flag(condition.flag, wanted, text)
+    if isinstance(condition, NumberCondition) and condition.field == "size" and text:
+        return _size(condition.bounds, wanted)
     if isinstance(condition, TextCondition) and wanted and text:
         return _text(condition)
     return None
+
+
+def _dates(span: tuple[datetime | None, datetime | None], wanted: bool) -> list[object] | None:
+    since, until = span
+    if wanted:
+        return _every([_since(since), _before(until)])
+    outside = [_before(since)] if since else []
+    outside += [_since(until)] if until else []
+    return _some(outside)
+
+
+def _size(bounds: tuple[int, int | None], wanted: bool) -> list[object] | None:
+    smallest, largest = bounds
+    if wanted:
+        return _every([_larger(smallest - 1), _smaller(largest + 1) if largest is not None else None])
+    outside = [_smaller(smallest)] if smallest > 0 else []
+    outside += [_larger(largest)] if largest is not None else []
+    return _some(outside)
+
+
+def _larger(number: int) -> list[object] | None:
+    return ["LARGER", min(number, NUMBER_LIMIT)] if number >= 0 else None
+
+
+def _smaller(number: int) -> list[object] | None:
+    return ["SMALLER", number] if number <= NUMBER_LIMIT else None
+
+
+def _flag(flag: str, wanted: bool, text: bool) -> list[object] | None:
+    if flag.startswith("\\"):
+        return [f"{'' if wanted else 'UN'}{flag[1:].upper()}"]
+    # What other characters of an atom do in a search, not every server agrees on.
+    if not text or not _PLAIN_KEYWORD.fullmatch(flag):
+        return None
+    return ["KEYWORD" if wanted else "UNKEYWORD", flag]
 
 
 def _every(parts: Iterable[list[object] | None]) -> list[object] | None:

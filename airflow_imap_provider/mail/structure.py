@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from airflow_imap_provider.mail.encoded_words import decode_parameters
 from airflow_imap_provider.mail.message import Attachment, TextPart
 
-__all__ = ["Structure", "read_structure"]
+__all__ = ["Structure", "has_parts", "is_structure", "read_structure"]
 
 DEPTH_LIMIT = 20
 """Multiparts within multiparts, and mails within mails, that are followed. Real mail stays under 10; Dovecot itself
 stops at 100."""
 
-PARTS_LIMIT = 1_000
-"""Parts of a mail that are looked at. Digests have hundreds."""
+PARTS_LIMIT = 2_000
+"""Parts of a mail that are looked at. Digests have hundreds; a mail of a thousand pictures has been seen."""
 
 TEXT_PARTS_LIMIT = 8
 """Parts that the text of a mail may consist of: what Apple Mail writes around that many pictures."""
@@ -29,6 +29,7 @@ BLANK_OCTETS = 4
 """Octets up to which a text/plain part counts as empty beside an HTML part: two line ends."""
 
 _BODY_TYPES = ("text/plain", "text/html")
+_TNEF_TYPES = ("application/ms-tnef", "application/vnd.ms-tnef")
 _ALTERNATIVES = ("text/enriched", "text/x-amp-html", "text/watch-html", "text/richtext")
 
 
@@ -38,11 +39,17 @@ class Structure:
 
     :param attachments: in the order of their parts.
     :param text_parts: in the order of their parts; of alternatives only the one to read.
+    :param protection: how the mail says to be signed or encrypted, see
+        :class:`~airflow_imap_provider.mail.message.Mail`.
+    :param hollow: there is a multipart whose parts are all empty. That is how Dovecot tells one whose boundary is
+        missing or another than declared: its content is in no part.
     :param problems: what was wrong.
     """
 
     attachments: list[Attachment] = field(default_factory=list)
     text_parts: list[TextPart] = field(default_factory=list)
+    protection: list[str] = field(default_factory=list)
+    hollow: bool = False
     problems: list[str] = field(default_factory=list)
 
 
@@ -54,6 +61,7 @@ class _Leaf:
     name: str
     disposition: str
     content_id: bool
+    smime_type: str
     encoding: str
     octets: int
 
@@ -65,7 +73,7 @@ def read_structure(body: object, code_page: str) -> Structure:
     :param code_page: charset for raw 8-bit file names.
     """
     reader = _Reader(code_page)
-    if isinstance(body, (tuple, list)) and body:
+    if is_structure(body):
         reader.read(body, "", "", 0, in_message=False)
     else:
         reader.out.problems.append("the server tells no body structure")
@@ -75,11 +83,24 @@ def read_structure(body: object, code_page: str) -> Structure:
     return reader.out
 
 
+def is_structure(body: object) -> TypeGuard[Sequence[Any]]:
+    """Tell whether a server's answer can be a BODYSTRUCTURE at all: a part with a type, or parts."""
+    if not isinstance(body, (tuple, list)) or not body:
+        return False
+    return has_parts(body) or (isinstance(_at(body, 0), bytes) and isinstance(_at(body, 1), bytes))
+
+
+def has_parts(body: Sequence[Any]) -> bool:
+    """Tell whether a BODYSTRUCTURE is one of a multipart with a part at least."""
+    return bool(_children(body))
+
+
 class _Reader:
     def __init__(self, code_page: str) -> None:
         self.code_page = code_page
         self.out = Structure()
         self.parts = 0
+        self.octets = 0
 
     def read(self, body: Sequence[Any], part: str, parent: str, depth: int, *, in_message: bool) -> None:
         """Read one part.
@@ -89,24 +110,33 @@ class _Reader:
         :param in_message: whether it is part of an attached mail, whose text is not the mail's.
         """
         self.parts += 1
+        children = _children(body)
         if depth > DEPTH_LIMIT or self.parts > PARTS_LIMIT:
             problem = "the body has more parts, or parts within parts, than are looked at"
             if problem not in self.out.problems:
                 self.out.problems.append(problem)
+            if children is not None and self.parts <= PARTS_LIMIT:
+                # Whatever is in it is not lost: all of it together is one file.
+                self.out.attachments.append(Attachment("", "multipart/mixed", 0, part or "1", "7bit"))
             return
-        children = _children(body)
         if children is None:
             self._leaf(body, part or "1", parent, depth, in_message=in_message)
             return
-        subtype = _word(_at(body, 1)) if isinstance(body[0], list) else _word(_at(body, len(children)))
-        texts = len(self.out.text_parts)
+        behind = 1 if isinstance(body[0], list) else len(children)
+        subtype = _word(_at(body, behind))
+        if not in_message:
+            self._protect(_protection_of_multipart(subtype, children, _pairs(_at(body, behind + 1))))
+        texts, octets = len(self.out.text_parts), self.octets
         for number, child in enumerate(children, 1):
             self.read(child, f"{part}.{number}" if part else str(number), subtype, depth + 1, in_message=in_message)
+        if self.octets == octets and self.parts <= PARTS_LIMIT and depth < DEPTH_LIMIT:
+            self.out.hollow = True
         if subtype == "alternative":
             self.out.text_parts[texts:] = _to_read(self.out.text_parts[texts:])
 
     def _leaf(self, body: Sequence[Any], part: str, parent: str, depth: int, *, in_message: bool) -> None:
         leaf = self._described(body, part)
+        self.octets += leaf.octets
         is_mail = leaf.content_type in ("message/rfc822", "message/global")
         if _is_attachment(leaf, parent):
             self.out.attachments.append(
@@ -119,6 +149,8 @@ class _Reader:
                     octets=leaf.octets,
                 )
             )
+            if leaf.content_type in _TNEF_TYPES or leaf.name.lower() == "winmail.dat":
+                self.out.problems.append(f"part {part}: winmail.dat (TNEF): the files within it are not looked at")
         elif leaf.content_type in _BODY_TYPES and not in_message:
             self.out.text_parts.append(
                 TextPart(
@@ -130,11 +162,17 @@ class _Reader:
                     octets=leaf.octets,
                 )
             )
+        if not in_message:
+            self._protect(_protection_of_part(leaf))
         nested = _at(body, 8)
         if is_mail and isinstance(nested, (tuple, list)) and nested:
             # The parts of an attached mail are numbered as those of a mail of their own, below its number.
             numbered = part if _children(nested) is not None else f"{part}.1"
             self.read(nested, numbered, "", depth + 1, in_message=True)
+
+    def _protect(self, how: str) -> None:
+        if how and how not in self.out.protection:
+            self.out.protection.append(how)
 
     def _described(self, body: Sequence[Any], part: str) -> _Leaf:
         content_type = f"{_word(_at(body, 0)) or 'application'}/{_word(_at(body, 1)) or 'octet-stream'}"
@@ -157,6 +195,7 @@ class _Reader:
             name=named.get("filename") or parameters.get("name") or "",
             disposition=disposition,
             content_id=bool(_at(body, 3)),
+            smime_type=parameters.get("smime-type", "").lower(),
             encoding=_word(_at(body, 5)) or "7bit",
             octets=octets if isinstance(octets, int) and octets > 0 else 0,
         )
@@ -175,6 +214,36 @@ def _is_attachment(leaf: _Leaf, parent: str) -> bool:
     if parent == "alternative" and leaf.content_type in _ALTERNATIVES:
         return False
     return not (parent == "related" and leaf.content_id)
+
+
+def _protection_of_multipart(
+    subtype: str, children: Sequence[Sequence[Any]], parameters: Sequence[tuple[bytes, bytes]]
+) -> str:
+    """Tell how multipart/signed and multipart/encrypted (RFC 1847) are, by their protocol or by their parts."""
+    if subtype not in ("signed", "encrypted"):
+        return ""
+    protocols = {
+        _word(value.replace(b"/", b" ").split()[-1]) for name, value in parameters if _is_protocol(name, value)
+    }
+    types = protocols | {_word(_at(child, 1)) for child in children if isinstance(_at(child, 0), bytes)}
+    if subtype == "encrypted":
+        return "pgp-encrypted" if "pgp-encrypted" in types else ""
+    if types & {"pkcs7-signature", "x-pkcs7-signature"}:
+        return "smime-signed"
+    return "pgp-signed" if "pgp-signature" in types else ""
+
+
+def _is_protocol(name: bytes, value: bytes) -> bool:
+    return name.lower() == b"protocol" and bool(value.replace(b"/", b" ").split())
+
+
+def _protection_of_part(leaf: _Leaf) -> str:
+    """Tell how a part of S/MIME (RFC 8551, section 3.2) is: an old mailer's without a type is encrypted."""
+    if leaf.content_type not in ("application/pkcs7-mime", "application/x-pkcs7-mime"):
+        return ""
+    if leaf.smime_type == "signed-data":
+        return "smime-signed"
+    return "smime-encrypted" if leaf.smime_type in ("", "enveloped-data", "authenveloped-data") else ""
 
 
 def _to_read(alternatives: list[TextPart]) -> list[TextPart]:

@@ -1,4 +1,4 @@
-"""The leaves of a condition that compare text: addresses, subject, body, headers.
+"""The leaves of a condition that compare text: addresses, subject, body, headers, names and types of attachments.
 
 Each checks what it is given when it is made, so that a mistake in a DAG file shows when the file is parsed and not
 when the first mail arrives.
@@ -8,20 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.charsets import fold
-from airflow_imap_provider.mail.condition import Condition
+from airflow_imap_provider.mail.condition import VALUES_SHOWN, Condition, shown
 from airflow_imap_provider.mail.matching import compile_regex, matcher
 
 if TYPE_CHECKING:
     from airflow_imap_provider.mail.message import Address, Mail
 
-__all__ = ["ADDRESS_FIELDS", "FIELDS", "TEXT_OPS", "TextCondition"]
+__all__ = ["ADDRESS_FIELDS", "ATTACHMENT_FIELDS", "FIELDS", "TEXT_OPS", "TextCondition"]
 
 FIELDS = {
+    "attachment_name": "Attachment.name",
+    "attachment_type": "Attachment.type",
     "body": "Body",
     "cc": "Cc",
     "from": "From",
@@ -33,6 +36,8 @@ FIELDS = {
 """The fields of text tests as they are stored, and as a DAG author writes them."""
 
 ADDRESS_FIELDS = frozenset({"from", "to", "cc", "reply_to"})
+
+ATTACHMENT_FIELDS = frozenset({"attachment_name", "attachment_type"})
 
 TEXT_OPS = ("contains", "ends_with", "equals", "exists", "glob", "one_of", "regex", "starts_with")
 """What can be asked of a text. ``not_equals`` and ``not_contains`` are the others, negated."""
@@ -63,6 +68,7 @@ class TextCondition(Condition):
         no text could have are taken off.
     :param case: whether case matters.
     :param name: the header's name in lower case, for the field ``header``.
+    :param every: for attachments, whether each of them must compare, and not only one.
     """
 
     field: str
@@ -70,10 +76,12 @@ class TextCondition(Condition):
     value: str | tuple[str, ...] | None = None
     case: bool = False
     name: str = ""
+    every: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.case, bool):
-            raise SettingsError(f"{self._call}: case is True or False, not {self.case!r}", stage="settings")
+        for switch, given in (("case", self.case), ("every", self.every)):
+            if not isinstance(given, bool):
+                raise SettingsError(f"{self._call}: {switch} is True or False, not {given!r}", stage="settings")
         if self.op == "exists":
             return
         if self.op == "one_of":
@@ -88,6 +96,8 @@ class TextCondition(Condition):
     @property
     def _call(self) -> str:
         who = f"Header({self.name!r})" if self.field == "header" else FIELDS[self.field]
+        if self.every:
+            who = who.replace("Attachment.", "Attachment.every.")
         return f"{who}.{self.op}"
 
     def _checked(self, value: object, *, empty: bool) -> str:
@@ -118,7 +128,7 @@ class TextCondition(Condition):
             raise SettingsError(f"{self._call} takes 1 to {VALUES_LIMIT} texts, not {len(distinct)}", stage="settings")
         return tuple(sorted(distinct))
 
-    def holds(self, mail: Mail) -> bool:
+    def holds(self, mail: Mail, now: datetime | None = None) -> bool:  # noqa: ARG002 - no text has an age
         texts = self._texts(mail)
         if self.op == "exists":
             return bool(texts)
@@ -128,7 +138,12 @@ class TextCondition(Condition):
         matches = matcher(self.op, value or "", case=self.case)
         lines = self.op == "regex"
         prepared = partial(_comparable_body, lines=lines) if self.field == "body" else fold
-        return any(matches(prepared(text, case=self.case or lines)) for text in texts)
+        compared = (matches(prepared(text, case=self.case or lines)) for text in texts)
+        # Without any there is none that compares: "every" is not met by nothing.
+        return bool(texts) and all(compared) if self.every else any(compared)
+
+    def values(self, mail: Mail) -> tuple[str, ...]:
+        return tuple(shown(text) for text in self._texts(mail)[:VALUES_SHOWN])
 
     def _texts(self, mail: Mail) -> tuple[str, ...]:
         """Return the texts of the field, each of which is compared."""
@@ -140,6 +155,10 @@ class TextCondition(Condition):
             if mail.text is None and mail.text_parts:
                 raise RuntimeError("a condition on the body is asked before the mail's text was fetched")
             return (mail.text or "",)
+        if self.field == "attachment_name":
+            return tuple(each.name for each in mail.attachments)
+        if self.field == "attachment_type":
+            return tuple(each.content_type for each in mail.attachments)
         fields = {"from": mail.from_, "to": mail.to, "cc": mail.cc, "reply_to": mail.reply_to}
         return tuple(text for address in fields[self.field] for text in _address_texts(address))
 
@@ -159,6 +178,8 @@ class TextCondition(Condition):
             out["value"] = list(self.value) if isinstance(self.value, tuple) else self.value
         if self.case:
             out["case"] = True
+        if self.every:
+            out["every"] = True
         return out
 
     def __repr__(self) -> str:

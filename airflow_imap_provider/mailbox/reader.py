@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.errors import ImapError, ProtocolError, RefusedError
@@ -18,10 +18,12 @@ from airflow_imap_provider.mail.conditions import Conditions
 from airflow_imap_provider.mail.fetching import fetch_items, mail_from_fetch, text_items, with_text
 from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.mail.payload import payload
+from airflow_imap_provider.mail.raw import RAW_LIMIT, structured_by
 from airflow_imap_provider.mail.search import search_criteria
 from airflow_imap_provider.mailbox.actions import Action, wanted
 from airflow_imap_provider.mailbox.place import Place, Todo, rebase
 from airflow_imap_provider.mailbox.ranges import UidRanges
+from airflow_imap_provider.mailbox.searching import finds_substrings
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
 
 if TYPE_CHECKING:
@@ -53,11 +55,6 @@ LOSSES_PER_LEVEL = 3
 BATCH_SECONDS = 60.0
 """Seconds after which a batch ends with what it has: a slow server must not make it take so long that it is given up,
 and begun again, for ever. Airflow fails a subscriber that holds a wake-up for 300."""
-
-SUBSTRING_SEARCHERS = ("dovecot", "cyrus")
-"""Servers whose SEARCH finds substrings as RFC 3501 (section 6.4.4) asks. Gmail and Exchange find whole words or their
-beginnings instead, and so does any server with a full-text index (Dovecot then announces SEARCH=FUZZY): letting those
-leave mails out would lose some."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +186,7 @@ class Reader:
         # Some servers show new mail to SEARCH only after a NOOP (Courier), or in the second SEARCH (Dovecot).
         session.noop()
         arrivals = session.arrivals
+        now = self._clock.now()
         highest = (status.uidnext or 1) - 1
         start = place
         if place.uidvalidity != status.uidvalidity:
@@ -196,11 +194,11 @@ class Reader:
             start = rebase(place, status.uidvalidity, highest)
         uids, last_uid, more = self._new_uids(session, start, highest)
         if len(uids) > ASK_SERVER_ABOVE and self.wish.server_search:
-            uids = self._ask_server(session, uids, start.last_uid + 1, last_uid)
+            uids = self._ask_server(session, uids, start.last_uid + 1, last_uid, now)
         if len(uids) > SCAN:
             uids, more = uids[:SCAN], True
             last_uid = uids[-1]
-        harvest = self._harvest(session, status, start, uids)
+        harvest = self._harvest(session, status, start, uids, now)
         if harvest.full:
             more = more or harvest.last_uid < last_uid
             last_uid = harvest.last_uid
@@ -240,11 +238,11 @@ class Reader:
         uids = sorted(uid for uid in session.search(["UID", f"{low}:*"]) if uid >= low)
         return uids, max(uids, default=low - 1), False
 
-    def _ask_server(self, session: Session, uids: list[int], low: int, top: int) -> list[int]:
+    def _ask_server(self, session: Session, uids: list[int], low: int, top: int, now: datetime) -> list[int]:
         wish = self.wish
         if wish.on_no_match or wish.always or any(action.when for action in wish.on_match):
             return uids  # these need the outcome of every mail
-        criteria = search_criteria(wish.conditions, text=finds_substrings(session))
+        criteria = search_criteria(wish.conditions, text=finds_substrings(session), now=now)
         if not criteria:
             return uids
         try:
@@ -254,14 +252,16 @@ class Reader:
             return uids
         return [uid for uid in uids if uid in hits]
 
-    def _harvest(self, session: Session, status: FolderStatus, place: Place, uids: Sequence[int]) -> _Harvest:
+    def _harvest(
+        self, session: Session, status: FolderStatus, place: Place, uids: Sequence[int], now: datetime
+    ) -> _Harvest:
         harvest = _Harvest()
         end = self._clock.monotonic() + BATCH_SECONDS
         for begin in range(0, len(uids), FETCH_CHUNK):
             chunk = uids[begin : begin + FETCH_CHUNK]
             for uid, mail in self._fetch(session, status, chunk):
                 if place.counts(mail):
-                    self._consider_safely(mail, harvest)
+                    self._consider_safely(mail, harvest, now)
                 if harvest.full:
                     return harvest
                 harvest.last_uid = uid
@@ -270,20 +270,20 @@ class Reader:
                     return harvest
         return harvest
 
-    def _consider_safely(self, mail: Mail, harvest: _Harvest) -> None:
+    def _consider_safely(self, mail: Mail, harvest: _Harvest, now: datetime) -> None:
         try:
-            self._consider(mail, harvest)
+            self._consider(mail, harvest, now)
         except Exception:
             # One mail must never stop the folder, whatever is in it. It cannot be said to match.
             log.exception("mail %s cannot be judged, and is passed over", mail.uid)
 
-    def _consider(self, mail: Mail, harvest: _Harvest) -> None:
+    def _consider(self, mail: Mail, harvest: _Harvest, now: datetime) -> None:
         wish = self.wish
-        outcome = wish.conditions.outcome(mail)
-        matches = wish.conditions.triggers(mail)
+        outcome = wish.conditions.outcome(mail, now)
+        matches = wish.conditions.decides(outcome)
         if matches:
             shown = mail if wish.text else replace(mail, text=None)
-            email = payload(shown, style=wish.style, headers=wish.headers)
+            email = payload(shown, style=wish.style, headers=wish.headers, servers=wish.conditions.servers)
             size = len(json.dumps(email))
             if harvest.emails and (len(harvest.emails) >= wish.batch_size or harvest.size + size > EVENT_BYTES):
                 harvest.full = True
@@ -294,6 +294,15 @@ class Reader:
         actions = wanted(outcome, (wish.on_match if matches else wish.on_no_match, wish.always))
         if actions:
             harvest.todo.setdefault(actions, []).append(mail.uid)
+
+    def mails(self, session: Session, status: FolderStatus, uids: Sequence[int]) -> list[Mail]:
+        """Return mails by UID as the conditions see them, without deciding anything; those that are gone are missing.
+
+        :param session: its folder must be open.
+        :param status: what opening the folder said.
+        :raises ImapError: if the connection breaks.
+        """
+        return [mail for _, mail in self._fetch(session, status, uids)]
 
     # --- fetching, whatever the mails are like -----------------------------------------------------------------
 
@@ -325,10 +334,31 @@ class Reader:
                 code_page=self._code_page(session),
                 headers=self._headers,
             )
-            if self.wish.needs_text and mail.text_parts:
+            if not mail.structured and b"UNREADABLE" not in answer:
+                mail = self._structured(session, mail)
+            if self.wish.needs_text and mail.text_parts and mail.text is None:
                 mail = self._with_text(session, mail)
             yield uid, mail
             self._losses.pop(uid, None)
+
+    def _structured(self, session: Session, mail: Mail) -> Mail:
+        """Return a mail whose structure the server does not tell, or tells wrongly, as the whole of it shows it.
+
+        Exchange answers NIL for what it cannot parse, Courier does for very deep trees.
+        """
+        if self._losses.get(mail.uid, 0) >= LOSSES_PER_LEVEL:
+            return mail
+        try:
+            answer = self._guarded(session, [mail.uid], [f"BODY.PEEK[]<0.{RAW_LIMIT}>"]).get(mail.uid, {})
+        except (ProtocolError, RefusedError) as error:
+            if not session.usable:
+                raise
+            log.warning("mail %s cannot be fetched whole: %s", mail.uid, error)
+            return mail
+        raw = next((value for key, value in answer.items() if key.startswith(b"BODY[]")), None)
+        if not isinstance(raw, bytes):
+            return mail
+        return structured_by(mail, raw, self._code_page(session), text=self.wish.needs_text)
 
     def _with_text(self, session: Session, mail: Mail) -> Mail:
         answer: Mapping[bytes, Any] = {}
@@ -376,9 +406,3 @@ def _highest(session: Session, status: FolderStatus) -> int:
         # Courier does not tell UIDNEXT when a folder is opened.
         criteria = ["UID", "*"] if status.exists else ["UID", "1:*"]
     return max(session.search(criteria), default=0)
-
-
-def finds_substrings(session: Session) -> bool:
-    """Tell whether this server's text search can be trusted to find substrings."""
-    name = f"{session.greeting} {session.server_name}".lower()
-    return any(known in name for known in SUBSTRING_SEARCHERS) and not session.has("SEARCH=FUZZY")

@@ -9,9 +9,29 @@ from operator import and_, or_
 from hypothesis import strategies as st
 
 from airflow_imap_provider.mail.addresses import parse_addresses
+from airflow_imap_provider.mail.authentication import METHODS, RESULTS, MethodResult
 from airflow_imap_provider.mail.condition import Condition
-from airflow_imap_provider.mail.conditions import Body, Cc, Conditions, From, Header, Received, ReplyTo, Subject, To
+from airflow_imap_provider.mail.conditions import (
+    AllowedSenders,
+    Attachment,
+    AuthenticationResults,
+    Body,
+    Cc,
+    Conditions,
+    Encrypted,
+    Flags,
+    From,
+    Header,
+    Received,
+    ReplyTo,
+    Sent,
+    Signed,
+    Size,
+    Subject,
+    To,
+)
 from airflow_imap_provider.mail.fetching import EPOCH
+from airflow_imap_provider.mail.message import Attachment as Part
 from airflow_imap_provider.mail.message import Mail
 from tests.mail.builders import mail
 
@@ -126,7 +146,13 @@ near_moments = st.builds(
 @st.composite
 def text_tests(draw: st.DrawFn, *, fields: tuple[object, ...] | None = None) -> Condition:
     field = draw(
-        st.sampled_from(fields or (From, To, Cc, ReplyTo, Subject, Body, Header("X-Priority"), Header("from")))
+        st.sampled_from(
+            fields
+            or (
+                *(From, To, Cc, ReplyTo, Subject, Body, Header("X-Priority"), Header("from")),
+                *(Attachment.name, Attachment.every.name, Attachment.type, Attachment.every.type),
+            )
+        )
     )
     case = draw(st.booleans())
     op = draw(
@@ -144,11 +170,75 @@ def text_tests(draw: st.DrawFn, *, fields: tuple[object, ...] | None = None) -> 
 def date_tests(draw: st.DrawFn) -> Condition:
     op = draw(st.sampled_from(("before", "after", "at_or_before", "at_or_after", "on", "equals", "not_equals")))
     given = draw(near_moments | moments | st.dates(date(1960, 1, 1), date(2040, 1, 1)))
-    made: Condition = getattr(Received, op)(given)
+    made: Condition = getattr(draw(st.sampled_from((Received, Received, Sent))), op)(given)
     return made
 
 
-leaves = text_tests() | date_tests() | st.sampled_from((Header("X-Priority").exists(), Header("subject").exists()))
+ages = st.sampled_from(("1 second", "90 minutes", "1 day", "2 days", "3 weeks", "9000 days")) | st.timedeltas(
+    timedelta(seconds=1), timedelta(days=5)
+)
+
+age_tests = st.builds(
+    lambda field, op, age: getattr(field, op)(age),
+    st.sampled_from((Received, Received, Sent)),
+    st.sampled_from(("older_than", "newer_than")),
+    ages,
+)
+
+NUMBER_OPS = ("equals", "not_equals", "at_least", "at_most", "larger_than", "smaller_than")
+
+sizes = st.integers(0, 400) | st.sampled_from(
+    (1, 4321, 10**6, 2**31, 2**32 - 1, 2**32, 2**40, "1 kB", "0.1 KiB", "2 MB")
+)
+
+
+@st.composite
+def number_tests(draw: st.DrawFn, *, fields: tuple[object, ...] = (Size,)) -> Condition:
+    field, op = draw(st.sampled_from(fields)), draw(st.sampled_from(NUMBER_OPS))
+    least = 1 if op == "smaller_than" else 0
+    given = draw(st.integers(least, 5)) if field is Attachment.count else draw(sizes.filter(lambda size: size != 0))
+    made: Condition = getattr(field, op)(given)
+    return made
+
+
+FLAGS = ("\\Seen", "\\flagged", "\\Answered", "Processed", "$Invoice", "processed", "a.b+c")
+"""Flags and keywords of conditions and mails."""
+
+flag_tests = st.builds(
+    lambda flag, has: Flags.has(flag) if has else Flags.lacks(flag), st.sampled_from(FLAGS), st.booleans()
+)
+
+SERVERS = ("mx.example.org", "MX2.example.org")
+
+trust_tests = st.one_of(
+    st.sampled_from((Signed(), Signed("smime"), Signed("pgp"), Encrypted(), Encrypted("smime"), Encrypted("pgp"))),
+    st.sampled_from((AllowedSenders(["@example.com"]), AllowedSenders(["billing@example.com", "@*.org"]))),
+    st.builds(
+        lambda server, method, result: getattr(AuthenticationResults(server), method).equals(result),
+        st.sampled_from(SERVERS),
+        st.sampled_from(METHODS),
+        st.sampled_from(RESULTS),
+    ),
+    st.builds(
+        lambda method, domain: getattr(AuthenticationResults(SERVERS[0]), method).passes(domain),
+        st.sampled_from(METHODS),
+        st.sampled_from(("", "example.com", "mail.example.org")),
+    ),
+)
+
+other_tests = st.one_of(
+    age_tests,
+    number_tests(fields=(Size, Attachment.size, Attachment.every.size, Attachment.count)),
+    flag_tests,
+    trust_tests,
+)
+
+leaves = st.one_of(
+    text_tests(),
+    date_tests(),
+    other_tests,
+    st.sampled_from((Header("X-Priority").exists(), Header("subject").exists(), Attachment.exists())),
+)
 
 
 def trees(of: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
@@ -174,6 +264,25 @@ def lists_of(inner: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition
     return st.builds(Conditions, st.lists(inner, min_size=1, max_size=3), trigger_on)
 
 
+attachments = st.builds(
+    lambda name, kind, size, part: Part(name, kind, size, str(part), "base64"),
+    values,
+    st.sampled_from(("text/csv", "application/pdf")),
+    st.integers(0, 400),
+    st.integers(1, 9),
+)
+
+results = st.lists(
+    st.builds(
+        MethodResult,
+        st.sampled_from(METHODS),
+        st.sampled_from(RESULTS),
+        st.sampled_from(("", "example.com", "mail.example.org", "example.org")),
+    ),
+    max_size=4,
+).map(tuple)
+
+
 @st.composite
 def mails(draw: st.DrawFn) -> Mail:
     """Mails with texts that conditions may meet."""
@@ -188,5 +297,11 @@ def mails(draw: st.DrawFn) -> Mail:
         cc=addresses(),
         text=draw(values),
         received=draw(near_moments | moments),
+        date=draw(st.none() | near_moments | moments),
+        size=draw(st.integers(0, 400)),
+        flags=tuple(draw(st.lists(st.sampled_from(FLAGS), max_size=3))),
+        attachments=tuple(draw(st.lists(attachments, max_size=3))),
+        protection=tuple(draw(st.sets(st.sampled_from(("smime-signed", "pgp-signed", "pgp-encrypted"))))),
+        authentication=draw(st.dictionaries(st.just("mx.example.org"), results)),
         headers=draw(st.sampled_from(({}, {"x-priority": ("x",)}, {"x-priority": ("1", "invoice 4711")}))),
     )

@@ -9,14 +9,25 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from airflow_imap_provider.mail.conditions import Body, Conditions, From, Header, Received, Subject
+from airflow_imap_provider.mail.conditions import Attachment, Body, Conditions, From, Header, Received, Subject
 from airflow_imap_provider.mail.fetching import fetch_items, mail_from_fetch, text_items, with_text
 from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.mail.payload import payload
 from airflow_imap_provider.mail.search import search_criteria
 from airflow_imap_provider.transport.session import Session, open_session
 from tests.mail.builders import RECEIVED
-from tests.mail.strategies import date_tests, header_values, lists_of, plausible_headers, text_tests, trees
+from tests.mail.strategies import (
+    FLAGS,
+    age_tests,
+    date_tests,
+    flag_tests,
+    header_values,
+    lists_of,
+    number_tests,
+    plausible_headers,
+    text_tests,
+    trees,
+)
 from tests.mail.test_payload import assert_is_a_payload
 from tests.servers.dovecot import Dovecot, User
 
@@ -151,21 +162,30 @@ def test_a_server_can_miss_a_subject_which_is_why_it_is_not_asked_for_one(
     st.lists(
         lists_of(
             trees(
-                text_tests(fields=(From, Header("X-Priority"))) | date_tests() | st.just(Header("X-Priority").exists())
+                st.one_of(
+                    text_tests(fields=(From, Header("X-Priority"))),
+                    date_tests(),
+                    age_tests,
+                    number_tests(),
+                    flag_tests,
+                    st.sampled_from((Header("X-Priority").exists(), Attachment.exists())),
+                )
             )
         ),
         min_size=10,
         max_size=10,
     ),
     st.integers(-48, 48),
+    st.lists(st.sampled_from(FLAGS), max_size=3),
 )
 def test_the_servers_search_leaves_out_nothing_that_the_decision_takes(
-    dovecot: Dovecot, headers: list[bytes], lists: list[Conditions], hours: int
+    dovecot: Dovecot, headers: list[bytes], lists: list[Conditions], hours: int, flags: list[str]
 ) -> None:
     user = dovecot.new_user()
     # A mail for each header, and one with all.
     blocks = [header + b"\r\n\r\nx\r\n" for header in headers] + [b"\r\n".join(headers) + b"\r\n\r\nx\r\n"]
     dovecot.deliver_all(user, blocks, received=RECEIVED + timedelta(hours=hours))
+    dovecot.deliver_all(user, blocks, received=RECEIVED, flags=[flag for flag in flags if flag != "a.b+c"])
     session = open_session(dovecot.settings(user))
     try:
         mails = read_all(session, ["X-Priority"])
@@ -176,8 +196,8 @@ def test_the_servers_search_leaves_out_nothing_that_the_decision_takes(
             if "@" in address.address and "�" not in address.address
         ]
         for conditions in [*lists, *senders, Conditions([Received.after(RECEIVED)])]:
-            asked = search_criteria(conditions, text=True)
-            taken = {mail.uid for mail in mails if conditions.triggers(mail)}
+            asked = search_criteria(conditions, text=True, now=RECEIVED)
+            taken = {mail.uid for mail in mails if conditions.triggers(mail, RECEIVED)}
             if asked is not None:
                 assert taken <= set(session.search(asked)), (conditions, asked, blocks)
     finally:

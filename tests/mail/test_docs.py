@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from airflow_imap_provider.mail.charsets import decode
-from airflow_imap_provider.mail.conditions import Conditions, DateField, TextField
+from airflow_imap_provider.mail.condition_fields import (
+    DateField,
+    FlagsField,
+    MethodField,
+    NumberField,
+    TextField,
+)
+from airflow_imap_provider.mail.conditions import Conditions
 from airflow_imap_provider.mail.fetching import TEXT_LIMIT, fetch_items, mail_from_fetch
 from airflow_imap_provider.mail.payload import IDENTITY_LIMIT, PAYLOAD_LIMIT, payload
 from airflow_imap_provider.mail.payload import TEXT_LIMIT as PAYLOAD_TEXT_LIMIT
@@ -35,9 +42,9 @@ def test_the_examples_of_conditions_run() -> None:
 
 def test_every_operator_is_described() -> None:
     page = (DOCS / "conditions.md").read_text()
-    for field in (TextField, DateField):
+    for field in (TextField, DateField, NumberField, FlagsField, MethodField):
         for operator in vars(field):
-            if not operator.startswith("_") and operator not in ("field", "name"):
+            if not operator.startswith("_") and operator not in ("field", "name", "every"):
                 assert f"`{operator}" in page, operator
     assert f"{TEXT_LIMIT // 1024} KiB" in page
 

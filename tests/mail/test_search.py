@@ -17,32 +17,44 @@ from hypothesis import strategies as st
 from imapclient.imapclient import _normalise_search_criteria
 
 from airflow_imap_provider.mail.conditions import (
+    Attachment,
     Body,
     Cc,
     Condition,
     Conditions,
+    Encrypted,
+    Flags,
     From,
     Header,
     Received,
     ReplyTo,
+    Sent,
+    Size,
     Subject,
     To,
 )
 from airflow_imap_provider.mail.search import ALTERNATIVES_LIMIT, COMPOSES_TO_ASCII, FOLDS_TO_ASCII, search_criteria
 from tests.mail.builders import RECEIVED, read
 from tests.mail.strategies import (
+    age_tests,
     date_tests,
+    flag_tests,
     header_values,
     lists_of,
     near_moments,
+    number_tests,
     plausible_headers,
     text_tests,
     trees,
+    trust_tests,
 )
 
 
 def criteria(*conditions: Condition, text: bool = True, trigger_on: str = "all") -> list[object] | None:
-    return search_criteria(Conditions(conditions, trigger_on), text=text)
+    return search_criteria(Conditions(conditions, trigger_on), text=text, now=NOW)
+
+
+NOW = RECEIVED
 
 
 JANUARY_31 = "2026-01-31"
@@ -73,6 +85,27 @@ JANUARY_31 = "2026-01-31"
                 ["HEADER", "To", "domain", "HEADER", "To", "org"],
             ],
         ),
+        (Received.older_than("2 days"), ["BEFORE", date(2026, 1, 31)]),
+        (Received.newer_than("36 hours"), ["SINCE", date(2026, 1, 28)]),
+        (~Received.newer_than("36 hours"), ["BEFORE", date(2026, 1, 31)]),
+        (Sent.after(JANUARY_31), None),
+        (Sent.newer_than("1 day"), None),
+        (Size.larger_than("1 MB"), ["LARGER", 1_000_000]),
+        (Size.at_least(100), ["LARGER", 99]),
+        (Size.at_least(0), None),
+        (Size.smaller_than(100), ["SMALLER", 100]),
+        (Size.equals(7), ["LARGER", 6, "SMALLER", 8]),
+        (~Size.equals(7), ["OR", ["SMALLER", 7], ["LARGER", 7]]),
+        (Size.larger_than(2**40), ["LARGER", 2**32 - 1]),
+        (Size.smaller_than(2**40), None),
+        (Flags.has("\\seen"), ["SEEN"]),
+        (Flags.lacks("\\Flagged"), ["UNFLAGGED"]),
+        (Flags.has("$Invoice"), ["KEYWORD", "$Invoice"]),
+        (Flags.lacks("Done"), ["UNKEYWORD", "Done"]),
+        (Flags.has("a.b"), None),
+        (Attachment.name.glob("*.csv"), None),
+        (Attachment.exists(), None),
+        (Encrypted(), None),
         (Header("X-Tag").exists(), ["HEADER", "x-tag", ""]),
         (~Header("X-Tag").exists(), None),
         (From.contains("Billing"), None),
@@ -92,12 +125,18 @@ def test_what_is_asked_for_a_condition(condition: Condition, expected: list[obje
     assert criteria(condition) == expected
 
 
-def test_without_text_only_dates_are_asked_for() -> None:
+def test_without_text_only_dates_and_system_flags_are_asked_for() -> None:
+    assert criteria(Size.larger_than(7), Flags.has("Done"), text=False) is None
+    assert criteria(Flags.lacks("\\Seen"), text=False) == ["UNSEEN"]
     assert criteria(From.equals("billing@example.com"), Received.after(JANUARY_31), text=False) == [
         "SINCE",
         date(2026, 1, 31),
     ]
     assert criteria(Header("X-Tag").exists(), text=False) is None
+
+
+def test_ages_are_not_asked_for_without_saying_what_time_it_is() -> None:
+    assert search_criteria(Conditions([Received.older_than("1 day")]), text=True) is None
 
 
 def test_conditions_are_joined_as_the_list_says() -> None:
@@ -167,6 +206,8 @@ class Stored:
 
     headers: Sequence[tuple[str, bytes]]
     internaldate: datetime
+    size: int = 4321
+    flags: Sequence[str] = ()
 
     def found(self, wanted: Sequence[Any], reading: Callable[[bytes], bytes]) -> bool:
         """Whether SEARCH with these criteria finds the mail (RFC 9051, section 6.4.4)."""
@@ -176,6 +217,9 @@ class Stored:
                 return False
         return True
 
+    def _has(self, flag: str) -> bool:
+        return flag.lower() in (each.lower() for each in self.flags)
+
     def _next(self, rest: list[Any], reading: Callable[[bytes], bytes]) -> bool:
         key = rest.pop(0)
         day = self.internaldate.date()  # without time and zone
@@ -183,6 +227,13 @@ class Stored:
             return bool(day >= rest.pop(0))
         if key == "BEFORE":
             return bool(day < rest.pop(0))
+        if key in ("LARGER", "SMALLER"):
+            number = rest.pop(0)
+            return self.size > number if key == "LARGER" else self.size < number
+        if key in ("KEYWORD", "UNKEYWORD"):
+            return self._has(rest.pop(0)) is (key == "KEYWORD")
+        if str(key).removeprefix("UN") in ("SEEN", "FLAGGED", "ANSWERED"):
+            return self._has(f"\\{str(key).removeprefix('UN')}") is not str(key).startswith("UN")
         if key == "OR":
             return self.found(rest.pop(0), reading) | self.found(rest.pop(0), reading)
         assert key == "HEADER"
@@ -192,26 +243,37 @@ class Stored:
 
 
 stored = st.builds(
-    lambda names, values, moment: Stored(tuple(zip(names, values, strict=False)), moment),
+    lambda names, values, *rest: Stored(tuple(zip(names, values, strict=False)), *rest),
     st.lists(st.sampled_from(("From", "To", "Cc", "Reply-To", "X-Priority", "Subject")), max_size=5),
     st.lists(header_values | plausible_headers, min_size=5, max_size=5),
     near_moments,
+    st.integers(1, 400),
+    st.lists(st.sampled_from(("\\Seen", "\\Flagged", "Processed", "$Invoice")), max_size=3),
 )
 
 askable = trees(
-    text_tests(fields=(From, To, Cc, ReplyTo)) | date_tests() | st.just(Header("X-Priority").exists()) | text_tests()
+    st.one_of(
+        text_tests(fields=(From, To, Cc, ReplyTo)),
+        date_tests(),
+        st.just(Header("X-Priority").exists()),
+        text_tests(),
+        age_tests,
+        number_tests(),
+        flag_tests,
+        trust_tests,
+    )
 )
 
 
 @settings(max_examples=500)
 @given(stored, lists_of(askable), st.booleans())
 def test_the_search_leaves_out_nothing_that_the_decision_takes(of: Stored, made: Conditions, text: bool) -> None:
-    asked = search_criteria(made, text=text)
+    asked = search_criteria(made, text=text, now=NOW)
     if asked is None:
         return
     block = b"".join(name.encode() + b": " + value + b"\r\n" for name, value in of.headers)
     date_line = of.internaldate.strftime('"%d-%b-%Y %H:%M:%S %z"').encode()
-    taken = made.triggers(with_text_of(block, date_line))
+    taken = made.triggers(replace(with_text_of(block, date_line), size=of.size, flags=tuple(of.flags)), NOW)
     if taken:
         for reading in (undecoded, decoded, destroyed):
             assert of.found(asked, reading)
@@ -223,10 +285,10 @@ def with_text_of(block: bytes, date_line: bytes) -> Any:
 
 @given(lists_of(askable), st.booleans())
 def test_the_search_is_plain_ascii_that_imapclient_can_send(made: Conditions, text: bool) -> None:
-    asked = search_criteria(made, text=text)
+    asked = search_criteria(made, text=text, now=NOW)
     if asked is not None:
         line = b" ".join(_normalise_search_criteria(asked))
-        assert re.fullmatch(rb'[A-Za-z0-9_ ()"-]+', line)
+        assert re.fullmatch(rb'[A-Za-z0-9_ ()"$-]+', line)
 
 
 @given(st.integers(-12, 14), st.integers(-72, 72), date_tests())

@@ -213,3 +213,52 @@ def test_any_tree_is_read_without_an_exception(tree: Any) -> None:
         assert attachment.size >= 0
         attachment.name.encode("utf-8")
         assert attachment.content_type.isprintable()
+
+
+def test_winmail_dat_stays_an_attachment_and_a_defect_says_that_files_may_be_in_it() -> None:
+    tnef = b'("application" "ms-tnef" ("name" "winmail.dat") NIL NIL "base64" 780 NIL ("attachment" NIL) NIL NIL)'
+    found = structure(b"(" + PLAIN_TEXT + tnef + b' "mixed" NIL NIL NIL)')
+    assert files(found) == [("2", "winmail.dat", "application/ms-tnef")]
+    assert found.problems == ["part 2: winmail.dat (TNEF): the files within it are not looked at"]
+
+
+SIGNATURE = b'("application" "%s" ("name" "x") NIL NIL "base64" 780 NIL ("attachment" NIL) NIL NIL)'
+
+
+@pytest.mark.parametrize(
+    ("line", "protection"),
+    [
+        (PLAIN_TEXT, []),
+        (b"(" + PLAIN_TEXT + SIGNATURE % b"pkcs7-signature" + b' "signed" NIL NIL NIL)', ["smime-signed"]),
+        (b"(" + PLAIN_TEXT + SIGNATURE % b"x-pkcs7-signature" + b' "signed" NIL NIL NIL)', ["smime-signed"]),
+        (b"(" + PLAIN_TEXT + SIGNATURE % b"pgp-signature" + b' "signed" NIL NIL NIL)', ["pgp-signed"]),
+        (
+            b"(" + PLAIN_TEXT + CSV + b' "signed" ("protocol" "application/pgp-signature") NIL NIL NIL)',
+            ["pgp-signed"],
+        ),
+        (b"(" + PLAIN_TEXT + SIGNATURE % b"pgp-signature" + b' "mixed" NIL NIL NIL)', []),
+        (b"(" + SIGNATURE % b"pgp-encrypted" + CSV + b' "encrypted" NIL NIL NIL)', ["pgp-encrypted"]),
+        (b'("application" "pkcs7-mime" ("smime-type" "signed-data") NIL NIL "base64" 7 NIL NIL NIL)', ["smime-signed"]),
+        (
+            b'("application" "x-pkcs7-mime" ("smime-type" "enveloped-data") NIL NIL "base64" 7 NIL NIL NIL)',
+            ["smime-encrypted"],
+        ),
+        (b'("application" "pkcs7-mime" ("name" "smime.p7m") NIL NIL "base64" 7 NIL NIL NIL)', ["smime-encrypted"]),
+        (b'("application" "pkcs7-mime" ("smime-type" "certs-only") NIL NIL "base64" 7 NIL NIL NIL)', []),
+    ],
+)
+def test_signatures_and_encryption_are_told_by_the_structure(line: bytes, protection: list[str]) -> None:
+    assert structure(line).protection == protection
+
+
+def test_an_attached_mails_signature_is_not_the_mails() -> None:
+    inner = b"(" + PLAIN_TEXT + SIGNATURE % b"pgp-signature" + b' "signed" NIL NIL NIL)'
+    attached = b'("message" "rfc822" NIL NIL NIL "7bit" 900 (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL) ' + inner
+    assert structure(attached + b" 30 NIL NIL NIL NIL)").protection == []
+
+
+def test_a_multipart_of_nothing_is_told_for_it_hides_what_is_in_it() -> None:
+    empty = PLAIN_TEXT.replace(b" 120 4 ", b" 0 0 ")
+    assert structure(b"(" + empty + b' "mixed" ("boundary" "x") NIL NIL NIL)').hollow
+    assert structure(b"(" + PLAIN_TEXT + b"(" + empty + b' "mixed" NIL NIL NIL) "mixed" NIL NIL NIL)').hollow
+    assert not structure(b"(" + empty + CSV + b' "mixed" NIL NIL NIL)').hollow

@@ -1,0 +1,330 @@
+"""A whole mail as bytes: an ``.eml`` file, an attached mail, or one whose structure a server does not tell.
+
+It finds the parts and describes them as a server's BODYSTRUCTURE does, so everything else (names, charsets, what is an
+attachment, what is the text) is decided by the same code as for a mail on a server. Not the standard library's parser,
+although nothing in it raises: that one calls itself for each level and compares each line with all boundaries around
+it, and on a mail of a thousand multiparts it ends with a RecursionError or after minutes.
+
+What senders break is read so that nothing is lost: parts behind the closing boundary, a boundary that is not declared,
+multiparts too deep to follow (all of them together are one attachment then).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from airflow_imap_provider.mail.fetching import TEXT_LIMIT, listed_defects, mail_from_fetch, with_text
+from airflow_imap_provider.mail.message import Attachment, Mail
+from airflow_imap_provider.mail.structure import DEPTH_LIMIT, PARTS_LIMIT, Structure, read_structure
+
+__all__ = ["RAW_LIMIT", "RawMail", "mail_from_raw", "structured_by"]
+
+RAW_LIMIT = 16 * 1024 * 1024
+"""Bytes of a whole mail that are fetched and looked at, where the server does not tell its structure. It is held in
+memory, by the triggerer too; in a longer one the attachments behind that are not seen, and a defect says so."""
+
+FIELD_LIMIT = 256 * 1024
+"""Bytes of one header field of a part that are looked at: twice as many as 1,000 parameters need."""
+
+BOUNDARY_LIMIT = 1_000
+"""Bytes of a boundary. RFC 2046 allows 70, and a line has 998."""
+
+FOLLOWED_LIMIT = PARTS_LIMIT - 2 * DEPTH_LIMIT
+"""Parts that are told one by one. The rest of each multipart that is open then is told as one part."""
+
+_HEADER_END = re.compile(rb"\r?\n(?=\r?\n)")
+_MIME_FIELD = re.compile(
+    rb"^content-(type|transfer-encoding|disposition|id|description)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_TYPE = re.compile(rb"\s*([^\s/;(),\"]+)\s*/\s*([^\s;(),\"]+)")
+_TOKEN = re.compile(rb"\s*([^\s;(),\"]+)")
+_QUOTED_TOKEN = re.compile(rb"\s*\"?([^\s;(),\"]+)")
+_PARAMETER = re.compile(rb';\s*([^\s=;"]{1,200})\s*=[ \t\r\n]*("(?:[^"\\]|\\.)*"|[^;]*)', re.DOTALL)
+_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
+_LOOKS_LIKE_A_BOUNDARY = re.compile(rb"^--([^\s-][^\r\n]{0,200}?)[ \t]*\r?\n(?=content-)", re.IGNORECASE | re.MULTILINE)
+_FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
+
+
+@dataclass(frozen=True)
+class RawMail:
+    """The parts of a mail.
+
+    :param raw: the mail.
+    :param structure: what a server would tell as BODYSTRUCTURE, as IMAPClient gives it.
+    :param sections: by part number, where the content of a part begins and ends, undecoded.
+    :param header: where its header ends.
+    :param problems: what was wrong.
+    """
+
+    raw: bytes = field(repr=False)
+    structure: tuple[Any, ...] = field(repr=False)
+    sections: Mapping[str, tuple[int, int]]
+    header: int
+    problems: tuple[str, ...]
+
+    @classmethod
+    def of(cls, raw: bytes) -> RawMail:
+        """Find the parts of a mail; never raises.
+
+        :param raw: the mail, whole or cut off anywhere.
+        """
+        if b"\n" not in raw:
+            raw = raw.replace(b"\r", b"\n")  # line ends as the Macintosh had them; no number of a byte changes
+        finder = _Finder(raw)
+        structure = finder.message(0, len(raw), "", 0)
+        return cls(raw, structure, finder.sections, finder.body(0, len(raw))[0], tuple(finder.problems))
+
+    def part(self, number: str) -> bytes:
+        """Return the content of a part as it is transferred, like FETCH of ``BODY[number]``; empty if it is none."""
+        begin, end = self.sections.get(number, (0, 0))
+        return self.raw[begin:end]
+
+
+def mail_from_raw(
+    raw: bytes,
+    *,
+    conn_id: str = "",
+    folder: str = "",
+    uid: int = 0,
+    uidvalidity: int = 0,
+    code_page: str = "",
+    headers: Iterable[str] = (),
+) -> Mail:
+    """Read a whole mail, with its text.
+
+    It has no flags, and its date is taken for when it was received. The content of an attachment is
+    ``decode_transfer(RawMail.of(raw).part(attachment.part), attachment.encoding)``.
+
+    :param raw: the mail, whole or cut off anywhere.
+    :param conn_id: the connection, :param folder: the folder, :param uid: the UID, :param uidvalidity: what it is valid
+        for; for what is told of the mail only.
+    :param code_page: charset for text that declares none or a wrong one; may be empty.
+    :param headers: names of headers that are kept, besides those every mail is described by.
+    """
+    found = RawMail.of(raw)
+    # The header counts from the first field on: an mbox file's line is none and is passed over.
+    response: dict[bytes, Any] = {
+        b"BODY[HEADER]": found.raw[: found.header],
+        b"BODYSTRUCTURE": found.structure,
+        b"RFC822.SIZE": len(raw),
+    }
+    mail = mail_from_fetch(
+        response,
+        conn_id=conn_id,
+        folder=folder,
+        uid=uid,
+        uidvalidity=uidvalidity,
+        code_page=code_page,
+        headers=headers,
+    )
+    mail = replace(
+        mail,
+        attachments=_counted(mail.attachments),
+        defects=listed_defects([*found.problems, *mail.defects]),
+        structured=True,
+    )
+    return with_text(mail, _texts(mail, found), code_page)
+
+
+def structured_by(mail: Mail, raw: bytes, code_page: str, *, text: bool) -> Mail:
+    """Return a mail whose structure the server does not tell with what the whole of it shows.
+
+    :param mail: as the server tells it.
+    :param raw: the mail from its beginning, at most :data:`RAW_LIMIT` bytes.
+    :param code_page: charset for text that declares none or a wrong one; may be empty.
+    :param text: whether the mail's text is wanted.
+    """
+    found = RawMail.of(raw)
+    structure: Structure = read_structure(found.structure, code_page)
+    defects = [*mail.defects, "the attachments are told from the whole mail, for the server does not"]
+    defects += [*found.problems, *structure.problems]
+    if len(raw) >= RAW_LIMIT:
+        defects.append(f"only the first {RAW_LIMIT} bytes of the mail are looked at")
+    out = replace(
+        mail,
+        attachments=_counted(structure.attachments),
+        text_parts=tuple(structure.text_parts),
+        protection=tuple(structure.protection),
+        defects=listed_defects(defects),
+        structured=True,
+    )
+    return with_text(out, _texts(out, found), code_page) if text else out
+
+
+def _counted(attachments: Iterable[Attachment]) -> tuple[Attachment, ...]:
+    return tuple(replace(each, counted=True) for each in attachments)
+
+
+def _texts(mail: Mail, found: RawMail) -> dict[bytes, bytes]:
+    """Return what a server would answer to FETCH of the parts that hold the text."""
+    return {f"BODY[{part.part}]<0>".encode("ascii"): found.part(part.part)[:TEXT_LIMIT] for part in mail.text_parts}
+
+
+@dataclass(frozen=True)
+class _Fields:
+    """The fields of a part's header that tell what it is."""
+
+    type: bytes
+    subtype: bytes
+    parameters: tuple[bytes, ...] | None
+    encoding: bytes
+    disposition: tuple[Any, ...] | None
+    content_id: bytes | None
+
+
+class _Finder:
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.sections: dict[str, tuple[int, int]] = {}
+        self.problems: list[str] = []
+        self.parts = 0
+
+    def body(self, begin: int, end: int) -> tuple[int, int]:
+        """Return where the header of a mail or part ends and where its body begins."""
+        for blank in (b"\r\n", b"\n"):
+            if self.raw.startswith(blank, begin, end):
+                return begin, begin + len(blank)
+        if match := _HEADER_END.search(self.raw, begin, end):
+            line_end = match.end()
+            behind = line_end + (2 if self.raw.startswith(b"\r\n", line_end) else 1)
+            return line_end, min(behind, end)
+        # Without a blank line all is header, or nothing is.
+        return (end, end) if begin == 0 or _FIELD.match(self.raw, begin, end) else (begin, begin)
+
+    def message(self, begin: int, end: int, number: str, depth: int) -> tuple[Any, ...]:
+        """Describe a mail, whose parts are numbered below the number of the part that it is in."""
+        header_end, body = self.body(begin, end)
+        fields = _fields(self.raw[begin:header_end], b"text/plain")
+        parts = self._multipart(fields, body, end, number, depth)
+        return parts or self._single(fields, body, end, f"{number}.1" if number else "1", depth)
+
+    def _part(self, begin: int, end: int, number: str, depth: int, default: bytes) -> tuple[Any, ...]:
+        header_end, body = self.body(begin, end)
+        fields = _fields(self.raw[begin:header_end], default)
+        return self._multipart(fields, body, end, number, depth) or self._single(fields, body, end, number, depth)
+
+    def _multipart(self, fields: _Fields, begin: int, end: int, number: str, depth: int) -> tuple[Any, ...] | None:
+        """Describe a multipart; ``None`` for what is none, what has no parts, and what is too deep to follow."""
+        if fields.type != b"multipart" or depth >= DEPTH_LIMIT:
+            if fields.type == b"multipart":
+                self._problem("multiparts are one within the other deeper than is looked at")
+            return None
+        spans = self._spans(fields, begin, end)
+        if not spans:
+            self._problem("a multipart without parts")
+            return None
+        self.sections.setdefault(number, (begin, end))
+        default = b"message/rfc822" if fields.subtype == b"digest" else b"text/plain"
+        children = []
+        for count, (first, last) in enumerate(spans, 1):
+            self.parts += 1
+            if self.parts >= FOLLOWED_LIMIT:
+                # The rest is one part, in which nothing is looked for.
+                self._problem(f"more than {FOLLOWED_LIMIT} parts: the rest is one")
+                rest = _Fields(b"application", b"octet-stream", None, b"7bit", (b"attachment", None), None)
+                children.append(self._single(rest, first, spans[-1][1], _below(number, count), depth))
+                break
+            children.append(self._part(first, last, _below(number, count), depth + 1, default))
+        return (children, fields.subtype, fields.parameters, fields.disposition, None, None)
+
+    def _spans(self, fields: _Fields, begin: int, end: int) -> list[tuple[int, int]]:
+        """Return where the parts of a multipart begin and end, header and all."""
+        boundary = _boundary(fields)
+        spans = self._between(boundary, begin, end) if boundary else []
+        if spans:
+            return spans
+        guess = _LOOKS_LIKE_A_BOUNDARY.search(self.raw, begin, end)
+        if guess is None:
+            return []
+        self._problem("a multipart has another boundary than it declares, or declares none")
+        return self._between(guess[1], begin, end)
+
+    def _between(self, boundary: bytes, begin: int, end: int) -> list[tuple[int, int]]:
+        line = re.compile(rb"^--" + re.escape(boundary) + rb"(--)?[ \t]*\r?$", re.MULTILINE)
+        spans: list[tuple[int, int]] = []
+        opened = 0
+        closed = False
+        for match in line.finditer(self.raw, begin, end):
+            if opened:
+                # The line end before a boundary belongs to the boundary (RFC 2046, section 5.1.1).
+                last = match.start() - 1
+                last -= last > opened and self.raw[last - 1 : last] == b"\r"
+                spans.append((opened, max(last, opened)))
+            closed = bool(match[1])
+            opened = 0 if closed else min(match.end() + 1, end)
+        if opened and not closed:
+            if self.raw[opened:end].strip():
+                spans.append((opened, end))
+            self._problem("a multipart is not closed")
+        return spans
+
+    def _single(self, fields: _Fields, begin: int, end: int, number: str, depth: int) -> tuple[Any, ...]:
+        self.sections[number] = (begin, end)
+        basic = (
+            fields.type,
+            fields.subtype,
+            fields.parameters,
+            fields.content_id,
+            None,
+            fields.encoding,
+            end - begin,
+        )
+        behind = (None, fields.disposition, None, None)
+        if fields.type == b"text":
+            return (*basic, 0, *behind)
+        is_mail = fields.type == b"message" and fields.subtype in (b"rfc822", b"global")
+        if is_mail and fields.encoding not in (b"base64", b"quoted-printable") and depth < DEPTH_LIMIT:
+            self.parts += 1
+            if self.parts < FOLLOWED_LIMIT:
+                return (*basic, None, self.message(begin, end, number, depth + 1), 0, *behind)
+        return (*basic, *behind)
+
+    def _problem(self, problem: str) -> None:
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+
+def _below(number: str, count: int) -> str:
+    return f"{number}.{count}" if number else str(count)
+
+
+def _fields(header: bytes, default: bytes) -> _Fields:
+    found: dict[bytes, bytes] = {}
+    for match in _MIME_FIELD.finditer(header):
+        found.setdefault(match[1].lower(), match[2][:FIELD_LIMIT])
+    declared = found.get(b"type", b"")
+    kind = _TYPE.match(declared) or _TYPE.match(default)
+    assert kind is not None  # every default is a type
+    encoding = _TOKEN.match(found.get(b"transfer-encoding", b""))
+    disposition = _QUOTED_TOKEN.match(found.get(b"disposition", b""))
+    return _Fields(
+        type=kind[1].lower(),
+        subtype=kind[2].lower(),
+        parameters=_parameters(declared),
+        encoding=encoding[1].lower() if encoding else b"7bit",
+        disposition=(disposition[1].lower(), _parameters(found[b"disposition"])) if disposition else None,
+        content_id=found[b"id"].strip() or None if b"id" in found else None,
+    )
+
+
+def _parameters(value: bytes) -> tuple[bytes, ...] | None:
+    """Return names and values in turn, as a server tells them."""
+    out: list[bytes] = []
+    for match in _PARAMETER.finditer(value):
+        text = match[2].strip()
+        if text.startswith(b'"'):
+            text = _ESCAPED.sub(rb"\1", text[1:-1] if text.endswith(b'"') and len(text) > 1 else text[1:])
+        out += (match[1], re.sub(rb"\r?\n", b"", text))
+    return tuple(out) or None
+
+
+def _boundary(fields: _Fields) -> bytes:
+    parameters = fields.parameters or ()
+    for name, value in zip(parameters[::2], parameters[1::2], strict=False):
+        if name.lower() == b"boundary":
+            return value.rstrip()[:BOUNDARY_LIMIT]
+    return b""
