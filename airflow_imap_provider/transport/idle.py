@@ -21,7 +21,7 @@ from airflow_imap_provider.errors import (
     ProtocolError,
     RefusedError,
 )
-from airflow_imap_provider.transport.border import Scrubber
+from airflow_imap_provider.transport.border import Scrubber, ended
 from airflow_imap_provider.transport.stream import BufferedIMAP4
 
 __all__ = ["IdleChannel"]
@@ -219,11 +219,7 @@ class IdleChannel:
             self._take_other(line)
             return
         if not goes_on and (bye := _BYE.match(line)):
-            raise self._stream.fail(
-                LostConnectionError(
-                    "the server ended the connection.", stage="idle", reply=self._scrubber.clean(bye.group(1))
-                )
-            )
+            raise self._stream.fail(ended("idle", self._scrubber.clean(bye.group(1))))
         literal = _LITERAL.search(line)
         if literal and (goes_on or not _STATUS.match(line)):
             self._literal = int(literal.group(1))
