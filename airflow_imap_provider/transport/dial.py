@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_imap_provider.errors import ConnectError
+from airflow_imap_provider.errors import ConnectError, ExhaustedError
 from airflow_imap_provider.transport.clock import Deadline
+from airflow_imap_provider.transport.descriptors import admit, exhausted
 
 __all__ = ["MAIL_SERVER", "PROXY", "Party", "dial", "resolve"]
 
@@ -90,6 +91,10 @@ def dial(host: str, port: int, deadline: Deadline, party: Party = MAIL_SERVER) -
             timed_out += 1
             failures.append(f"{address[0]}: no answer within {share:.3g} s")
         except OSError as exc:
+            if isinstance(exc, ExhaustedError):
+                raise
+            if full := exhausted(exc):
+                raise full from None
             failures.append(f"{address[0]}: {_words(exc)}")
     if timed_out == len(addresses):
         raise deadline.missed(party.connecting, party.silent)
@@ -133,6 +138,8 @@ def resolve(
     except queue.Empty:
         raise deadline.missed(party.resolving, party.unresolved) from None
     if isinstance(answer, Exception):
+        if full := exhausted(answer):
+            raise full from None
         words = _words(answer) if isinstance(answer, OSError) else "not a possible name"
         raise ConnectError(
             f"the name {host!r} does not resolve ({words}).", stage=party.resolving, remedy=party.unresolved
@@ -145,6 +152,7 @@ def resolve(
 def _connect(family: socket.AddressFamily, address: Any, seconds: float) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
+        admit(sock.fileno())
         sock.settimeout(seconds)
         sock.connect(address)
         _tune(sock)

@@ -10,8 +10,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from airflow_imap_provider.mailbox.outage import CONNECTING, WatcherState
 from airflow_imap_provider.mailbox.reader import Batch
-from airflow_imap_provider.mailbox.watcher import CONNECTING, WatcherState
 from airflow_imap_provider.transport.clock import Clock
 from airflow_imap_provider.triggers.store import AssetStore, Stream
 
