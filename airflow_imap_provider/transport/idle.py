@@ -70,6 +70,7 @@ class IdleChannel:
         self._outgoing = bytearray()
         self._literal = 0  # bytes of a literal that are still to be passed over
         self._continued = False  # whether the next line goes on with a response that a literal interrupted
+        self._goes_on = False  # whether the next turn of the loop reads on
         self._done: asyncio.Future[None] | None = None  # there once stop() was called
         self._failure: ImapError | None = None  # why the connection is of no more use
         self._untold: ImapError | None = None  # what on_lost has to hear
@@ -143,9 +144,13 @@ class IdleChannel:
 
     # -- what the loop calls ----------------------------------------------------------------------------------------
 
+    def _go_on(self) -> None:
+        self._goes_on = False
+        self._on_readable()
+
     def _on_readable(self) -> None:
-        if not self._attached:
-            return
+        if not self._attached or self._goes_on:
+            return  # once in a turn of the loop, however much there is
         before = self._stream.arrivals
         more = False
         try:
@@ -155,7 +160,8 @@ class IdleChannel:
             self._lose(exc)
         if more:
             # What TLS has decrypted already would not make the socket readable again.
-            self._loop.call_soon(self._on_readable)
+            self._goes_on = True
+            self._loop.call_soon(self._go_on)
         # Last, and in the order of the lines, so that the owner finds the channel in a state that it can act on.
         if self._stream.arrivals > before and self._done is None:
             self._on_arrival()
