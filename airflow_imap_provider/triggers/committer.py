@@ -60,12 +60,14 @@ class Promise:
     :param place: the place after the batch, without the actions that earlier batches still owe.
     :param todo: the actions that this batch owes.
     :param told_at: when its event was handed to Airflow, in the clock's seconds; ``None`` if there was nothing to tell.
+    :param mails: how many mails its event has.
     """
 
     place: Place
     todo: tuple[Todo, ...]
     told_at: float | None
     committer: Committer
+    mails: int = 0
     confirmed_at: float | None = None
 
     @property
@@ -87,7 +89,7 @@ class Committer:
     """Commits the promises of one subscriber in their order.
 
     :param committed: the stored place, with the actions that it still owes.
-    :param on_commit: called with every place that was stored.
+    :param on_commit: called with every place that was stored, and the number of told mails that it has passed.
     :param on_rewind: called with the stored place when promises were revoked: reading goes on from there.
     """
 
@@ -99,7 +101,7 @@ class Committer:
         watcher: FolderWatcher,
         journal: Journal,
         clock: Clock,
-        on_commit: Callable[[Place], None],
+        on_commit: Callable[[Place, int], None],
         on_rewind: Callable[[Place], None],
     ) -> None:
         self.clock = clock
@@ -134,9 +136,9 @@ class Committer:
             "last_action_error": self._last_failure,
         }
 
-    def promise(self, place: Place, told_at: float | None) -> Promise:
+    def promise(self, place: Place, told_at: float | None, mails: int = 0) -> Promise:
         """Return the promise to commit ``place``; it counts once it was given to :meth:`append`."""
-        return Promise(replace(place, todo=()), place.todo, told_at, self)
+        return Promise(replace(place, todo=()), place.todo, told_at, self, mails)
 
     def append(self, promise: Promise) -> None:
         """Take a promise. It is kept when Airflow has confirmed it, or at leisure if nothing was told."""
@@ -206,7 +208,7 @@ class Committer:
         for promise in due:
             if self._queue and self._queue[0] is promise:
                 self._queue.popleft()
-        self._on_commit(place)
+        self._on_commit(place, sum(promise.mails for promise in due))
         if told:
             try:
                 await self._journal.sweep()

@@ -1,7 +1,8 @@
 """What an operations engineer wants to know of a stream, kept in the asset's state store: no metrics stack is needed.
 
-Written when something has changed, at once if that is the connection, else once a minute at most; an unchanged state is
-confirmed every ten minutes.
+Who has one gets the same numbers as metrics (:mod:`airflow_imap_provider.triggers.metrics`). The entry is written when
+something has changed, at once if that is the connection, else once a minute at most; an unchanged state is confirmed
+every ten minutes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 from airflow_imap_provider.mailbox.outage import CONNECTING, WatcherState
 from airflow_imap_provider.mailbox.reader import Batch
 from airflow_imap_provider.transport.clock import Clock
+from airflow_imap_provider.triggers.metrics import Metrics
 from airflow_imap_provider.triggers.store import AssetStore, Stream
 
 __all__ = ["Health"]
@@ -43,25 +45,46 @@ class Health:
         self._last_catch_up = ""
         self._lag = 0.0
         self._told = 0
+        self._metrics = Metrics(stream)
+        self._connects = 0
+        self._failed_actions = 0
         self._written: dict[str, Any] = {}
         self._written_at = float("-inf")
 
     def caught_up(self, batch: Batch) -> None:
         """A batch was read."""
         now = self._clock.now()
+        self._metrics.count("mails_seen", batch.seen)
+        self._metrics.count("mails_matched", len(batch.mails))
         if not batch.more:
             self._last_catch_up = now.isoformat()
+            self._metrics.gauge("last_catch_up", int(now.timestamp()))
         if batch.mails:
             self._told += len(batch.mails)
             self._lag = round(max((now - batch.mails[-1].received).total_seconds(), 0.0), 1)
+            self._metrics.gauge("lag", self._lag)
 
-    async def note(self, state: WatcherState, actions: Mapping[str, Any]) -> None:
+    def handed_over(self, mails: int) -> None:
+        """An event with so many mails was given to Airflow."""
+        self._metrics.count("mails_told", mails)
+
+    def committed(self, mails: int) -> None:
+        """The place has passed so many mails whose event is stored."""
+        self._metrics.count("mails_committed", mails)
+
+    async def note(self, state: WatcherState, actions: Mapping[str, Any], connects: int) -> None:
         """Write the entry if it is time to.
 
         :param actions: what there is to tell of them.
+        :param connects: how often the connection was made so far; the first time is no reconnect.
         """
         if state.error == CONNECTING:
             return
+        self._metrics.gauge("connected", int(state.connected))
+        self._metrics.count("reconnects", connects - self._connects if self._connects else 0)
+        self._metrics.gauge("actions_pending", actions["pending_actions"])
+        self._metrics.count("actions_failed", actions["failed_actions"] - self._failed_actions)
+        self._connects, self._failed_actions = connects, actions["failed_actions"]
         age = self._clock.monotonic() - self._written_at
         entry = {
             "connected": state.connected,

@@ -139,10 +139,12 @@ class Subscriber:
                 if step is None:
                     continue
                 payload, place = step
+                mails = len(payload["emails"]) if payload is not None else 0
                 if payload is not None:
+                    self._health.handed_over(mails)
                     yield payload
                 # Only now: a subscriber that was taken away while it held the event has promised nothing.
-                self._promise(wake_up, place, told=payload is not None)
+                self._promise(wake_up, place, told=payload is not None, mails=mails)
         finally:
             await self.leave()
 
@@ -159,10 +161,10 @@ class Subscriber:
         if self._watcher is not None:
             await watching.leave(self._key, self)
 
-    def _promise(self, wake_up: WakeUp, place: Place | None, *, told: bool) -> None:
+    def _promise(self, wake_up: WakeUp, place: Place | None, *, told: bool, mails: int) -> None:
         if place is None or self._committer is None:
             return
-        promise = self._committer.promise(place, self._clock.monotonic() if told else None)
+        promise = self._committer.promise(place, self._clock.monotonic() if told else None, mails)
         self._committer.append(promise)
         wake_up.promises.append(promise)
 
@@ -190,7 +192,7 @@ class Subscriber:
             return None
         assert self._place is not None
         assert self._committer is not None
-        await self._health.note(watcher.state, self._committer.trouble)
+        await self._health.note(watcher.state, self._committer.trouble, watcher.connects)
         if (wait := self._not_before - self._clock.monotonic()) > 0:
             self._wake_in(wait)
             return None
@@ -333,7 +335,8 @@ class Subscriber:
         await self._store.write(key, place.to_json())
         return place
 
-    def _committed(self, place: Place) -> None:
+    def _committed(self, place: Place, mails: int) -> None:
+        self._health.committed(mails)
         if self._nudge.expect(place):
             self._plan_nudge()
         if self._full:
