@@ -56,6 +56,7 @@ def get_provider_info() -> dict[str, Any]:
                 "ui-field-behaviour": _standard_fields(),
             }
         ],
+        "cli": [f"{_PACKAGE}.cli.get_imap4_cli_commands"],
         "asset-uris": [
             _asset_uri("imap", factory="create_asset"),
             _asset_uri("imaps", factory="create_imaps_asset"),

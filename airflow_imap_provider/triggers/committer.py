@@ -91,6 +91,8 @@ class Committer:
     :param committed: the stored place, with the actions that it still owes.
     :param on_commit: called with every place that was stored, and the number of told mails that it has passed.
     :param on_rewind: called with the stored place when promises were revoked: reading goes on from there.
+    :param on_superseded: called when the stored place turns out to be of a later epoch: somebody has begun anew.
+        Nothing is written over it, and this committer has ended.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class Committer:
         clock: Clock,
         on_commit: Callable[[Place, int], None],
         on_rewind: Callable[[Place], None],
+        on_superseded: Callable[[], None],
     ) -> None:
         self.clock = clock
         self.committed = replace(committed, todo=())
@@ -115,6 +118,7 @@ class Committer:
         self._journal = journal
         self._on_commit = on_commit
         self._on_rewind = on_rewind
+        self._on_superseded = on_superseded
         self._owed = [_Owed(todo, repeated=True) for todo in committed.todo]
         self._queue: deque[Promise] = deque()
         self._in_flight: list[Promise] = []
@@ -126,6 +130,11 @@ class Committer:
     def told(self) -> int:
         """How many events are told and not committed."""
         return sum(promise.told_at is not None for promise in self._queue)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is told and not committed, and no action is owed."""
+        return not (self.told or self._owed or self._in_flight)
 
     @property
     def trouble(self) -> dict[str, Any]:
@@ -172,6 +181,11 @@ class Committer:
             self._look.clear()
             try:
                 pauses = [await self._commit_what_is_due(), await self._act()]
+            except _SupersededError:
+                log.warning("the stored place of %s is of a later epoch: going on from there", self._name)
+                self._queue.clear()
+                self._on_superseded()
+                return
             except Exception:
                 # Whatever it is, places and actions of later mails must not wait for ever.
                 log.exception("unexpected error while committing; it goes on in %.0f s", TROUBLE)
@@ -228,14 +242,23 @@ class Committer:
 
     async def _write(self, place: Place, owed: Sequence[_Owed]) -> None:
         stored = replace(place, todo=tuple(item.todo for item in owed)).to_json()
-        await self._patiently(lambda: self._store.write(self._key, stored))
+        await self._patiently(lambda: self._write_unless_superseded(stored))
         self._written_at = self.clock.monotonic()
+
+    async def _write_unless_superseded(self, stored: dict[str, Any]) -> None:
+        # Another triggerer that runs the same trigger for a while may have honoured a reset, or found the folder new.
+        records = await self._store.read(self._key)
+        if any(record["epoch"] > stored["epoch"] for record in records if record):
+            raise _SupersededError
+        await self._store.write(self._key, stored)
 
     async def _patiently(self, step: Callable[[], Awaitable[None]]) -> None:
         delay = STORE_RETRY[0]
         while True:
             try:
                 await step()
+            except _SupersededError:
+                raise
             except Exception as error:  # noqa: BLE001 - whatever it is, forgetting the place would be worse
                 log.warning("Airflow's state store fails; trying again in %.0f s: %s", delay, _first_line(error))
                 await asyncio.sleep(delay)
@@ -319,6 +342,10 @@ class Committer:
     async def _forget(self, item: _Owed) -> None:
         self._owed = [other for other in self._owed if other is not item]
         await self._write(self.committed, self._owed)
+
+
+class _SupersededError(Exception):
+    """The stored place is of a later epoch."""
 
 
 @dataclass(eq=False)

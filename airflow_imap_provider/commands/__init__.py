@@ -1,0 +1,1 @@
+"""The commands of ``airflow imap4``, a module each."""
