@@ -8,6 +8,9 @@ every ten minutes.
 from __future__ import annotations
 
 import logging
+import secrets
+import socket
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +30,10 @@ OFTENEST = 60.0
 OFTENEST_NEWS = 5.0
 """The same when the connection was lost or made again: that is what somebody is looking for."""
 
+SIGHTINGS = 3
+"""How often another one must have written the entry, between ours, until it is no hand-over of an edited DAG any more.
+An entry that does not change is written every ten minutes."""
+
 CONFIRM = 600.0
 """Seconds after which an unchanged state is written again, so that an old entry means a dead trigger."""
 
@@ -37,11 +44,16 @@ class Health:
     Its fields: ``connected``, ``since`` (of that state), ``last_catch_up`` (when the folder was last read to its end),
     ``last_error`` (why there is no connection), ``lag`` (seconds from a mail's arrival at the server to its event, of
     the last event), ``told`` (mails told since this trigger started), ``pending_actions``, ``failed_actions`` (given up
-    since then), ``last_action_error``.
+    since then), ``last_action_error``, ``by`` (who has written it: ``instance``, ``host``, and a mark of what it looks
+    for).
+
+    :param wish: a mark of what this trigger looks for; two triggers with one place and different wishes are a mistake.
     """
 
-    def __init__(self, store: AssetStore, stream: Stream, clock: Clock) -> None:
-        self._store, self._key, self._clock = store, stream.key("health"), clock
+    def __init__(self, store: AssetStore, stream: Stream, clock: Clock, wish: str) -> None:
+        self._store, self._stream, self._key, self._clock = store, stream, stream.key("health"), clock
+        self._by = {"instance": secrets.token_hex(6), "host": socket.gethostname(), "wish": wish}
+        self._others: Counter[str] = Counter()
         self._last_catch_up = ""
         self._lag = 0.0
         self._told = 0
@@ -99,8 +111,39 @@ class Health:
             return
         self._written_at = self._clock.monotonic()
         try:
-            await self._store.write(self._key, {**entry, "last_catch_up": self._last_catch_up})
+            await self._look_for_others()
+            await self._store.write(self._key, {**entry, "by": self._by, "last_catch_up": self._last_catch_up})
         except Exception as error:  # noqa: BLE001 - Airflow raises its own errors here, and its client's
             log.warning("the health entry cannot be written: %s", error)
         else:
             self._written = entry
+
+    async def _look_for_others(self) -> None:
+        """Notice another triggerer that writes this entry too; within one the subscribers notice each other."""
+        for entry in await self._store.read(self._key):
+            other = (entry or {}).get("by") or {}
+            instance = other.get("instance", "")
+            if not self._written or not instance or instance == self._by["instance"]:
+                continue  # before the first entry of our own it is our predecessor's
+            self._others[instance] += 1
+            if self._others[instance] != SIGHTINGS:
+                continue
+            if other["wish"] == self._by["wish"]:
+                log.warning(
+                    "The triggerer on %s runs the watcher of %s of %s too, as after a fail-over: mails are told twice "
+                    "and taken once. If it does not end, look at the triggerers' heartbeats.",
+                    other["host"],
+                    self._stream.folder,
+                    self._stream.conn_id,
+                )
+            else:
+                log.error(
+                    "Two watchers of the asset %s, here and in the triggerer on %s, read the folder %s of %s with the "
+                    "same place %r: each passes mails that only the other one wants. Give each its own: "
+                    "EmailTrigger(place=...).",
+                    ", ".join(self._store.assets),
+                    other["host"],
+                    self._stream.folder,
+                    self._stream.conn_id,
+                    self._stream.place,
+                )

@@ -8,6 +8,7 @@ tried again.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -93,7 +94,7 @@ class Subscriber:
         self._in_conflict = False
         self._store_failure = ""
         self._joined_at = clock.monotonic()
-        self._health = Health(store, stream, clock)
+        self._health = Health(store, stream, clock, hashlib.sha256(repr(wish).encode()).hexdigest()[:16])
         self._nudge = Nudge(store, stream, clock)
         self._journal = Journal(store, stream, clock)
         self._resets = Resets(store, stream, self.wake)
