@@ -63,6 +63,7 @@ class _Host:
     running: int = 0
     rate_until: float = 0.0  # the moment up to which the rate is used up
     queued: bool = False  # whether it stands among the hosts that are ready, or has a timer to do so
+    turning_away: bool = False  # whether those that wait are being told that it does not answer
     waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
 
     @property
@@ -139,7 +140,8 @@ class Entrance:
         was_proven = host.proven
         if _unreachable(error):
             host.share = 1
-            self._turn_away(host, str(error), len(host.waiting))
+            if not host.turning_away:
+                self._turn_away(host, str(error), len(host.waiting))
         elif error is None or isinstance(error, (AuthenticationError, RefusedError, TlsError)):
             # Refusing is an answer as well.
             host.share = min(max(host.share, UNPROVEN) + 1, PER_HOST)
@@ -148,19 +150,21 @@ class Entrance:
 
     def _turn_away(self, host: _Host, problem: str, count: int) -> None:
         """Tell those that wait, one in each turn of the loop: ten thousand in one would hold up everybody else."""
-        if count <= 0 or host.share > 1:
-            return
         while host.waiting and host.waiting[0].done():
             host.waiting.popleft()
-        if host.waiting:
+        host.turning_away = count > 0 and bool(host.waiting)
+        if host.turning_away:
             host.waiting.popleft().set_exception(
                 ConnectError(f"{host.name} did not answer another connection to it just now: {problem}", stage="tcp")
             )
             asyncio.get_running_loop().call_soon(self._turn_away, host, problem, count - 1)
+        else:
+            self._offer(host)
+            self._dispatch()
 
     def _offer(self, host: _Host) -> None:
         """Let a host have its next turn, now or when its rate admits it."""
-        if host.queued or not host.waiting or host.running >= host.share:
+        if host.queued or host.turning_away or not host.waiting or host.running >= host.share:
             return
         host.queued = True
         loop = asyncio.get_running_loop()
@@ -183,7 +187,7 @@ class Entrance:
             host.queued = False
             while host.waiting and host.waiting[0].done():
                 host.waiting.popleft()
-            if not host.waiting or host.running >= host.share:
+            if not host.waiting or host.turning_away or host.running >= host.share:
                 continue
             host.waiting.popleft().set_result(None)
             host.running += 1

@@ -146,7 +146,8 @@ async def test_an_edited_password_is_used_at_the_next_reconnect(dovecot: Dovecot
     other = dovecot.new_user()
     member.settings = dovecot.settings(other)
     dovecot.kick(user)
-    await until(lambda: f"Login: user=<{other.login}>" in dovecot.log(), "the new login is used")
+    await until(lambda: f"Login: user=<{other.login}>" in dovecot.log(), "the new login is used", 20)
+    await until(lambda: member.watcher is not None and member.watcher.connects == 2, "it is connected again")
     await member.leave()
 
 

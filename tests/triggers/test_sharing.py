@@ -112,12 +112,12 @@ async def test_watchers_and_sensors_come_and_go_over_one_login_and_the_last_one_
     assert "Seen" not in flags(dovecot, user)["three"]
     logins.mine += 1
 
-    assert logins.count() == 1
+    await until(lambda: logins.count() == 1, "one login, when the server has written its log")
     for number in (new, only, since):
         await triggerer.remove(number)
     logins.deliver("to the last")
     await until(lambda: told(triggerer, "acting") == ["wanted", "to the last"], "the last one still watches")
-    assert logins.count() == 1
+    await until(lambda: logins.count() == 1, "still one")
     before = logins.ended()
     await triggerer.remove(acting)
     await until(lambda: logins.ended() > before, "the last one has logged out")
