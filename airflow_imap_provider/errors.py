@@ -10,6 +10,7 @@ from __future__ import annotations
 __all__ = [
     "AuthenticationError",
     "ConnectError",
+    "ExhaustedError",
     "FolderNotFoundError",
     "ImapError",
     "ImapTimeoutError",
@@ -66,6 +67,10 @@ class NotAvailableError(SettingsError):
 
 class ConnectError(ImapError, ConnectionError):
     """The name does not resolve, or no address of it accepts a connection."""
+
+
+class ExhaustedError(ConnectError):
+    """No room for another connection in our process or on our machine; it says nothing about the server."""
 
 
 class ProxyError(ImapError, ConnectionError):

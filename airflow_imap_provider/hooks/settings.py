@@ -52,7 +52,8 @@ async def async_settings(conn_id: str) -> Settings:
             extra = await executor.working(lambda: connection.extra_dejson)
     except Exception as error:
         raise _not_found(conn_id, error) from error
-    return _parse(conn_id, connection, extra)
+    # Keys and certificates are looked at, and the first time the library for that is imported: not on the event loop.
+    return await executor.working(lambda: _parse(conn_id, connection, extra))
 
 
 def _check(conn_id: str, connection: Connection) -> None:

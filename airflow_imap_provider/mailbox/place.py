@@ -18,7 +18,7 @@ from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.mailbox.actions import Action
 from airflow_imap_provider.mailbox.ranges import UidRanges
 
-__all__ = ["Floor", "Place", "Todo", "first_place", "parse_start", "rebase"]
+__all__ = ["Floor", "Place", "Todo", "begin_again", "first_place", "parse_start", "rebase"]
 
 RECENT = 256
 """Fingerprints kept to recognise mails after a change of UIDVALIDITY: about 12 KiB of JSON."""
@@ -69,6 +69,7 @@ class Place:
     :param told_uid: the last UID of the newest event that was told.
     :param last_received: the newest date of a mail that was told.
     :param recent: fingerprints of the mails told last, oldest first, with their dates in seconds since 1970.
+    :param reset: the id of the request that this place goes back to; empty if it was never reset.
     """
 
     start: str
@@ -81,6 +82,7 @@ class Place:
     last_received: datetime | None = None
     recent: tuple[tuple[int, str], ...] = ()
     todo: tuple[Todo, ...] = ()
+    reset: str = ""
 
     def counts(self, mail: Mail) -> bool:
         """Tell whether a mail above ``last_uid`` is to be considered, or lay there before."""
@@ -131,6 +133,7 @@ class Place:
                 }
                 for item in self.todo
             ],
+            "reset": self.reset,
         }
         if self.floor is not None:
             data["floor"] = {
@@ -162,6 +165,7 @@ class Place:
                 )
                 for item in data["todo"]
             ),
+            reset=data.get("reset", ""),
             floor=floor
             and Floor(
                 until=floor["until"],
@@ -214,6 +218,16 @@ def first_place(start: str, now: datetime) -> Place:
     """
     # INTERNALDATE has whole seconds: a mail of this very second counts as new.
     return Place(start=start, activated=now.replace(microsecond=0))
+
+
+def begin_again(place: Place, start: str, at: datetime, reset: str) -> Place:
+    """Return the place of a subscriber that begins anew, in an epoch of its own: its mails count as new ones.
+
+    :param start: as :func:`parse_start` returns it.
+    :param at: the moment from which ``new`` is meant.
+    :param reset: the id of the request.
+    """
+    return replace(first_place(start, at), epoch=place.epoch + 1, reset=reset)
 
 
 def rebase(place: Place, uidvalidity: int, highest: int) -> Place:

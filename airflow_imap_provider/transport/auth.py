@@ -16,14 +16,15 @@ from collections.abc import Callable
 from airflow_imap_provider.connection.settings import AuthSettings, Settings
 from airflow_imap_provider.errors import AuthenticationError, LoginRefusedError, RefusedError, SettingsError, TlsError
 from airflow_imap_provider.transport.bearer import BEARER_METHODS
-from airflow_imap_provider.transport.border import Scrubber, is_temporary
+from airflow_imap_provider.transport.border import Scrubber
 from airflow_imap_provider.transport.channel_binding import UNIQUE, binding_of
 from airflow_imap_provider.transport.limits import MAX_COMMAND_BYTES
 from airflow_imap_provider.transport.mechanisms import choose_mechanism, make_mechanism
-from airflow_imap_provider.transport.remedies import ASK_OPERATOR, BROKEN_EXCHANGE, LATER, login_remedy, token_remedy
+from airflow_imap_provider.transport.remedies import ASK_OPERATOR, BROKEN_EXCHANGE, login_remedy, token_remedy
 from airflow_imap_provider.transport.sasl import Mechanism, SaslError
 from airflow_imap_provider.transport.scram import Scram
 from airflow_imap_provider.transport.stream import BufferedIMAP4
+from airflow_imap_provider.transport.throttling import recognise
 
 __all__ = ["authenticate"]
 
@@ -95,8 +96,10 @@ def _require_ok(
     reply = scrubber.reply(answer)
     if refusal:
         reply = f"{reply}; {scrubber.clean(refusal)}"
-    if is_temporary(reply):
-        raise RefusedError("the server cannot check the login now.", stage="authentication", reply=reply, remedy=LATER)
+    if limit := recognise(reply):
+        raise RefusedError(
+            "the server cannot check the login now.", stage="authentication", reply=reply, remedy=limit.remedy
+        )
     auth = settings.auth
     whose = f" of {auth.login!r}" if auth.login else ""
     whom = f" as {auth.alias!r}" if auth.alias else ""

@@ -24,8 +24,9 @@ from airflow_imap_provider.errors import (
 from airflow_imap_provider.transport.limits import MAX_REPLY_CHARACTERS, MIN_HIDDEN_CHARACTERS
 from airflow_imap_provider.transport.remedies import ASK_OPERATOR, LATER, NOT_IMAP, REFUSED, loss_remedy
 from airflow_imap_provider.transport.stream import BufferedIMAP4
+from airflow_imap_provider.transport.throttling import recognise
 
-__all__ = ["Scrubber", "guarded", "is_temporary"]
+__all__ = ["Scrubber", "ended", "guarded"]
 
 T = TypeVar("T")
 
@@ -44,19 +45,19 @@ _FOREIGN_ERRORS = (
 
 _HIDDEN = "***"
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
-_TEMPORARY = re.compile(
-    r"\[(?:UNAVAILABLE|SERVERBUG|INUSE|LIMIT)\]"
-    r"|too many (?:simultaneous )?connections|exceeded command or bandwidth limits",  # Gmail says these with [ALERT]
-    re.IGNORECASE,
-)
 # The account is meant, not the folder's name; the last is Exchange's way to say that its backend is away.
 _NOT_THE_FOLDER = re.compile(r"\[(?:ALERT|NOPERM|OVERQUOTA|CONTACTADMIN|EXPIRED)\]|not connected", re.IGNORECASE)
 _GONE = re.compile(r"\[(?:NONEXISTENT|TRYCREATE)\]", re.IGNORECASE)
 
 
-def is_temporary(words: str) -> bool:
-    """Whether a refusal says that it is the server's own trouble (RFC 5530): nobody needs to change anything."""
-    return _TEMPORARY.search(words) is not None
+def ended(stage: str, words: str) -> LostConnectionError:
+    """The error for BYE.
+
+    :param words: the server's, cleaned.
+    """
+    limit = recognise(words)
+    remedy = limit.remedy if limit else loss_remedy(stage)
+    return LostConnectionError("the server ended the connection.", stage=stage, reply=words, remedy=remedy)
 
 
 class Scrubber:
@@ -149,12 +150,7 @@ def _translate(
     bye = stream.untagged_responses.get("BYE")
     if bye and (stream.failure is None or isinstance(stream.failure, LostConnectionError)):
         # Its last words say more than the end of the connection that follows them.
-        stream.failure = LostConnectionError(
-            "the server ended the connection.",
-            stage=stage,
-            reply=scrubber.clean(bye[-1]),
-            remedy=loss_remedy(stage),
-        )
+        stream.failure = ended(stage, scrubber.clean(bye[-1]))
     if stream.failure is not None:
         return stream.fail(stream.failure)
     if isinstance(exc, ImapError):
@@ -181,14 +177,13 @@ def _refusal(
 ) -> ImapError:
     """The error for a NO (the server will not) or BAD (it does not accept the command as it is)."""
     words = scrubber.reply(answer)
-    if is_temporary(words) or (
-        refused is FolderNotFoundError and (answer[0] == "BAD" or _NOT_THE_FOLDER.search(words))
-    ):
+    if recognise(words) or (refused is FolderNotFoundError and (answer[0] == "BAD" or _NOT_THE_FOLDER.search(words))):
         refused = RefusedError
     elif refused is RefusedError and _GONE.search(words):
         refused = FolderNotFoundError
     problem = "the server refuses." if answer[0] == "NO" else "the server does not accept this command."
-    remedy = LATER if is_temporary(words) else REFUSED.get(stage, ASK_OPERATOR)
+    limit = recognise(words)
+    remedy = limit.remedy if limit else REFUSED.get(stage, ASK_OPERATOR)
     return refused(problem, stage=stage, reply=words, remedy=remedy)
 
 

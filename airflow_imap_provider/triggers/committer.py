@@ -60,12 +60,14 @@ class Promise:
     :param place: the place after the batch, without the actions that earlier batches still owe.
     :param todo: the actions that this batch owes.
     :param told_at: when its event was handed to Airflow, in the clock's seconds; ``None`` if there was nothing to tell.
+    :param mails: how many mails its event has.
     """
 
     place: Place
     todo: tuple[Todo, ...]
     told_at: float | None
     committer: Committer
+    mails: int = 0
     confirmed_at: float | None = None
 
     @property
@@ -87,8 +89,10 @@ class Committer:
     """Commits the promises of one subscriber in their order.
 
     :param committed: the stored place, with the actions that it still owes.
-    :param on_commit: called with every place that was stored.
+    :param on_commit: called with every place that was stored, and the number of told mails that it has passed.
     :param on_rewind: called with the stored place when promises were revoked: reading goes on from there.
+    :param on_superseded: called when the stored place turns out to be of a later epoch: somebody has begun anew.
+        Nothing is written over it, and this committer has ended.
     """
 
     def __init__(
@@ -99,8 +103,9 @@ class Committer:
         watcher: FolderWatcher,
         journal: Journal,
         clock: Clock,
-        on_commit: Callable[[Place], None],
+        on_commit: Callable[[Place, int], None],
         on_rewind: Callable[[Place], None],
+        on_superseded: Callable[[], None],
     ) -> None:
         self.clock = clock
         self.committed = replace(committed, todo=())
@@ -113,6 +118,7 @@ class Committer:
         self._journal = journal
         self._on_commit = on_commit
         self._on_rewind = on_rewind
+        self._on_superseded = on_superseded
         self._owed = [_Owed(todo, repeated=True) for todo in committed.todo]
         self._queue: deque[Promise] = deque()
         self._in_flight: list[Promise] = []
@@ -126,6 +132,11 @@ class Committer:
         return sum(promise.told_at is not None for promise in self._queue)
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing is told and not committed, and no action is owed."""
+        return not (self.told or self._owed or self._in_flight)
+
+    @property
     def trouble(self) -> dict[str, Any]:
         """What the health entry tells of actions: owed ones, given up ones since the start, and the last failure."""
         return {
@@ -134,9 +145,9 @@ class Committer:
             "last_action_error": self._last_failure,
         }
 
-    def promise(self, place: Place, told_at: float | None) -> Promise:
+    def promise(self, place: Place, told_at: float | None, mails: int = 0) -> Promise:
         """Return the promise to commit ``place``; it counts once it was given to :meth:`append`."""
-        return Promise(replace(place, todo=()), place.todo, told_at, self)
+        return Promise(replace(place, todo=()), place.todo, told_at, self, mails)
 
     def append(self, promise: Promise) -> None:
         """Take a promise. It is kept when Airflow has confirmed it, or at leisure if nothing was told."""
@@ -170,6 +181,11 @@ class Committer:
             self._look.clear()
             try:
                 pauses = [await self._commit_what_is_due(), await self._act()]
+            except _SupersededError:
+                log.warning("the stored place of %s is of a later epoch: going on from there", self._name)
+                self._queue.clear()
+                self._on_superseded()
+                return
             except Exception:
                 # Whatever it is, places and actions of later mails must not wait for ever.
                 log.exception("unexpected error while committing; it goes on in %.0f s", TROUBLE)
@@ -206,7 +222,7 @@ class Committer:
         for promise in due:
             if self._queue and self._queue[0] is promise:
                 self._queue.popleft()
-        self._on_commit(place)
+        self._on_commit(place, sum(promise.mails for promise in due))
         if told:
             try:
                 await self._journal.sweep()
@@ -226,14 +242,23 @@ class Committer:
 
     async def _write(self, place: Place, owed: Sequence[_Owed]) -> None:
         stored = replace(place, todo=tuple(item.todo for item in owed)).to_json()
-        await self._patiently(lambda: self._store.write(self._key, stored))
+        await self._patiently(lambda: self._write_unless_superseded(stored))
         self._written_at = self.clock.monotonic()
+
+    async def _write_unless_superseded(self, stored: dict[str, Any]) -> None:
+        # Another triggerer that runs the same trigger for a while may have honoured a reset, or found the folder new.
+        records = await self._store.read(self._key)
+        if any(record["epoch"] > stored["epoch"] for record in records if record):
+            raise _SupersededError
+        await self._store.write(self._key, stored)
 
     async def _patiently(self, step: Callable[[], Awaitable[None]]) -> None:
         delay = STORE_RETRY[0]
         while True:
             try:
                 await step()
+            except _SupersededError:
+                raise
             except Exception as error:  # noqa: BLE001 - whatever it is, forgetting the place would be worse
                 log.warning("Airflow's state store fails; trying again in %.0f s: %s", delay, _first_line(error))
                 await asyncio.sleep(delay)
@@ -317,6 +342,10 @@ class Committer:
     async def _forget(self, item: _Owed) -> None:
         self._owed = [other for other in self._owed if other is not item]
         await self._write(self.committed, self._owed)
+
+
+class _SupersededError(Exception):
+    """The stored place is of a later epoch."""
 
 
 @dataclass(eq=False)

@@ -16,6 +16,7 @@ from airflow_imap_provider.connection.code_pages import as_code_page
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.conditions import Condition, Conditions
 from airflow_imap_provider.mail.payload import STYLES
+from airflow_imap_provider.mailbox import executor
 from airflow_imap_provider.mailbox.actions import Action, dump_actions, load_actions
 from airflow_imap_provider.mailbox.place import parse_start
 
@@ -150,12 +151,13 @@ class EmailTrigger(BaseEventTrigger):
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
         """Yield an event for every batch of matching mails, for ever."""
+        if self.asset_state_store is None:
+            raise RuntimeError("EmailTrigger works in an AssetWatcher only; inside a DAG run use EmailSensor.")
+        await executor.working(load)
         from airflow_imap_provider.hooks.settings import async_settings
         from airflow_imap_provider.triggers.store import AssetStore, Stream
         from airflow_imap_provider.triggers.subscriber import Subscriber, Terms
 
-        if self.asset_state_store is None:
-            raise RuntimeError("EmailTrigger works in an AssetWatcher only; inside a DAG run use EmailSensor.")
         self._subscriber = subscriber = Subscriber(
             self._wish(),
             Stream(self.imap4_conn_id, self.folder, self.place),
@@ -192,6 +194,13 @@ class EmailTrigger(BaseEventTrigger):
         """Give up the folder; the last trigger to do so logs out. Nothing is changed in the mailbox."""
         if self._subscriber is not None:
             await self._subscriber.leave()
+
+
+def load() -> None:
+    """Import what only a triggerer needs, outside of its event loop: the first time that takes most of a second."""
+    import airflow_imap_provider.hooks.settings
+    import airflow_imap_provider.transport.opening
+    import airflow_imap_provider.triggers.subscriber  # noqa: F401
 
 
 def as_conditions(conditions: Sequence[Condition] | Condition | str, trigger_on: str) -> Conditions:

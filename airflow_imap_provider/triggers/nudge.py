@@ -48,7 +48,12 @@ class Nudge:
     def expect(self, place: Place) -> bool:
         """A place was committed; return whether there is a newer event to keep watch over."""
         expected = (place.epoch, place.told_uid)
-        if not place.told_uid or expected == self._expected:
+        if not place.told_uid:
+            # A new epoch, of which nothing was told yet; its first event wakes everybody, whatever they lack.
+            if self._expected is not None and self._expected[0] != place.epoch:
+                self._check_at = None
+            return False
+        if expected == self._expected:
             return False
         self._expected = expected
         self._check_at = self._clock.monotonic() + FIRST

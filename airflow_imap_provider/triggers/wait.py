@@ -80,6 +80,10 @@ class EmailWaitTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event with the mails. Network errors only delay it; the sensor's timeout ends the waiting."""
+        from airflow_imap_provider.mailbox import executor
+        from airflow_imap_provider.triggers.email import load
+
+        await executor.working(load)
         from airflow_imap_provider.hooks.settings import async_settings
         from airflow_imap_provider.mailbox import watcher as watching
         from airflow_imap_provider.mailbox.place import first_place
