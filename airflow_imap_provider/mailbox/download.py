@@ -27,9 +27,7 @@ LONGEST_LINE = 64 * 1024
 _NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
 
 
-def download(
-    session: Session, uid: int, part: str, encoding: str, *, octets: int = 0
-) -> Generator[bytes, None, None]:
+def download(session: Session, uid: int, part: str, encoding: str, *, octets: int = 0) -> Generator[bytes, None, None]:
     """Yield the decoded content of a part of a mail in the open folder.
 
     Until the generator ends or is closed the session takes no other command.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["connecting", "working"]
+__all__ = ["connecting", "transferring", "working"]
 
 T = TypeVar("T")
 
@@ -21,6 +21,9 @@ WORKERS = 8
 
 CONNECTORS = 8
 """Connects that run at once. An unreachable host holds one for the connection's whole timeout."""
+
+TRANSFERS = 4
+"""Saves and forwards that run at once. Each holds a connection of its own, and some MiB of memory."""
 
 
 @functools.cache
@@ -36,3 +39,8 @@ async def working(function: Callable[[], T]) -> T:
 async def connecting(function: Callable[[], T]) -> T:
     """Run ``function`` in one of the threads for opening sessions."""
     return await asyncio.get_running_loop().run_in_executor(_pool("connect", CONNECTORS), function)
+
+
+async def transferring(function: Callable[[], T]) -> T:
+    """Run ``function`` in one of the threads for what takes long: saving and forwarding."""
+    return await asyncio.get_running_loop().run_in_executor(_pool("transfer", TRANSFERS), function)

@@ -13,7 +13,17 @@ from datetime import date
 
 from airflow_imap_provider.errors import SettingsError
 
-__all__ = ["OVERHEAD", "Literal", "check_folder", "check_section", "flag_list", "item_list", "quoted", "search_pieces", "uid_sets"]
+__all__ = [
+    "OVERHEAD",
+    "Literal",
+    "check_folder",
+    "check_section",
+    "flag_list",
+    "item_list",
+    "quoted",
+    "search_pieces",
+    "uid_sets",
+]
 
 OVERHEAD = 40
 """Bytes of a command line besides its set and arguments: tag, words, blanks, line end."""

@@ -253,7 +253,7 @@ class Session:
         return parse_fetch(data, members)
 
     def fetch_part(self, uid: int, section: str, *, octets: int = 0) -> Generator[bytes, None, None]:
-        """The raw bytes of a part of a mail in the open folder, in pieces; ``\\Seen`` is not set.
+        r"""The raw bytes of a part of a mail in the open folder, in pieces; ``\Seen`` is not set.
 
         A generator: until it has ended or is closed the session takes no other command.
 

@@ -263,7 +263,7 @@ class BufferedIMAP4(imaplib.IMAP4):
 
         :returns: its tag.
         """
-        tag: bytes = self._command(name, *arguments)  # type: ignore[attr-defined]  # typeshed does not have it
+        tag: bytes = self._command(name, *arguments)
         return tag
 
     def finish_command(self, name: str, tag: bytes) -> tuple[str, list[Any]]:

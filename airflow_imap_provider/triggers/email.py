@@ -13,6 +13,7 @@ from typing import Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_imap_provider.errors import SettingsError
+from airflow_imap_provider.hooks.outgoing import check_outgoing
 from airflow_imap_provider.mail.conditions import Condition, Conditions
 from airflow_imap_provider.mail.payload import STYLES
 from airflow_imap_provider.mailbox.actions import Action, dump_actions, load_actions
@@ -97,6 +98,8 @@ class EmailTrigger(BaseEventTrigger):
         self.on_match = dump_actions(on_match)
         self.on_no_match = dump_actions(on_no_match)
         self.always = dump_actions(always)
+        for text in (self.on_match, self.on_no_match, self.always):
+            check_outgoing(load_actions(text))
         self.start = parse_start(start)
         self.poll_interval = _number("poll_interval", poll_interval, POLL_INTERVALS)
         self.idle = bool(idle)

@@ -23,7 +23,9 @@ from tests.transport.conftest import settings_for
 
 TEXTS = st.lists(
     st.one_of(
-        st.sampled_from([b"\r\n", b"\n", b"=", b"==", b"=\r\n", b"=3D", b"=4", b" ", b"\t", b"!", b"QUJD", b"\x00\xff"]),
+        st.sampled_from(
+            [b"\r\n", b"\n", b"=", b"==", b"=\r\n", b"=3D", b"=4", b" ", b"\t", b"!", b"QUJD", b"\x00\xff"]
+        ),
         st.binary(max_size=20),
     ),
     max_size=30,
@@ -55,7 +57,7 @@ def test_a_line_without_end_is_not_kept_in_memory() -> None:
 def mail_with(content: bytes, encoding: str = "base64") -> bytes:
     coded = base64.encodebytes(content).replace(b"\n", b"\r\n") if encoding == "base64" else content
     return (
-        b'Subject: s\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n\r\nHello.\r\n--b'
+        b'Subject: s\r\nContent-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n\r\nHello.\r\n--b'
         b"\r\nContent-Type: application/octet-stream\r\nContent-Disposition: attachment; filename=data\r\n"
         b"Content-Transfer-Encoding: " + encoding.encode() + b"\r\n\r\n" + coded + b"\r\n--b--\r\n"
     )
@@ -108,7 +110,7 @@ def test_a_mail_that_is_not_there_is_an_error(session: Session) -> None:
     session.noop()
 
 
-# --- servers that answer in their own ways ------------------------------------------------------------------------------
+# --- servers that answer in their own ways ----------------------------------------------------------------------
 
 CONTENT = random.Random(7).randbytes(2_000)
 Answer = Callable[[int], "bytes | None"]
