@@ -295,6 +295,16 @@ class Imap4Hook(BaseHook):
             self.log.warning("%s of %s mails are gone, and not to be %sd", len(keys) - len(mails), len(keys), action.do)
         send_out(session, ((keys[mail.uid], partial(_same, mail)) for mail in mails), action)
 
+    def exists(self, email: Mapping[str, Any], look_in: Sequence[str] = ()) -> bool:
+        """Tell whether a mail is anywhere still: where it was seen, or by its Message-ID in another folder."""
+        from airflow_imap_provider.mailbox.lookup import NotFoundError
+
+        try:
+            self._locate(email, look_in)
+        except NotFoundError:
+            return False
+        return True
+
     def follow(
         self,
         emails: Sequence[Mapping[str, Any]] | Mapping[str, Any],

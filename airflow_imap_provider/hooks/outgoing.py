@@ -136,9 +136,7 @@ def _send(
 
 
 def _transmit(client: smtplib.SMTP, envelope: Envelope) -> list[str]:
-    options = [f"SIZE={len(envelope.content)}"] if client.has_extn("size") else []
-    if envelope.eight_bit:
-        options.append("BODY=8BITMIME")
+    options = ["BODY=8BITMIME"] if envelope.eight_bit else []
     refused = client.sendmail(envelope.sender, list(envelope.recipients), envelope.content, options)
     return sorted(refused)
 
@@ -154,6 +152,7 @@ def _smtp(conn_id: str) -> Iterator[tuple[smtplib.SMTP, str]]:
         # The hook has no public way to send a message that is complete already; a test notices when this one goes.
         client: Any = hook._smtp_client
         try:
+            client.ehlo_or_helo_if_needed()  # what the server can do is known only after that
             yield client, hook.from_email or hook.smtp_user or ""
         finally:
             client.close()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from email.headerregistry import Address as HeaderAddress
 from email.message import EmailMessage
 from email.policy import SMTP
-from email.utils import formatdate, parseaddr
+from email.utils import formatdate, getaddresses
 from typing import Any
 
 from airflow_imap_provider.errors import ImapError, SettingsError
@@ -135,7 +135,8 @@ def _parsed(text: str, name: str) -> HeaderAddress:
 
     :raises SettingsError: if it is none, or several.
     """
-    shown, address = parseaddr(text)
+    found = getaddresses([text])
+    shown, address = found[0] if len(found) == 1 else ("", "")
     if not _ADDRESS.fullmatch(address) or not address.isascii() or any(ord(character) < 32 for character in text):
         raise SettingsError(
             f"{name}={text!r}; one address is accepted, such as 'ann@example.com' or 'Ann <ann@example.com>'.",
@@ -282,7 +283,7 @@ def _attached(session: Session, mail: Mail, *, eight_bit: bool) -> list[bytes]:
     name = f"{safe_name(mail.subject, 'message')}.eml"
     plain = b"\0" not in raw and all(len(line) <= LONGEST_LINE for line in raw.split(b"\r\n"))
     if plain and (eight_bit or raw.isascii()):
-        head = _part_head("message/rfc822", name, "7bit" if raw.isascii() else "8bit")
+        head = _message_head(name, "7bit" if raw.isascii() else "8bit")
         return [head + raw]
     # message/rfc822 may not be encoded (RFC 2046, section 5.2.1), and as it is no SMTP server would carry it.
     return [_encoded(raw, "application/octet-stream", name)]
@@ -318,12 +319,12 @@ def _encoded(content: bytes, content_type: str, name: str) -> bytes:
     return _without_version(part.as_bytes())
 
 
-def _part_head(content_type: str, name: str, encoding: str) -> bytes:
+def _message_head(name: str, encoding: str) -> bytes:
     part = EmailMessage(policy=SMTP)
-    part["Content-Type"] = content_type
     part["Content-Transfer-Encoding"] = encoding
     part.add_header("Content-Disposition", "attachment", filename=name)
-    return part.as_bytes().rstrip(b"\r\n") + b"\r\n\r\n"
+    # Not by the email package, which wants to write the message within, too.
+    return b"Content-Type: message/rfc822\r\n" + part.as_bytes().rstrip(b"\r\n") + b"\r\n\r\n"
 
 
 def _without_version(part: bytes) -> bytes:

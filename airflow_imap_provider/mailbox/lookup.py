@@ -10,7 +10,12 @@ from airflow_imap_provider.mail.fetching import fetch_items, mail_from_fetch
 from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.transport.session import FolderStatus, Session
 
-__all__ = ["locate", "mails_by_uid"]
+__all__ = ["NotFoundError", "locate", "mails_by_uid"]
+
+
+class NotFoundError(ImapError):
+    """A mail is in no folder any more."""
+
 
 FOLDERS_SEARCHED = 200
 """Folders searched for a mail that was moved, at most."""
@@ -54,7 +59,7 @@ def locate(
     200). In a folder other than the one in which it was seen it is recognised by its Message-ID.
 
     :param email: as the trigger, the operators and the hook return it.
-    :raises ImapError: it is nowhere.
+    :raises NotFoundError: it is nowhere.
     """
     wanted = email.get("message_id") or ""
     for folder in (*look_in, email["folder"]):
@@ -64,7 +69,7 @@ def locate(
         for folder in _others(session, {*look_in, email["folder"]}):
             if found := _in(session, folder, email, wanted, conn_id, headers):
                 return found
-    raise ImapError(
+    raise NotFoundError(
         f"mail {email['uid']} is not in {email['folder']} any more, nor in another folder",
         stage="fetch",
         remedy="It was deleted, or has no Message-ID by which to find it: move mails after the work is done.",

@@ -98,8 +98,8 @@ class EmailTrigger(BaseEventTrigger):
         self.on_match = dump_actions(on_match)
         self.on_no_match = dump_actions(on_no_match)
         self.always = dump_actions(always)
-        for text in (self.on_match, self.on_no_match, self.always):
-            check_outgoing(load_actions(text))
+        for actions in (self.on_match, self.on_no_match, self.always):
+            check_outgoing(load_actions(actions))
         self.start = parse_start(start)
         self.poll_interval = _number("poll_interval", poll_interval, POLL_INTERVALS)
         self.idle = bool(idle)

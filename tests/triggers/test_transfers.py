@@ -75,7 +75,7 @@ async def test_a_mail_that_fails_holds_up_no_other(
     )
     await until(lambda: [owed["uids"] for owed in state.get(PLACE)["todo"]] == [[[2, 2]]], "one is owed still")
     dovecot.deliver(user, mail(("new.csv", b"x"), subject="new"))
-    await until(lambda: (folder / "new.csv").exists(), "and new mail is not held up", 30)
+    await until((folder / "new.csv").exists, "and new mail is not held up", 30)
     (folder / "1.csv").unlink()
     await until(lambda: not state.get(PLACE)["todo"], "it is made good", 60)
 
