@@ -1,6 +1,6 @@
 """How long it takes to get a large attachment from Dovecot over TLS into a file, and how much memory, beside others.
 
-Run it with ``python -m benchmarks.attachments`` (``--size MB``, ``--rounds N``). Every way runs in a process of its own,
+Run it with ``python -m benchmarks.attachments`` (``--size MB``, ``--rounds N``). Each way runs in a process of its own,
 in turn, and all of them check the SHA-256 of what they have written. The floor is a TLS socket that asks for the whole
 part and decodes its base64 on the way. imap-tools and apache-airflow-providers-imap come with the extra ``benchmark``.
 """
@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import random
-import resource
 import socket
 import ssl
 import statistics
@@ -40,7 +39,7 @@ def mail_with(content: bytes) -> bytes:
     return head + base64.encodebytes(content).replace(b"\n", b"\r\n") + b"--b--\r\n"
 
 
-# --- the ways: each writes the attachment to a file ---------------------------------------------------------------------
+# --- the ways: each writes the attachment to a file ---
 
 
 def raw_socket(where: dict[str, str], target: Path) -> None:
@@ -70,7 +69,7 @@ def raw_socket(where: dict[str, str], target: Path) -> None:
 
 
 def ours(where: dict[str, str], target: Path) -> None:
-    """This package: the session, decoded pieces, a file."""
+    """The session, decoded pieces, a file."""
     from airflow_imap_provider.mailbox.download import download
     from airflow_imap_provider.transport.session import open_session
 
@@ -83,7 +82,7 @@ def ours(where: dict[str, str], target: Path) -> None:
 
 
 def ours_saved(where: dict[str, str], target: Path) -> None:
-    """This package, all of saving: finding the attachment, naming it, hashing it, object storage."""
+    """All of saving: finding the attachment, naming it, hashing it, object storage."""
     from airflow_imap_provider.hooks.storage import ObjectStorage
     from airflow_imap_provider.mailbox.choice import Choice
     from airflow_imap_provider.mailbox.lookup import mails_by_uid
@@ -127,7 +126,7 @@ def imap_tools(where: dict[str, str], target: Path) -> None:
                 target.write_bytes(attachment.payload)
 
 
-def official_provider(where: dict[str, str], target: Path) -> None:
+def official_provider(where: dict[str, str], target: Path) -> None:  # noqa: ARG001 - its connection is in the environment
     """apache-airflow-providers-imap."""
     from airflow.providers.imap.hooks.imap import ImapHook
 
@@ -165,8 +164,9 @@ def _settings(where: dict[str, str]) -> object:
 
 
 def peak() -> float:
-    """Peak memory of this process in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Peak memory of this process in MiB. Not ru_maxrss: that one begins with the parent's."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def measure_here(name: str, where: dict[str, str]) -> None:
@@ -174,12 +174,12 @@ def measure_here(name: str, where: dict[str, str]) -> None:
     way = WAYS[name]
     with tempfile.TemporaryDirectory() as folder:
         way({**where, "login": where["small"]}, Path(folder) / "small")
-        before, began = peak(), time.perf_counter()
+        before, busy, began = peak(), time.process_time(), time.perf_counter()
         way(where, Path(folder) / "large")
-        seconds, added = time.perf_counter() - began, peak() - before
+        seconds, cpu, added = time.perf_counter() - began, time.process_time() - busy, peak() - before
         digest = hashlib.sha256((Path(folder) / "large").read_bytes()).hexdigest()
     assert digest == where["sha256"], f"{name} has written something else"
-    print(json.dumps({"seconds": seconds, "added": added}))
+    print(json.dumps({"seconds": seconds, "cpu": cpu, "added": added}))
 
 
 def measure(name: str, where: dict[str, str], home: str) -> dict[str, float]:
@@ -248,11 +248,13 @@ def main() -> None:
     finally:
         dovecot.remove()
     seconds = {name: statistics.median(each["seconds"] for each in results) for name, results in figures.items()}
+    busy = {name: statistics.median(each["cpu"] for each in results) for name, results in figures.items()}
     floor = seconds["raw TLS socket + base64"]
     print(f"{arguments.size} MB attachment, Dovecot over TLS, median of {arguments.rounds}:")
     for name, results in figures.items():
         added = max(each["added"] for each in results)
-        print(f"  {name:26} {seconds[name]:5.2f} s  {seconds[name] / floor:5.2f} x floor  {added:+7.1f} MiB")
+        ratio = seconds[name] / floor
+        print(f"  {name:26} {seconds[name]:5.2f} s ({busy[name]:5.2f} s CPU)  {ratio:5.2f} x floor  {added:+7.1f} MiB")
 
 
 if __name__ == "__main__":

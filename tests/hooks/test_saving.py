@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import errno
 import hashlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.sdk.io import attach
+from airflow.sdk.io.store import _STORE_CACHE
 from fsspec.implementations.local import LocalFileOpener
 from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 from airflow_imap_provider.errors import ImapError, SettingsError
 from airflow_imap_provider.hooks.imap4 import Imap4Hook
@@ -209,3 +212,82 @@ def test_another_file_system_works_alike(hook: Imap4Hook, deliver: Any) -> None:
         [saved] = hook.save(email, "memory://bucket/mails")
         assert (saved["path"], saved["existed"]) == (f"memory:///bucket/mails/{email['key']}/a [1].csv", existed)
     assert list(MemoryFileSystem.store) == [f"/bucket/mails/{email['key']}/a [1].csv"]
+
+
+class Upload(AbstractBufferedFile):  # type: ignore[misc]  # fsspec brings no types
+    """An upload in parts, as S3's and GCS's are: there is nothing to see until it is committed."""
+
+    def _initiate_upload(self) -> None:
+        self.fs.under_way[self.path] = b""
+
+    def _upload_chunk(self, final: bool = False) -> bool:
+        self.buffer.seek(0)
+        self.fs.under_way[self.path] += self.buffer.read()
+        if len(self.fs.under_way[self.path]) > self.fs.room:
+            raise OSError(errno.EDQUOT, "the bucket is full")
+        if final and self.autocommit:
+            self.commit()
+        return True
+
+    def commit(self) -> None:
+        self.fs.objects[self.path] = self.fs.under_way.pop(self.path)
+
+    def discard(self) -> None:
+        self.fs.under_way.pop(self.path, None)
+
+
+class ObjectStore(AbstractFileSystem):  # type: ignore[misc]
+    """An object store without folders, whose uploads can be given up."""
+
+    protocol = "s3"
+    cachable = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.objects: dict[str, bytes] = {}
+        self.under_way: dict[str, bytes] = {}
+        self.room = 100_000_000
+
+    def _open(self, path: str, mode: str = "rb", block_size: int = 0, autocommit: bool = True, **options: Any) -> Any:
+        if mode == "rb":
+            return io.BytesIO(self.objects[path])
+        return Upload(self, path, mode, block_size=100_000, autocommit=autocommit)
+
+    def ls(self, path: str, detail: bool = True, **options: Any) -> list[str]:
+        found = [name for name in self.objects if name.startswith(f"{path}/")]
+        if not found:
+            raise FileNotFoundError(path)
+        return found
+
+    def info(self, path: str, **options: Any) -> dict[str, Any]:
+        return {"name": path, "size": len(self.objects[path]), "type": "file"}
+
+    def mkdir(self, path: str, create_parents: bool = True, **options: Any) -> None:
+        raise AssertionError("a bucket is not made")
+
+    makedirs = mkdir
+
+
+@pytest.fixture
+def store() -> Iterator[ObjectStore]:
+    made = ObjectStore()
+    attach("s3", fs=made)
+    yield made
+    _STORE_CACHE.pop("s3")
+
+
+def test_an_upload_to_an_object_store_is_completed_at_its_end_or_given_up(
+    hook: Imap4Hook, deliver: Any, store: ObjectStore
+) -> None:
+    email = deliver(("small.csv", b"s"), ("big.csv", bytes(1_000_000)), ("empty.csv", b""))
+    store.room = 500_000
+    with pytest.raises(ImapError, match="the bucket is full"):
+        hook.save(email, "s3://bucket/mails")
+    assert (list(store.objects), store.under_way) == ([f"bucket/mails/{email['key']}/small.csv"], {})
+    store.room = 2_000_000
+    saved = hook.save(email, "s3://bucket/mails")
+    assert [each["existed"] for each in saved] == [True, False, False]
+    assert [len(content) for content in store.objects.values()] == [1, 1_000_000, 0]
+    assert saved[1]["path"] == f"s3://bucket/mails/{email['key']}/big.csv"
+    assert all(each["existed"] for each in hook.save(email, "s3://bucket/mails"))
+    assert store.under_way == {}
