@@ -21,7 +21,7 @@ BOSS = "boss@example.com"
 @dag(schedule=None, catchup=False, tags=["example", "imap4"])
 def example_imap4_approval():
     @task
-    def ask(run_id: str = "") -> None:
+    def ask(run_id=None) -> None:
         """Send the question; answers must reach the folder that the sensor looks into."""
         from airflow.providers.smtp.hooks.smtp import SmtpHook
 

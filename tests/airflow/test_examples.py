@@ -43,7 +43,7 @@ def test_attachments_go_to_object_storage_and_are_loaded(new_inbox: NewInbox, tm
     [run] = inbox.airflow.api.runs("example_imap4_save")
     loaded = [inbox.airflow.api.xcom("example_imap4_save", run["dag_run_id"], "load", map_index=n) for n in range(2)]
     assert loaded == [{"name": "north.csv", "rows": 2}, {"name": "../south.csv", "rows": 1}]
-    assert sorted(path.name for path in tmp_path.rglob("*.csv")) == ["_south.csv", "north.csv"]
+    assert sorted(path.name for path in tmp_path.rglob("*.csv")) == ["_._south.csv", "north.csv"]
     inbox.airflow.api.set_paused("example_imap4_save", True)
 
 
