@@ -44,7 +44,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": _modules("hooks.imap4"),
-        "operators": _modules("operators.email"),
+        "operators": _modules("operators.email", "operators.email_action"),
         "sensors": _modules("sensors.email"),
         "triggers": _modules("triggers.email"),
         "connection-types": [
@@ -64,8 +64,9 @@ def get_provider_info() -> dict[str, Any]:
     }
 
 
-def _modules(module: str) -> list[dict[str, Any]]:
-    return [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.{module}"]}]
+def _modules(*modules: str) -> list[dict[str, Any]]:
+    names = [f"{_PACKAGE}.{module}" for module in modules]
+    return [{"integration-name": _INTEGRATION, "python-modules": names}]
 
 
 def _asset_uri(scheme: str, *, factory: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-__all__ = ["connecting", "working"]
+__all__ = ["connecting", "transferring", "working"]
 
 T = TypeVar("T")
 
@@ -27,6 +27,9 @@ the connection's whole timeout."""
 CONNECTORS = 16
 """Connects that run at once; :mod:`airflow_imap_provider.mailbox.entrance` shares them out among the hosts. They wait
 nearly all the time; more of them would only compete with the event loop for Python's lock."""
+
+TRANSFERS = 4
+"""Saves and forwards that run at once. Each holds a connection of its own, and some MiB of memory."""
 
 
 @functools.cache
@@ -46,6 +49,11 @@ async def working(function: Callable[[], T], host: Hashable = None) -> T:
 async def connecting(function: Callable[[], T]) -> T:
     """Run ``function`` in one of the threads for opening sessions."""
     return await asyncio.get_running_loop().run_in_executor(_pool("connect", CONNECTORS), function)
+
+
+async def transferring(function: Callable[[], T]) -> T:
+    """Run ``function`` in one of the threads for what takes long: saving and forwarding."""
+    return await asyncio.get_running_loop().run_in_executor(_pool("transfer", TRANSFERS), function)
 
 
 def _shares(host: Hashable) -> asyncio.Semaphore:

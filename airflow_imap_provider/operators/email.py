@@ -1,4 +1,4 @@
-"""Operators for mails: taking what the Email Trigger has told."""
+"""Operators for mails: taking what the Email Trigger has told, and (from ``email_action``) doing something with it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mailbox.taking import Claim, Record, Taking
+from airflow_imap_provider.operators.email_action import EmailActionOperator, ForwardEmailOperator, SaveEmailOperator
 from airflow_imap_provider.triggers import journal
 from airflow_imap_provider.triggers.store import CONSUMERS, consumer_key
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["ReceiveEmailsOperator"]
+__all__ = ["EmailActionOperator", "ForwardEmailOperator", "ReceiveEmailsOperator", "SaveEmailOperator"]
 
 MANUAL_LOOK_BACK = timedelta(hours=1)
 """How far before its start a consumer's very first run looks if no event but a person has started it."""

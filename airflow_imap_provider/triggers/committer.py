@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_imap_provider.errors import ImapError
-from airflow_imap_provider.mailbox.actions import Action, perform
+from airflow_imap_provider.mailbox.actions import OUTGOING, Action, perform
 from airflow_imap_provider.mailbox.place import Place, Todo
 from airflow_imap_provider.mailbox.ranges import UidRanges
 from airflow_imap_provider.mailbox.waiting import woken
 from airflow_imap_provider.mailbox.watcher import FolderWatcher
 from airflow_imap_provider.transport.clock import Clock
 from airflow_imap_provider.transport.session import FolderStatus, Session
+from airflow_imap_provider.triggers.courier import Courier, is_separate
 from airflow_imap_provider.triggers.journal import Journal
 from airflow_imap_provider.triggers.store import AssetStore, Stream
 
@@ -115,6 +116,9 @@ class Committer:
         self._key = stream.key("place")
         self._name = stream.name
         self._watcher = watcher
+        self._courier = Courier(stream.conn_id, stream.folder)
+        self._transfer: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()
         self._journal = journal
         self._on_commit = on_commit
         self._on_rewind = on_rewind
@@ -173,8 +177,10 @@ class Committer:
 
     async def stop(self) -> None:
         """Promises that are not kept by now are left: after a restart their mails are told again."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        tasks = [task for task in (self._task, self._transfer) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
     async def _work(self) -> None:
         while True:
@@ -210,15 +216,16 @@ class Committer:
             if rest > 0:
                 return rest
         place = due[-1].place
-        # The UIDs of another generation's actions mean other mails now.
-        owed = [*self._owed] if place.epoch == self.committed.epoch else []
-        owed += [_Owed(todo) for promise in due if promise.place.epoch == place.epoch for todo in promise.todo]
         told = any(promise.told_at is not None for promise in due)
         self._in_flight = due
         if told:
             await self._patiently(self._journal.enlist)
-        await self._write(place, owed)
-        self.committed, self._owed, self._in_flight = place, owed, []
+        async with self._writing:  # what was saved or forwarded meanwhile must not come back
+            # The UIDs of another generation's actions mean other mails now.
+            owed = [*self._owed] if place.epoch == self.committed.epoch else []
+            owed += [_Owed(todo) for promise in due if promise.place.epoch == place.epoch for todo in promise.todo]
+            await self._write(place, owed)
+            self.committed, self._owed, self._in_flight = place, owed, []
         for promise in due:
             if self._queue and self._queue[0] is promise:
                 self._queue.popleft()
@@ -252,6 +259,11 @@ class Committer:
             raise _SupersededError
         await self._store.write(self._key, stored)
 
+    async def _record(self) -> None:
+        """Store what is owed now."""
+        async with self._writing:
+            await self._write(self.committed, self._owed)
+
     async def _patiently(self, step: Callable[[], Awaitable[None]]) -> None:
         delay = STORE_RETRY[0]
         while True:
@@ -271,19 +283,62 @@ class Committer:
     async def _act(self) -> float | None:
         """Do the actions that are due; return the seconds until the next attempt, if one is needed."""
         waits = []
+        transfer = False
         for item in list(self._owed):
             wait = item.not_before - self.clock.monotonic()
-            if wait > 0 or not self._watcher.state.connected:
-                # The watcher wakes the subscriber, and the subscriber this, when there is a connection again.
-                waits += [wait] if wait > 0 else []
-                continue
-            again = await self._act_on(item)
-            waits += [again] if again is not None else []
+            if wait > 0:
+                waits.append(wait)
+            elif item.outgoing:
+                transfer = True
+            elif self._watcher.state.connected:
+                # Else the watcher wakes the subscriber, and the subscriber this, when there is a connection again.
+                again = await self._act_on(item)
+                waits += [again] if again is not None else []
+                transfer = transfer or item.outgoing
+        if transfer and (self._transfer is None or self._transfer.done()):
+            self._transfer = asyncio.get_running_loop().create_task(self._transfer_all(), name="imap4 transfer")
         return min(waits, default=None)
 
+    async def _transfer_all(self) -> None:
+        """Save and forward beside everything else, since it may take minutes, on a connection of its own.
+
+        One mail at a time, so that one that fails holds up no other and nothing that is done is done again.
+        """
+        try:
+            while True:
+                now = self.clock.monotonic()
+                due = next((item for item in self._owed if item.outgoing and item.not_before <= now), None)
+                if due is None:
+                    break
+                await self._act_on(await self._single(due))
+                self.look()
+        except Exception:
+            log.exception("unexpected error while saving or forwarding; it goes on in %.0f s", TROUBLE)
+            for item in self._owed:
+                if item.outgoing:
+                    item.not_before = max(item.not_before, self.clock.monotonic() + TROUBLE)
+        finally:
+            await self._courier.rest()
+        self.look()
+
+    async def _single(self, item: _Owed) -> _Owed:
+        """Part the first mail from the others that the same is owed to."""
+        async with self._writing:
+            (first, last), *rest = item.todo.uids.spans
+            if item not in self._owed or (first == last and not rest) or not is_separate(item.todo.actions[0]):
+                return item
+            one = replace(item, todo=replace(item.todo, uids=UidRanges(((first, first),))))
+            item.todo = replace(item.todo, uids=UidRanges.of([(first + 1, last), *rest]))
+            self._owed.insert(self._owed.index(item), one)
+            return one
+
     async def _act_on(self, item: _Owed) -> float | None:
-        """Do what is owed to some mails, one action at a time; return the seconds to wait after a failure."""
-        while item.todo.actions:
+        """Do what is owed to some mails, one action at a time; return the seconds to wait after a failure.
+
+        Ends where a transfer follows other actions, or the other way round: transfers have a task of their own.
+        """
+        outgoing = item.outgoing
+        while item.todo.actions and item.outgoing == outgoing:
             try:
                 begun = await self._perform(item)
             except Exception as error:  # noqa: BLE001 - an action that cannot be done must not block those that can
@@ -294,8 +349,9 @@ class Committer:
             item.todo = replace(item.todo, actions=item.todo.actions[1:], tries=0)
             item.repeated = False
             if item.todo.actions:
-                await self._write(self.committed, self._owed)
-        await self._forget(item)
+                await self._record()
+        if not item.todo.actions:
+            await self._forget(item)
         return None
 
     async def _perform(self, item: _Owed) -> bool:
@@ -303,6 +359,8 @@ class Committer:
         item.begun = False
         uidvalidity, action, repeated = self.committed.uidvalidity, item.todo.actions[0], item.repeated
         uids = [uid for first, last in item.todo.uids.spans for uid in range(first, last + 1)]
+        if action.do in OUTGOING:
+            return await self._courier.perform(uidvalidity, uids, action, lambda: setattr(item, "begun", True))
 
         def work(session: Session, status: FolderStatus) -> bool:
             item.begun = True
@@ -327,7 +385,7 @@ class Committer:
         if tries >= ACTION_TRIES:
             self._failed += 1
             log.error("%s failed and is given up: %s", what, error)
-            item.todo = replace(item.todo, actions=item.todo.actions[1:], tries=0)
+            item.todo = replace(item.todo, actions=_without(item.todo.actions), tries=0)
             item.repeated = False
             if item.todo.actions:
                 return 0.0
@@ -340,8 +398,9 @@ class Committer:
         return wait
 
     async def _forget(self, item: _Owed) -> None:
-        self._owed = [other for other in self._owed if other is not item]
-        await self._write(self.committed, self._owed)
+        async with self._writing:
+            self._owed = [other for other in self._owed if other is not item]
+            await self._write(self.committed, self._owed)
 
 
 class _SupersededError(Exception):
@@ -361,6 +420,20 @@ class _Owed:
     repeated: bool = False
     begun: bool = False
     not_before: float = 0.0
+
+    @property
+    def outgoing(self) -> bool:
+        """Whether a transfer is due next."""
+        return bool(self.todo.actions) and self.todo.actions[0].do in OUTGOING
+
+
+def _without(actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    """Return what is still to be done when the first action is given up: never the removal of what was not kept."""
+    rest = actions[1:]
+    if actions[0].do in (*OUTGOING, "copy") and any(action.do == "delete" for action in rest):
+        log.error("the mails are not deleted, since %s failed", _described(actions[0]))
+        return tuple(action for action in rest if action.do != "delete")
+    return rest
 
 
 def _described(action: Action) -> str:

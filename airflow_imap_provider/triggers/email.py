@@ -14,6 +14,7 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_imap_provider.connection.code_pages import as_code_page
 from airflow_imap_provider.errors import SettingsError
+from airflow_imap_provider.hooks.outgoing import check_outgoing
 from airflow_imap_provider.mail.conditions import Condition, Conditions
 from airflow_imap_provider.mail.payload import STYLES
 from airflow_imap_provider.mailbox import executor
@@ -99,6 +100,8 @@ class EmailTrigger(BaseEventTrigger):
         self.on_match = dump_actions(on_match)
         self.on_no_match = dump_actions(on_no_match)
         self.always = dump_actions(always)
+        for actions in (self.on_match, self.on_no_match, self.always):
+            check_outgoing(load_actions(actions))
         self.start = parse_start(start)
         self.poll_interval = _number("poll_interval", poll_interval, POLL_INTERVALS)
         self.idle = bool(idle)
