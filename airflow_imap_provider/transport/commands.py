@@ -197,7 +197,11 @@ def check_section(section: str) -> str:
     :raises SettingsError: it is something else.
     """
     if not _SECTION.fullmatch(section):
-        raise SettingsError(f"{section!r} is no part of a mail.", stage="FETCH")
+        raise SettingsError(
+            f"{section!r} is no part of a mail.",
+            stage="FETCH",
+            remedy="A part is named like 2 or 1.3, the whole mail ''.",
+        )
     return section
 
 

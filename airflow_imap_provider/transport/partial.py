@@ -16,6 +16,7 @@ from typing import Any
 
 from airflow_imap_provider.errors import ImapError, ProtocolError, RefusedError
 from airflow_imap_provider.transport.border import Scrubber, guarded
+from airflow_imap_provider.transport.remedies import ASK_OPERATOR
 from airflow_imap_provider.transport.stream import BufferedIMAP4
 
 __all__ = ["AHEAD", "PIECE", "part_pieces"]
@@ -98,7 +99,9 @@ def _pieces(
         if requests.whole:
             return
         if wanted > LARGEST_OFFSET:
-            raise ProtocolError(f"the part does not end within {LARGEST_OFFSET} bytes.", stage="FETCH")
+            raise ProtocolError(
+                f"the part does not end within {LARGEST_OFFSET} bytes.", stage="FETCH", remedy=ASK_OPERATOR
+            )
         if requests.next_offset != wanted:
             # A short piece: it is the last one, or the server gives less than it is asked for. The other requests
             # are for other places then; after the second time nothing is asked ahead any more.
