@@ -111,7 +111,7 @@ class Consumer:
         self.dag = Dag(dag_id, asset.name)
         self.runs: list[Run] = self.dag.runs
         self.established: float | None = None
-        """When its first run was over that had something."""
+        """When its first run was over: from then on the trigger knows of it."""
         self.crash_next: int | None = None
         """After how many steps of store operations the next attempt dies."""
         database.dags[dag_id] = self.dag
@@ -172,6 +172,8 @@ class Consumer:
 
     def _ended(self, run: Run, added: list[dict[str, Any]], result: Any, error: BaseException | None) -> None:
         run.strand = None
+        if self.established is None and (error is None or isinstance(error, AirflowSkipException)):
+            self.established = self.universe.now
         if isinstance(error, AirflowSkipException):
             run.state = "skipped"
             return
@@ -182,8 +184,6 @@ class Consumer:
             return
         run.state, run.returned = "success", result
         run.history.append(sorted((str(email["uidvalidity"]), email["uid"]) for email in result))
-        if self.established is None:
-            self.established = self.universe.now
         for extra in added:
             self.database.store_event(self.asset.name, extra, self.clock)
 

@@ -55,7 +55,9 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.world.__enter__()
         self.judge = Judge(self.world)
         for asset in plan.assets:
-            self.world.add_consumer(asset, history=True)
+            # One that wants everything, and of which the trigger knows.
+            self.world.manual_run(self.world.add_consumer(asset, history=True))
+        self.world.run(3.0)
         self.world.start_triggerer(ahead=ahead)
 
     def teardown(self) -> None:

@@ -104,8 +104,8 @@ class Judge:
                 if consumer.asset.name not in assets:
                     continue
                 for mail in world.arrivals.values():
-                    must = consumer.established is not None and consumer.established < mail.at
-                    must = must or consumer.operator.history
+                    known = consumer.established is not None
+                    must = known and (consumer.operator.history or consumer.established < mail.at)
                     if must and mail.meant_for(stream) and not mail.touched:
                         short = "second" if stream.endswith("/second") else "default"
                         if not taken[short, mail.name]:
