@@ -239,7 +239,9 @@ class Subscriber:
         if not due:
             return None
         told = self._committer.committed.told_uid
-        return await self._journaled({**self._event(batch), "first_uid": told + 1, "last_uid": told, "nudge": told})
+        epoch, uidvalidity = map(int, self._committer.committed.told_in.split("."))
+        about = {"epoch": epoch, "uidvalidity": uidvalidity, "first_uid": told + 1, "last_uid": told, "nudge": told}
+        return await self._journaled({**self._event(batch), **about})
 
     def _event(self, batch: Batch) -> dict[str, Any]:
         first, last = batch.span

@@ -112,6 +112,8 @@ class Consumer:
         self.runs: list[Run] = self.dag.runs
         self.established: float | None = None
         """When its first run was over: from then on the trigger knows of it."""
+        self.promised: set[str] = set()
+        """The mails of the events that have started its first run."""
         self.crash_next: int | None = None
         """After how many steps of store operations the next attempt dies."""
         database.dags[dag_id] = self.dag
@@ -174,6 +176,8 @@ class Consumer:
         run.strand = None
         if self.established is None and (error is None or isinstance(error, AirflowSkipException)):
             self.established = self.universe.now
+            for event in run.events:
+                self.promised |= {email["message_id"].strip("<>") for email in event.extra["payload"]["emails"]}
         if isinstance(error, AirflowSkipException):
             run.state = "skipped"
             return

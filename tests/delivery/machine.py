@@ -50,7 +50,9 @@ class DeliveryMachine(RuleBasedStateMachine):
     ) -> None:
         if shape == "second":
             actions = tuple(action for action in actions if action.do != "move")
-        plan = Plan(actions, shape == "second", shape == "twins", batch_size, max_mails, turn)
+        # The activation is reckoned by the triggerer's clock: one that is ahead passes over what came just before.
+        start = "new" if ahead == 0.0 else "all"
+        plan = Plan(actions, shape == "second", shape == "twins", batch_size, max_mails, turn, start)
         self.world = World(plan)
         self.world.__enter__()
         self.judge = Judge(self.world)
@@ -59,6 +61,7 @@ class DeliveryMachine(RuleBasedStateMachine):
             self.world.manual_run(self.world.add_consumer(asset, history=True))
         self.world.run(3.0)
         self.world.start_triggerer(ahead=ahead)
+        self.world.run(3.0)
 
     def teardown(self) -> None:
         if self.world is None:
@@ -151,6 +154,12 @@ class DeliveryMachine(RuleBasedStateMachine):
         if process := self._process(index):
             self.world.rough = True
             process.losing_confirmations = turns
+
+    @rule(index=st.integers(0, 2), seconds=st.sampled_from((5.0, 40.0, 400.0)))
+    def the_database_does_not_answer(self, index: int, seconds: float) -> None:
+        if process := self._process(index):
+            self.world.rough = True
+            process.stalled_until = self.world.universe.now + seconds
 
     @rule(index=st.integers(0, 1), after=st.sampled_from((0.0, 0.2, 0.7, 1.1, 2.3)))
     def the_dag_is_edited(self, index: int, after: float) -> None:

@@ -7,20 +7,19 @@ from __future__ import annotations
 
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from pytest import MonkeyPatch
 
-from airflow_imap_provider.mailbox import place, taking
+from airflow_imap_provider.mailbox import taking
 from airflow_imap_provider.mailbox.place import Place
 from airflow_imap_provider.operators.email import ReceiveEmailsOperator
-from airflow_imap_provider.triggers import committer, journal, subscriber
-from airflow_imap_provider.triggers.committer import Committer, Promise
+from airflow_imap_provider.triggers import committer, subscriber
+from airflow_imap_provider.triggers.committer import Committer
 from airflow_imap_provider.triggers.journal import Journal
 from airflow_imap_provider.triggers.nudge import Nudge
-from airflow_imap_provider.triggers.producer import WakeUp
-from airflow_imap_provider.triggers.store import Stream
 
 Mutation = Callable[[MonkeyPatch], None]
 
@@ -34,17 +33,6 @@ def commit_without_grace(patch: MonkeyPatch) -> None:
 def commit_without_confirmation(patch: MonkeyPatch) -> None:
     """The triggerer dies between the event and its way into the database."""
     patch.setattr(Committer, "_waits", lambda _self, _promise: None)
-
-
-def commit_although_the_outcome_failed(patch: MonkeyPatch) -> None:
-    """``advance`` runs after an acknowledgement timeout as well."""
-    real = WakeUp.settle
-    patch.setattr(WakeUp, "settle", lambda self, *, clean: real(self, clean=True or clean))  # noqa: SIM222
-
-
-def go_on_after_a_revocation(patch: MonkeyPatch) -> None:
-    """What was revoked is neither committed nor told again."""
-    patch.setattr(Promise, "revoked", lambda _self: None)
 
 
 def tell_without_an_entry_in_the_journal(patch: MonkeyPatch) -> None:
@@ -77,11 +65,6 @@ def forget_the_epoch(patch: MonkeyPatch) -> None:
     patch.setattr(taking.Entry, "generation", property(lambda _self: "0.0"))
 
 
-def forget_what_was_told_when_the_folder_is_remade(patch: MonkeyPatch) -> None:
-    """After a change of UIDVALIDITY every mail is new."""
-    patch.setattr(place, "fingerprint", lambda mail: (0, f"{mail.uidvalidity}/{mail.uid}"))
-
-
 def one_journal_for_all(patch: MonkeyPatch) -> None:
     """Two triggerers write entries of the same numbers."""
     real = Journal.__init__
@@ -96,6 +79,16 @@ def one_journal_for_all(patch: MonkeyPatch) -> None:
 def never_nudge(patch: MonkeyPatch) -> None:
     """A consumer that a burst or a pause has left behind waits for ever."""
     patch.setattr(Nudge, "next_in", lambda _self: None)
+
+
+def nudge_for_the_new_folder_only(patch: MonkeyPatch) -> None:
+    """What was told before UIDVALIDITY changed is asked for under UIDs of after it."""
+    real = Nudge._who_lacks
+
+    async def who_lacks(self: Nudge, place: Place) -> frozenset[str]:
+        return await real(self, replace(place, told_in=place.generation, told_uid=place.covered))
+
+    patch.setattr(Nudge, "_who_lacks", who_lacks)
 
 
 def nudge_for_ever(patch: MonkeyPatch) -> None:
@@ -126,33 +119,6 @@ def drop_owed_actions(patch: MonkeyPatch) -> None:
     patch.setattr(Place, "to_json", lambda self: {**real(self), "todo": []})
 
 
-def act_on_uids_of_before(patch: MonkeyPatch) -> None:
-    """Owed actions are done although the UIDs mean other mails by now."""
-    real = committer.perform
-
-    async def perform(self: Committer, item: Any) -> bool:
-        item.begun, action = True, item.todo.actions[0]
-        uids = [uid for first, last in item.todo.uids.spans for uid in range(first, last + 1)]
-        await self._watcher.use(lambda session, _status: real(session, uids, [action]), writing=True)
-        return True
-
-    patch.setattr(Committer, "_perform", perform)
-
-
-def go_on_from_the_asset_that_is_ahead(patch: MonkeyPatch) -> None:
-    """With two assets, a crash between two writes loses mails of the second."""
-    patch.setattr(
-        subscriber,
-        "furthest_behind",
-        lambda records: max((r for r in records if r), key=lambda r: (r["epoch"], r["last_uid"]), default=None),
-    )
-
-
-def hear_no_last_words(patch: MonkeyPatch) -> None:
-    """A journal is closed for its readers as soon as another triggerer takes over, which may have been frozen."""
-    patch.setattr(journal, "LAST_WORDS", timedelta(0))
-
-
 def a_first_run_begins_now(patch: MonkeyPatch) -> None:
     """A new consumer begins at its own clock's time instead of the event that has started it."""
     patch.setattr(ReceiveEmailsOperator, "_triggering_times", lambda _self, _context: [])
@@ -164,17 +130,6 @@ def take_what_others_have_taken(patch: MonkeyPatch) -> None:
     patch.setattr(taking.UidRanges, "__contains__", lambda _self, _uid: False)
 
 
-def retell_in_the_middle_of_a_commit(patch: MonkeyPatch) -> None:
-    """A revocation goes back behind what is just being written."""
-
-    def rewind(self: Committer) -> None:
-        if self._queue:
-            self._queue.clear()
-            self._on_rewind(self.committed)
-
-    patch.setattr(Committer, "rewind", rewind)
-
-
 def die_of_a_lost_connection(patch: MonkeyPatch) -> None:
     """An error of the network reaches Airflow, which starts the trigger again every two seconds."""
 
@@ -184,31 +139,31 @@ def die_of_a_lost_connection(patch: MonkeyPatch) -> None:
     patch.setattr(subscriber.Subscriber, "_guarded_step", step)
 
 
-def key_without_the_place(patch: MonkeyPatch) -> None:
-    """Two triggers on one folder share their place."""
-    patch.setattr(Stream, "key", lambda self, what: f"imap4:{what}:{self.conn_id}/{self.folder}/default")
+def take_a_mail_again_when_the_folder_was_made_anew(patch: MonkeyPatch) -> None:
+    """Consumers do not recognise what was told before the change of UIDVALIDITY and not committed."""
+    patch.setattr(taking, "_mark", lambda email: f"{email['uidvalidity']}.{email['uid']}")
 
 
-MUTATIONS: tuple[Mutation, ...] = (
-    commit_without_grace,
-    commit_without_confirmation,
-    commit_although_the_outcome_failed,
-    go_on_after_a_revocation,
-    tell_without_an_entry_in_the_journal,
-    claim_beside_the_ranges,
-    forget_the_epoch,
-    forget_what_was_told_when_the_folder_is_remade,
-    one_journal_for_all,
-    never_nudge,
-    nudge_for_ever,
-    start_over_when_the_store_looks_empty,
-    drop_owed_actions,
-    act_on_uids_of_before,
-    go_on_from_the_asset_that_is_ahead,
-    hear_no_last_words,
-    a_first_run_begins_now,
-    take_what_others_have_taken,
-    retell_in_the_middle_of_a_commit,
-    die_of_a_lost_connection,
-    key_without_the_place,
-)
+def do_not_look_for_an_earlier_claim(patch: MonkeyPatch) -> None:
+    """A retry or a cleared run takes other mails than before."""
+    patch.setattr(ReceiveEmailsOperator, "_earlier_claim", lambda *_arguments: None)
+
+
+def step_over_the_next_mail(patch: MonkeyPatch) -> None:
+    """A place one too far, as when a batch is full."""
+    real = Place.after
+    patch.setattr(Place, "after", lambda self, last_uid, told, *rest, **more: real(self, last_uid + 1, told, *rest, **more))
+
+
+def nobody_registers(patch: MonkeyPatch) -> None:
+    """The trigger does not know whom to wake."""
+    patch.setattr(ReceiveEmailsOperator, "_register", lambda _self, _store: None)
+
+
+def keep_every_claim(patch: MonkeyPatch) -> None:
+    """What is stored grows with every run."""
+
+    def keep(self: Any, _context: Any, store: Any, _record: Any, run_id: str, claim: taking.Claim) -> None:
+        store.set(self._claim_key(run_id), claim.to_json())
+
+    patch.setattr(ReceiveEmailsOperator, "_keep", keep)

@@ -86,6 +86,8 @@ class TriggererProcess:
         self.dead = False
         self.losing_confirmations = 0
         """Turns whose confirmations are lost on their way to the runner."""
+        self.stalled_until = 0.0
+        """Until when the supervisor waits for the database, while the triggers go on."""
         self.crash_at: dict[str, int] = {}
         """After how many operations of a kind (``store``, ``stored``, ``imap``, ``sent``, ``event``) it dies."""
         self.running: dict[str, tuple[int, asyncio.Task[None]]] = {}
@@ -99,9 +101,12 @@ class TriggererProcess:
 
     def _supervise(self) -> None:
         self.loop.call_later(self.turn, self._supervise)
+        if self._universe.now < self.stalled_until:
+            return
         self.database.heartbeats[self.name] = self._universe.now
         self._load_triggers()
-        self._store_events()
+        # Between the two somebody may pause or edit the DAG: the event is dropped then, and confirmed all the same.
+        self.loop.call_later(self.turn * 0.3, self._store_events)
 
     def _load_triggers(self) -> None:
         if self._unconfirmed:

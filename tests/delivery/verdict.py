@@ -25,6 +25,8 @@ class Judge:
     def __init__(self, world: World) -> None:
         self.world = world
         self.violations: list[str] = []
+        self.patience = DAY * 1.2
+        """Seconds in which all must have come right: whoever was nudged in vain for long is nudged daily."""
         world.database.stores.on_write = self._on_write
 
     # --- at every write -----------------------------------------------------------------------------------------
@@ -106,6 +108,7 @@ class Judge:
                 for mail in world.arrivals.values():
                     known = consumer.established is not None
                     must = known and (consumer.operator.history or consumer.established < mail.at)
+                    must = must or (mail.name in consumer.promised and self._told_by(stream, mail.name))
                     if must and mail.meant_for(stream) and not mail.touched:
                         short = "second" if stream.endswith("/second") else "default"
                         if not taken[short, mail.name]:
@@ -137,6 +140,9 @@ class Judge:
         for mail in world.server.inbox.values():
             assert world.arrivals[mail.name].matches or not mail.flags, f"{mail.name} was changed"
 
+    def _told_by(self, stream: str, name: str) -> bool:
+        return any(name in self.in_events(asset, stream) for asset in self.world.plan.streams[stream])
+
     def _elsewhere(self) -> Counter[tuple[str, str]]:
         return Counter((folder, mail.name) for folder, mail in self.world.server.elsewhere)
 
@@ -144,7 +150,7 @@ class Judge:
         """Let everything come right, and see that it does, and that nothing goes on then."""
         world = self.world
         settle(world)
-        assert self._come_right(DAY * 1.2), f"after a day: {self.lacking()[:5]}"
+        assert self._come_right(self.patience), f"it does not come right: {self.lacking()[:5]}"
         self.check_now()
         self.check_actions()
         world.turn_of_scheduler = 10.0
@@ -192,7 +198,7 @@ def settle(world: World) -> None:
     for process in world.alive:
         process.loop.frozen = False
         process.crash_at.clear()
-        process.losing_confirmations = 0
+        process.losing_confirmations, process.stalled_until = 0, 0.0
     for consumer in world.consumers.values():
         consumer.dag.paused, consumer.dag.max_active_runs = False, 16
         consumer.crash_next = None

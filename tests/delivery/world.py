@@ -46,6 +46,7 @@ class Plan:
     :param twins: whether the first trigger serves two assets.
     :param batch_size: mails in an event.
     :param max_mails: mails in a run.
+    :param start: the start policy.
     :param turn: seconds that a turn of a triggerer takes.
     """
 
@@ -55,12 +56,13 @@ class Plan:
     batch_size: int = 3
     max_mails: int = 4
     turn: float = 1.0
+    start: str = "all"
 
     @property
     def triggers(self) -> dict[str, tuple[dict[str, Any], tuple[str, ...]]]:
         base: dict[str, Any] = {
             "imap4_conn_id": CONN_ID,
-            "start": "all",
+            "start": self.start,
             "poll_interval": 600.0,
             "batch_size": self.batch_size,
             "server_search": False,
