@@ -192,7 +192,7 @@ class Consumer:
             self.database.store_event(self.asset.name, extra, self.clock)
 
     def attempt_failed(self, run: Run) -> None:
-        if run.attempts > self.operator.retries:
+        if run.attempts > (self.operator.retries or 0):
             run.state = "failed"
         else:
             run.state = "up_for_retry"

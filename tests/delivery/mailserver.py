@@ -70,7 +70,7 @@ class MailServer:
         """Make the folder anew, with the mails of before under new UIDs, or empty."""
         self.uidvalidity += 100
         mails = list(self.inbox.values()) if restored else []
-        self.inbox = {number: mail for number, mail in enumerate(mails, 1)}
+        self.inbox = dict(enumerate(mails, 1))
         self.uidnext = len(mails) + 1
         self.lose_connections()
 
@@ -245,9 +245,7 @@ class TwinChannel:
         self._session = session
         self._over = False
 
-    def start(
-        self, loop: VirtualLoop, on_arrival: Callable[[], None], on_lost: Callable[[ImapError], None]
-    ) -> None:
+    def start(self, loop: VirtualLoop, on_arrival: Callable[[], None], on_lost: Callable[[ImapError], None]) -> None:
         if self._session._failure is not None:
             raise self._session._failure
         self._loop, self._on_arrival, self._on_lost = loop, on_arrival, on_lost

@@ -14,7 +14,9 @@ from tests.delivery.machine import DeliveryMachine
 Story = Callable[[DeliveryMachine], None]
 
 
-def begin(machine: DeliveryMachine, shape: str = "one", *, actions: tuple[Action, ...] = (), max_mails: int = 3) -> None:
+def begin(
+    machine: DeliveryMachine, shape: str = "one", *, actions: tuple[Action, ...] = (), max_mails: int = 3
+) -> None:
     machine.begin(actions=actions, shape=shape, batch_size=2, max_mails=max_mails, turn=1.0, ahead=0.0)
 
 

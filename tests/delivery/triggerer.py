@@ -93,7 +93,7 @@ class TriggererProcess:
         self.running: dict[str, tuple[int, asyncio.Task[None]]] = {}
         self._events: list[tuple[int, str, Any, int | None]] = []
         self._unconfirmed: list[int] = []
-        self.loop = VirtualLoop(universe, self.clock, lambda context: failed(self.name, context))
+        self.loop = VirtualLoop(universe, self.clock, lambda context: failed(self.name, context))  # type: ignore[abstract]
         self._streams = SharedStreamManager(log=Mock(), _now=lambda: universe.now)
         self.loop.call_soon(self._supervise)
 
@@ -184,5 +184,3 @@ class TriggererProcess:
             self.dead = True
             self._events.clear()
             self.loop.die()
-
-

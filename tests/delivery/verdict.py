@@ -106,8 +106,8 @@ class Judge:
                 if consumer.asset.name not in assets:
                     continue
                 for mail in world.arrivals.values():
-                    known = consumer.established is not None
-                    must = known and (consumer.operator.history or consumer.established < mail.at)
+                    since = consumer.established
+                    must = since is not None and (consumer.operator.history or since < mail.at)
                     must = must or (mail.name in consumer.promised and self._told_by(stream, mail.name))
                     if must and mail.meant_for(stream) and not mail.touched:
                         short = "second" if stream.endswith("/second") else "default"

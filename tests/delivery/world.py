@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any
 
+import pytest
 from airflow.sdk import DAG, Asset
-from pytest import MonkeyPatch
 
 from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.hooks import settings as hook_settings
@@ -24,7 +24,7 @@ from airflow_imap_provider.mail.conditions import Subject
 from airflow_imap_provider.mailbox import actions, watcher
 from airflow_imap_provider.operators import email as operators
 from airflow_imap_provider.transport import clock
-from airflow_imap_provider.triggers import journal, subscriber
+from airflow_imap_provider.triggers import subscriber
 from tests.delivery.airflow_twin import AssetEvent, Dag, Database
 from tests.delivery.consumer import Consumer, Run
 from tests.delivery.mailserver import MailServer, StoredMail, TwinSession, received
@@ -124,12 +124,12 @@ class World:
     # --- being in the place of everything -----------------------------------------------------------------------
 
     def __enter__(self) -> World:
-        patch = self._stack.enter_context(MonkeyPatch.context())
+        patch = self._stack.enter_context(pytest.MonkeyPatch.context())
         universe, tokens = self.universe, itertools.count()
         patch.setattr(clock._SystemClock, "monotonic", lambda _self: universe.clock.monotonic())
         patch.setattr(clock._SystemClock, "now", lambda _self: universe.clock.now())
         patch.setattr(watcher, "open_session", self.server.open_session)
-        patch.setattr(journal.secrets, "token_hex", lambda _bytes: f"journal{next(tokens)}")
+        patch.setattr("secrets.token_hex", lambda _bytes: f"journal{next(tokens)}")
         patch.setattr(hook_settings, "async_settings", _settings)
         patch.setattr(operators, "CLAIMS_KEPT", CLAIMS_KEPT)
         for registry in (watcher._watchers, subscriber._holders):
@@ -286,4 +286,3 @@ def _logged(world: World) -> Iterator[None]:
         for logger, (level, propagate) in zip(loggers, before, strict=True):
             logger.setLevel(level)
             logger.propagate = propagate
-
