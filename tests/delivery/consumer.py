@@ -112,7 +112,7 @@ class Consumer:
         self.runs: list[Run] = self.dag.runs
         self.established: float | None = None
         """When its first run was over: from then on the trigger knows of it."""
-        self.promised: set[str] = set()
+        self.promised: set[tuple[str, str]] = set()
         """The mails of the events that have started its first run."""
         self.crash_next: int | None = None
         """After how many steps of store operations the next attempt dies."""
@@ -177,7 +177,8 @@ class Consumer:
         if self.established is None and (error is None or isinstance(error, AirflowSkipException)):
             self.established = self.universe.now
             for event in run.events:
-                self.promised |= {email["message_id"].strip("<>") for email in event.extra["payload"]["emails"]}
+                payload = event.extra.get("payload", {"emails": ()})
+                self.promised |= {(payload["stream"], email["message_id"].strip("<>")) for email in payload["emails"]}
         if isinstance(error, AirflowSkipException):
             run.state = "skipped"
             return
