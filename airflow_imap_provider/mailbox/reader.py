@@ -147,7 +147,7 @@ class Batch:
         It begins where the event before ended: what lies between matched nothing. So the ranges that consumers keep
         stay contiguous.
         """
-        return self.start.told_uid + 1, self.place.last_uid
+        return self.start.covered + 1, self.place.last_uid
 
 
 @dataclass

@@ -256,7 +256,9 @@ class Subscriber:
         if not due:
             return None
         told = committed.told_uid
-        return await self._journaled({**self._event(batch), "first_uid": told + 1, "last_uid": told, "nudge": told})
+        epoch, uidvalidity = map(int, committed.told_in.split("."))
+        about = {"epoch": epoch, "uidvalidity": uidvalidity, "first_uid": told + 1, "last_uid": told, "nudge": told}
+        return await self._journaled({**self._event(batch), **about})
 
     def _event(self, batch: Batch) -> dict[str, Any]:
         first, last = batch.span
@@ -266,6 +268,7 @@ class Subscriber:
             "folder": self._stream.folder,
             "uidvalidity": batch.place.uidvalidity,
             "epoch": batch.place.epoch,
+            **({"reset": batch.place.reset} if batch.place.reset else {}),
             "first_uid": first,
             "last_uid": last,
             "emails": list(batch.emails),
