@@ -91,7 +91,7 @@ async def test_a_server_that_lets_in_and_drops_is_one_line_in_the_log(
         await member.leave()
     assert len(lines(caplog, "not watching")) == 1
     assert len(lines(caplog, "watching INBOX of dropping (")) == 1
-    assert "close other programs on it" in lines(caplog, "not watching")[0]
+    assert "Close other programs on this account" in lines(caplog, "not watching")[0]
 
 
 class Patient:
