@@ -99,13 +99,15 @@ def test_no_secret_of_the_whole_matrix_shows_anywhere(
     for row in rows:
         form = row.form(world)
         openings += [form, row.other(form, world), *twins(form, silent_port)]
-    by_the_hook = openings[:: len(openings) // TESTED]
+    # One with a silent server is enough: the Test button asks it three seconds long who it is. Refresh tokens are kept
+    # in Airflow's database, which is not here.
+    answered = [form for form in openings if form["port"] != silent_port and not form.get("oauth_refresh_token")]
+    by_the_hook = [twins(openings[0], silent_port)[0], *answered[:: len(answered) // TESTED]]
     for number, form in enumerate(by_the_hook):
         monkeypatch.setenv(f"AIRFLOW_CONN_MATRIX{number}", as_connection(form))
-    with every_log_line() as lines:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            came = list(pool.map(shown, openings))
-        texts = [shown_by_the_hook(f"matrix{number}") for number, _ in enumerate(by_the_hook)]
+    with every_log_line() as lines, ThreadPoolExecutor(AT_ONCE) as pool:
+        came = list(pool.map(shown, openings))
+        texts = list(pool.map(shown_by_the_hook, [f"matrix{number}" for number, _ in enumerate(by_the_hook)]))
     texts += [text for _, text in came]
     texts += [*lines, repr(list(_contexts)), *capfd.readouterr()]
 
