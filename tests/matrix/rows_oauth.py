@@ -143,9 +143,14 @@ def key(value: str, form: Callable[[World], Form], shows: Shows, twin: object) -
     return Row("oauth_private_key", value, form, shows, twin)
 
 
-def as_alias(world: World, method: str) -> Form:
-    filled = world.form()
-    return {**filled, **world.tokens.by(method, filled["login"], world.with_a_mail().login)}
+def as_alias(method: str) -> Row:
+    """The mailbox is the alias, whoever logs in: the token is for it."""
+
+    def form(world: World) -> Form:
+        filled = world.form()
+        return {**filled, **world.tokens.by(method, filled["login"], world.with_a_mail().login)}
+
+    return Row("alias", FILLED, form, lambda o: o.mails == 1, None)
 
 
 # fmt: off
@@ -158,11 +163,7 @@ OAUTH = [
         "plain",
     ),
     *map(used, GRANTS),
-    # The mailbox is the alias, whoever logs in: the token is for it.
-    *(
-        Row("alias", FILLED, lambda w, method=method: as_alias(w, method), lambda o: o.mails == 1, None)
-        for method in METHODS
-    ),
+    *map(as_alias, METHODS),
     Row("oauth_tenant", FILLED, to_the_real_one(REFRESH, oauth_tenant=TENANT), goes_to(MICROSOFT, f"/{TENANT}/"),
         OTHER_TENANT, SQUID),
     Row("oauth_tenant", FILLED, to_the_real_one(CREDENTIALS, oauth_tenant=TENANT), goes_to(MICROSOFT, f"/{TENANT}/"),

@@ -20,7 +20,8 @@ from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.hooks.imap4 import Imap4Hook
 from airflow_imap_provider.transport.session import Session, open_session
-from tests.matrix.tokens import Form, Tokens
+from tests.matrix import tokens
+from tests.matrix.tokens import Tokens
 from tests.servers.certificates import Authority, ServerCertificate, self_signed
 from tests.servers.client_material import Material
 from tests.servers.daemon import Daemon
@@ -32,6 +33,7 @@ from tests.servers.waiting import wait_until
 from tests.transport.login_server import MECHANISMS
 from tests.transport.oauth_server import TOKEN_KEY
 
+Form = tokens.Form
 STANDARD = ("host", "port", "login", "password")
 CONN_ID = "matrix"
 PASSWORD = "m4ilbox s3cret/of:the@matrix"
