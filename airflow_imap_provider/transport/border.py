@@ -11,7 +11,7 @@ import imaplib
 import re
 from collections.abc import Callable, Iterable
 from typing import TypeVar
-from urllib.parse import quote_plus
+from urllib.parse import quote, quote_plus
 
 from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import (
@@ -63,11 +63,11 @@ def ended(stage: str, words: str) -> LostConnectionError:
 class Scrubber:
     """Makes a server's words fit to be shown.
 
-    :param settings: whose secrets are taken out, as they are and as SASL and quoted strings write them.
+    :param settings: whose secrets are taken out, as they are and as SASL, quoted strings and web forms write them.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._secrets = sorted(_forms(settings), key=len, reverse=True)
+        self._secrets = sorted(set(_forms(settings)), key=len, reverse=True)
 
     def hide(self, *texts: str) -> None:
         """Take these out too; what is too short to be a secret is left alone."""
@@ -76,7 +76,7 @@ class Scrubber:
 
     def add(self, *secrets: str) -> None:
         """Take these secrets out too, however short, in all forms in which somebody could repeat them."""
-        forms = {form for secret in secrets if secret for form in (*_forms_of(secret), quote_plus(secret))}
+        forms = {form for secret in secrets if secret for form in _forms_of(secret)}
         self._secrets = sorted(forms.union(self._secrets), key=len, reverse=True)
 
     def clean(self, words: object) -> str:
@@ -107,11 +107,16 @@ def _forms(settings: Settings) -> Iterable[str]:
 
 
 def _forms_of(secret: str) -> Iterable[str]:
+    encoded = secret.encode("utf-8", "surrogatepass")
     yield secret
     yield secret.replace("\\", "\\\\").replace('"', '\\"')
     yield repr(secret)[1:-1]
-    yield repr(secret.encode("utf-8", "surrogatepass"))[2:-1]
+    yield repr(encoded)[2:-1]
     yield _base64(secret)
+    # As a token endpoint gets it, and as others percent-encode what they repeat.
+    yield from (quote_plus(encoded), quote(encoded), quote(encoded, safe=""))
+    # As servers repeat it that take everything for Latin-1.
+    yield encoded.decode("latin-1")
 
 
 def _base64(text: str) -> str:

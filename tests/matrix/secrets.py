@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from base64 import b64encode
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from tests.transport.test_secrets import forms
 SECRET_FIELDS = tuple(spec.key for spec in FIELDS if spec.secret)
 SHORTEST = 8
 """Characters of what can be told from ordinary words."""
+PIECE = 48
+"""Characters of a long secret that are too much by themselves: what is shown of an answer is cut off somewhere."""
 
 
 def secrets_of(form: Form) -> set[str]:
@@ -23,8 +26,7 @@ def secrets_of(form: Form) -> set[str]:
     found: set[str] = set()
     for key in SECRET_FIELDS:
         if isinstance(value := form.get(key), str) and not value.startswith("/"):  # a path is none
-            # Of a key each line by itself: any of them would give a part away.
-            found |= set(value.splitlines()[1:-1]) if "-----BEGIN" in value else looks(value)
+            found |= lines_of(value) if "-----BEGIN" in value else looks(value)
     for name, password in (("login", "password"), ("tunnel_login", "tunnel_password")):
         secret, login = form.get(password) or "", form.get(name) or ""
         if secret:
@@ -32,6 +34,18 @@ def secrets_of(form: Form) -> set[str]:
             made = (f"{alias}\0{login}\0{secret}", f"{login}:{secret}", f"{domain}\\{login}:{secret}")
             found |= {b64encode(text.encode()).decode() for text in made}
     return {secret for secret in found if len(secret) >= SHORTEST}
+
+
+def pieces(secret: str) -> set[str]:
+    """What a long secret is cut into; a short one stays whole."""
+    starts = range(0, max(len(secret) - PIECE, 0) + 1, PIECE)
+    return {secret[start : start + PIECE] for start in starts} if len(secret) > PIECE else {secret}
+
+
+def lines_of(text: str) -> set[str]:
+    """The lines of a private key in this text, or in a service account's: any of them would give a part away."""
+    key = json.loads(text)["private_key"] if text.startswith("{") else text
+    return set("".join(key.partition("PRIVATE KEY-----")[2].partition("-----END")[0]).split())
 
 
 def looks(secret: str) -> set[str]:

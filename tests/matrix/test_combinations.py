@@ -14,7 +14,8 @@ import pytest
 
 from tests.matrix.rows_encryption import OTHER_PIN, pin_of_certificate, pin_of_key, pin_of_self_signed
 from tests.matrix.rows_proxy import ASCII_JOE, IN_DOMAIN, JOE, WRONG
-from tests.matrix.world import MASTER_PASSWORD, Form, World
+from tests.matrix.tokens import GRANTS, METHODS, Tokens
+from tests.matrix.world import MASTER_PASSWORD, Form, Outcome, World
 from tests.servers.client_material import PASSPHRASE, in_base64
 from tests.servers.scripted import Peer
 from tests.servers.squid import Squid
@@ -38,7 +39,7 @@ WAYS: dict[str, tuple[str, Form, tuple[str, ...]]] = {
 }
 TABS: dict[str, tuple[Any, ...]] = {
     "way": tuple(WAYS),
-    "method": ("auto", "login", "plain", "cram-md5", "scram-sha-1", "scram-sha-256", "external", "anonymous"),
+    "method": ("auto", "login", "plain", "cram-md5", "scram-sha-1", "scram-sha-256", "external", "anonymous", *METHODS),
     "security": ("none", "implicit", "starttls"),
     "versions": (None, "TLSv1.2", "TLSv1.3"),
     "verify": ("full", "chain", "pinned", "none"),
@@ -106,11 +107,18 @@ def through(world: World, way: str, **values: Any) -> Form:
 
 def form_of(world: World, one: Combination) -> Form:
     owner = world.with_a_mail().login
+    by_token = one["method"] in METHODS
     login, password = (world.master.login, MASTER_PASSWORD) if one["alias"] else (owner, world.form()["password"])
     values: Form = {"login": login, "password": password, "auth_method": one["method"]}
     values["alias"] = owner if one["alias"] else None
+    if by_token:
+        # Without encryption of the mail there is no CA bundle, by which an endpoint of ours could be trusted.
+        tokens = world.tokens_by_http if one["security"] == "none" else world.tokens
+        somebody = world.form()["login"] if one["alias"] else owner
+        values |= tokens.by(one["method"], somebody, owner if one["alias"] else "")
     if one["certificate"]:
-        mine = world.certified(login, master=one["alias"])
+        # With a token it is the mailbox's owner who logs in.
+        mine = world.certified(owner) if by_token else world.certified(login, master=one["alias"])
         packed = one["certificate"] == "PKCS#12"
         values["client_certificate"] = None if packed else mine.certificate
         values["client_private_key"] = in_base64(mine.pkcs12(PASSPHRASE)) if packed else mine.encrypted()
@@ -131,6 +139,11 @@ def form_of(world: World, one: Combination) -> Form:
     if one["way"]:
         values["tunnel_remote_dns"] = one["remote_dns"]
     return through(world, one["way"], **values)
+
+
+def went_to(tokens: Tokens, came: Outcome) -> bool:
+    """Whether a Squid let somebody through to the token endpoint."""
+    return any("/200 " in line and f":{tokens.endpoint.port} " in line for line in came.requests())
 
 
 def test_every_value_meets_every_value_of_the_other_tabs_that_it_can_meet() -> None:
@@ -161,6 +174,9 @@ def test_values_of_different_tabs_work_together(one: Combination, world: World) 
     with world.outcome(form) as came:
         assert came.opened, came.error
         used = {"auto": "SCRAM-SHA-256", "login": "PLAIN"}.get(one["method"], one["method"].upper())
+        if one["method"] in METHODS:
+            used = "XOAUTH2"
+            assert came.token_request.get("grant_type") == GRANTS.get(one["method"])
         assert came.method == used
         assert came.tls == (one["versions"] or "TLSv1.3" if one["security"] != "none" else "none")
         assert came.mails == (0 if one["method"] == "anonymous" else 1)
@@ -169,6 +185,9 @@ def test_values_of_different_tabs_work_together(one: Combination, world: World) 
         if isinstance(proxy, Squid):
             named = one["address"] == "localhost" and one["remote_dns"]
             assert ("CONNECT localhost:" in came.asked) is named
+            # The token's request goes the same way; unencrypted, it would be for the proxy's machine.
+            encrypted = one["method"] in GRANTS and one["security"] != "none"
+            assert went_to(world.tokens, came) is encrypted
 
 
 @pytest.mark.parametrize("way", [marked(way, way, id=way.replace(" ", "_") or "direct") for way in WAYS])
@@ -185,6 +204,42 @@ def test_what_is_wrong_is_found_at_its_own_stage_whatever_the_way(way: str, worl
             assert came.error is not None, (stage, wrong)
             assert came.error.stage == stage, came.error
             assert came.error.remedy
+
+
+@pytest.mark.parametrize("encryption", ["ssl", "tls"])
+@pytest.mark.parametrize("method", GRANTS)
+@pytest.mark.parametrize(
+    "way",
+    [marked(way, way, id=way) for way in ("squid with digest", "squid with ntlm", "microsocks with login")],
+)
+def test_token_and_encrypted_mail_go_through_a_proxy_with_a_login(
+    way: str, method: str, encryption: str, world: World
+) -> None:
+    form = through(world, way, encryption=encryption)
+    form |= {"port": world.server.port if encryption == "tls" else world.server.tls_port}
+    form |= world.tokens.by(method, form["login"])
+    proxy = world.proxy(way)
+    with world.outcome({**form, "tunnel_password": WRONG}) as came:
+        assert came.says("proxy: on the way to the token endpoint localhost"), came.error
+        assert came.token_requests == []
+    with world.outcome(form) as came:
+        assert came.opened, came.error
+        assert (came.method, came.tls, came.peer[1]) == ("XOAUTH2", "TLSv1.3", proxy.port)
+        assert came.token_request["grant_type"] == GRANTS[method]
+        if isinstance(proxy, Squid):
+            assert f"CONNECT localhost:{form['port']} " in came.asked
+            assert went_to(world.tokens, came)
+
+
+@pytest.mark.parametrize("way", [marked(way, way, id=way.replace(" ", "_") or "direct") for way in WAYS])
+def test_a_wrong_secret_and_a_wrong_mailbox_are_told_apart_whatever_the_way(way: str, world: World) -> None:
+    form = through(world, way)
+    form |= world.tokens.by("oauth-client-credentials", form["login"])
+    with world.outcome({**form, "oauth_client_secret": WRONG}) as came:
+        assert came.says("token:", "AADSTS7000215"), came.error
+        assert len(came.token_requests) == 1
+    with world.outcome({**form, "login": world.form()["login"]}) as came:
+        assert came.says("authentication:", "by XOAUTH2"), came.error
 
 
 @pytest.mark.squid

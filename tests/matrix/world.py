@@ -10,7 +10,7 @@ import ssl
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -20,18 +20,20 @@ from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.hooks.imap4 import Imap4Hook
 from airflow_imap_provider.transport.session import Session, open_session
-from tests.servers.certificates import Authority, self_signed
+from tests.matrix import tokens
+from tests.matrix.tokens import Tokens
+from tests.servers.certificates import Authority, ServerCertificate, self_signed
 from tests.servers.client_material import Material
 from tests.servers.daemon import Daemon
 from tests.servers.dovecot import Dovecot, User
 from tests.servers.scripted import Script, ScriptedServer
 from tests.servers.squid import Squid
+from tests.servers.token_endpoint import TokenEndpoint
 from tests.servers.waiting import wait_until
 from tests.transport.login_server import MECHANISMS
+from tests.transport.oauth_server import TOKEN_KEY
 
-Form = dict[str, Any]
-"""What the form stores: the connection's own attributes and the keys of its extra, all in one."""
-
+Form = tokens.Form
 STANDARD = ("host", "port", "login", "password")
 CONN_ID = "matrix"
 PASSWORD = "m4ilbox s3cret/of:the@matrix"
@@ -64,6 +66,8 @@ class World:
     :param start: starts a proxy by its name in :class:`~tests.servers.proxies.Proxies`.
 
     :ivar server: a Dovecot with every method, client certificates, master users and several faces.
+    :ivar tokens: a token endpoint with https, whose certificate is of the server's authority.
+    :ivar tokens_by_http: another one without encryption, which is only for this machine.
     :ivar ca: PEM text of the authorities of all certificates but the self-signed one.
     """
 
@@ -84,7 +88,12 @@ class World:
             f"local_name {SNI}": authority.issue("sni", names=(SNI,)),
         }
         more = _LISTEN + "".join(_FACE.format(where=where, certificate=shown) for where, shown in faces.items())
-        self.server = self._run(Dovecot(mechanisms=MECHANISMS, client_certificates=True, more=more))
+        mechanisms = f"{MECHANISMS} xoauth2 oauthbearer"
+        self.server = self._run(
+            Dovecot(mechanisms=mechanisms, client_certificates=True, more=more, token_key=TOKEN_KEY)
+        )
+        self.tokens = self._tokens(self.server.authority.issue("endpoint"))
+        self.tokens_by_http = self._tokens(None)
         self.master = self.server.add_master("boss", MASTER_PASSWORD)
         self.ca = self.server.authority.pem + authority.pem
         self.ca_path = folder / "ca.pem"
@@ -132,6 +141,11 @@ class World:
         self.server.deliver(user, b"Subject: " + subject + b"\r\n\r\nThis one's.\r\n")
         return user
 
+    def by_token(self, method: str = "oauth-client-credentials", **values: Any) -> Form:
+        """The form of somebody who logs in by a token."""
+        form = self.form()
+        return {**form, **self.tokens.by(method, form["login"]), **values}
+
     def certified(self, login: str = "", *, master: bool = False) -> Material:
         """A certificate that names a user, or somebody who may open everybody's mailbox.
 
@@ -146,6 +160,8 @@ class World:
         came = Outcome(form)
         logins, proxy = self.logins(), self._proxies.get(form.get("tunnel_port") or 0)
         requests = len(_requests(proxy)) if isinstance(proxy, Squid) else 0
+        endpoints = [self.tokens.endpoint, self.tokens_by_http.endpoint]
+        asked = [len(endpoint.forms) for endpoint in endpoints]
         began = time.monotonic()
         try:
             came.settings = parse_form(form)
@@ -153,6 +169,8 @@ class World:
         except ImapError as error:
             came.error = error
         came.seconds = time.monotonic() - began
+        for endpoint, before in zip(endpoints, asked, strict=True):
+            came.token_requests += endpoint.forms[before:]
         if came.session and form["port"] in (self.server.port, self.server.tls_port):
             wait_until(lambda: len(self.logins()) > len(logins), "the login in the server's log", LOG_LIMIT)
             came.login = self.logins()[-1]
@@ -163,6 +181,10 @@ class World:
     def logins(self) -> list[str]:
         """What the server wrote about logins so far."""
         return [line for line in self.server.log().splitlines() if "Login: user=" in line]
+
+    def _tokens(self, certificate: ServerCertificate | None) -> Tokens:
+        endpoint = self._stack.enter_context(TokenEndpoint(TOKEN_KEY, certificate))
+        return Tokens(self.server, endpoint, self.folder)
 
     def _run(self, server: Dovecot) -> Dovecot:
         self._stack.callback(server.remove)
@@ -187,6 +209,7 @@ class Outcome:
     """What came of opening a session: the session, or the error.
 
     :ivar login: what the server wrote about the login.
+    :ivar token_requests: what the token endpoints were sent.
     :ivar requests: gives what a Squid wrote about requests since.
     """
 
@@ -196,6 +219,7 @@ class Outcome:
     error: ImapError | None = None
     seconds: float = 0.0
     login: str = ""
+    token_requests: list[dict[str, str]] = field(default_factory=list)
     requests: Callable[[], list[str]] = list
 
     def __enter__(self) -> Outcome:
@@ -252,6 +276,17 @@ class Outcome:
         """By what method somebody logged in, in the words of the server."""
         return self.login.partition("method=")[2].partition(",")[0]
 
+    @property
+    def token_request(self) -> dict[str, str]:
+        """The only token request; empty if there was none."""
+        assert len(self.token_requests) <= 1
+        return self.token_requests[0] if self.token_requests else {}
+
+    @property
+    def asked_at(self) -> str:
+        """The address of the token endpoint in the settings; empty if there are none."""
+        return self.settings.auth.oauth.endpoint if self.settings else ""
+
     def says(self, *words: str) -> bool:
         """Whether there is an error with these words."""
         return self.error is not None and all(word in str(self.error) for word in words)
@@ -268,4 +303,8 @@ class Outcome:
         if self.session is not None and self.session.usable:
             self.session.close()
             if self.requests is not list:
-                wait_until(lambda: "/200 " in "".join(self.requests()), "the end in the proxy's log", LOG_LIMIT)
+                wait_until(self._tunnel_has_ended, "the end in the proxy's log", LOG_LIMIT)
+
+    def _tunnel_has_ended(self) -> bool:
+        # The token's, which ends before, leads to another port.
+        return any("/200 " in line and f":{self.form['port']} " in line for line in self.requests())
