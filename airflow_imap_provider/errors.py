@@ -10,11 +10,12 @@ from __future__ import annotations
 __all__ = [
     "AuthenticationError",
     "ConnectError",
+    "ExhaustedError",
     "FolderNotFoundError",
     "ImapError",
     "ImapTimeoutError",
+    "LoginRefusedError",
     "LostConnectionError",
-    "NotAvailableError",
     "ProtocolError",
     "ProxyAuthenticationError",
     "ProxyError",
@@ -28,8 +29,8 @@ class ImapError(Exception):
     """Something went wrong between this package and a mailbox.
 
     :param problem: what happened, one sentence without a secret in it.
-    :param stage: where it happened: ``settings``, ``dns``, ``tcp``, ``proxy``, ``tls``, ``greeting``, ``starttls``,
-        ``capabilities``, ``authentication``, ``folder``, ``idle`` or the IMAP command.
+    :param stage: where it happened: ``settings``, ``token``, ``dns``, ``tcp``, ``proxy``, ``tls``, ``greeting``,
+        ``starttls``, ``capabilities``, ``authentication``, ``folder``, ``idle`` or the IMAP command.
     :param reply: the other side's own words, if any.
     :param remedy: what to change, one sentence.
     """
@@ -59,12 +60,12 @@ class SettingsError(ImapError, ValueError):
     """A field of the connection, or a parameter, has a value that cannot be used."""
 
 
-class NotAvailableError(SettingsError):
-    """A declared choice that this version cannot carry out yet."""
-
-
 class ConnectError(ImapError, ConnectionError):
     """The name does not resolve, or no address of it accepts a connection."""
+
+
+class ExhaustedError(ConnectError):
+    """No room for another connection in our process or on our machine; it says nothing about the server."""
 
 
 class ProxyError(ImapError, ConnectionError):
@@ -77,6 +78,10 @@ class TlsError(ImapError, ConnectionError):
 
 class AuthenticationError(ImapError):
     """The server does not accept the credentials, or no acceptable mechanism is offered."""
+
+
+class LoginRefusedError(AuthenticationError):
+    """The mail server has seen the credentials and does not accept them."""
 
 
 class ProxyAuthenticationError(ProxyError, AuthenticationError):

@@ -16,7 +16,6 @@ __all__ = ["get_provider_info"]
 
 _PACKAGE = "airflow_imap_provider"
 _INTEGRATION = "Internet Message Access Protocol (IMAP4)"
-_NOT_YET = "not available yet"
 
 _JSON_TYPES = {
     Kind.INTEGER: "integer",
@@ -44,7 +43,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": _modules("hooks.imap4"),
-        "operators": _modules("operators.email"),
+        "operators": _modules("operators.email", "operators.email_action"),
         "sensors": _modules("sensors.email"),
         "triggers": _modules("triggers.email"),
         "connection-types": [
@@ -64,8 +63,9 @@ def get_provider_info() -> dict[str, Any]:
     }
 
 
-def _modules(module: str) -> list[dict[str, Any]]:
-    return [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.{module}"]}]
+def _modules(*modules: str) -> list[dict[str, Any]]:
+    names = [f"{_PACKAGE}.{module}" for module in modules]
+    return [{"integration-name": _INTEGRATION, "python-modules": names}]
 
 
 def _asset_uri(scheme: str, *, factory: str) -> dict[str, Any]:
@@ -97,10 +97,7 @@ def _form_field(field: Field) -> dict[str, Any]:
     if field.choices:
         # Airflow draws a drop-down from "enum", and a selection of several from "examples".
         schema["examples" if field.kind is Kind.CHOICES else "enum"] = list(field.accepted)
-        schema["values_display"] = {
-            choice.value: choice.label if choice.available else f"{choice.label} ({_NOT_YET})"
-            for choice in field.choices
-        }
+        schema["values_display"] = {choice.value: choice.label for choice in field.choices}
     if schema["type"][0] == "array":
         schema["items"] = {"type": "string"}
     if field.kind is Kind.FLAG:
@@ -109,5 +106,4 @@ def _form_field(field: Field) -> dict[str, Any]:
         schema["format"] = "password"
     elif field.kind is Kind.CERTIFICATES:
         schema["format"] = "multiline"
-    note = "" if field.choices or field.available else f" ({_NOT_YET[0].upper()}{_NOT_YET[1:]}.)"
-    return {"label": field.label, "description": field.help + note, "schema": schema}
+    return {"label": field.label, "description": field.help, "schema": schema}

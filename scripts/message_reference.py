@@ -24,7 +24,8 @@ ANY = "any"
 BREAK = "<br>"
 
 STAGES = [
-    "settings", "dns", "proxy", "tcp", "tls", "greeting", "starttls", "capabilities", "authentication", "folder", "idle"
+    "settings", "token", "dns", "proxy", "tcp", "tls", "greeting", "starttls", "capabilities", "authentication",
+    "folder", "idle",
 ]  # fmt: skip
 
 # Functions that make an error: the position or name of problem and remedy, the stage, and the usual remedy's name.
@@ -133,8 +134,13 @@ class Source:
 
     def _attribute(self, node: ast.Attribute) -> list[str]:
         if node.attr == "remedy":
+            limits = self.globals["LIMITS"]
+            if isinstance(node.value, ast.Name) and node.value.id == "limit" and isinstance(limits, ast.Tuple):
+                return [
+                    text for one in limits.elts if isinstance(one, ast.Call) for text in self.texts(one.args[3], None)
+                ]
             return [PASSED_ON]
-        parties = [self.globals[name] for name in ("MAIL_SERVER", "PROXY")]
+        parties = [self.globals[name] for name in ("MAIL_SERVER", "PROXY", "ENDPOINT")]
         order = ["resolving", "connecting", "unresolved", "silent", "refused"]
         if node.attr in order:
             which = order.index(node.attr)
@@ -197,7 +203,7 @@ class Source:
         if isinstance(node.func, ast.Attribute):
             if node.func.attr == "get":
                 return [*self._table(node.func.value, function, depth), *self.texts(node.args[1], function, depth)]
-            if node.func.attr in ("strip", "rstrip"):
+            if node.func.attr in ("strip", "rstrip", "replace"):
                 return self.texts(node.func.value, function, depth)
         name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
         called = self.functions.get(name)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from importlib import import_module
-from pathlib import Path
 
 import pytest
 from airflow.cli.cli_config import ActionCommand, DefaultHelpParser, GroupCommand
 from airflow.cli.cli_parser import AirflowHelpFormatter, _add_command
 from airflow.providers_manager import ProvidersManager
 
-from airflow_imap_provider import commands
-from airflow_imap_provider.cli import _TABLE, get_commands
+from airflow_imap_provider.cli import COMMANDS, get_commands
 from airflow_imap_provider.hooks.imap4 import Imap4Hook
 from tests.servers.dovecot import Dovecot, User
 from tests.triggers.conftest import connection
@@ -36,12 +33,29 @@ def test_airflow_finds_the_commands() -> None:
     assert all(isinstance(command, ActionCommand) for command in group.subcommands)
 
 
-def test_every_entry_of_the_table_has_its_module_and_every_module_its_entry() -> None:
-    for command in _TABLE:
-        assert callable(import_module(f"{commands.__name__}.{command.module}").run)
-    folder = Path(commands.__path__[0])
-    modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
-    assert modules == {command.module for command in _TABLE}
+def test_every_command_has_help_and_a_function() -> None:
+    (group,) = get_commands()
+    assert isinstance(group, GroupCommand)
+    assert [command.name for command in group.subcommands] == list(COMMANDS)
+    for command in group.subcommands:
+        assert isinstance(command, ActionCommand)
+        assert command.help
+        assert command.description
+        assert callable(COMMANDS[command.name].run)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["test", "mailbox", "--folder", "Archive", "--json"],
+        ["state"],
+        ["state", "--asset", "a", "--json"],
+        ["reset", "--asset", "a", "--stream", "c/INBOX/default", "--to", "2026-11-01", "-y", "--wait", "5"],
+        ["reset", "--asset", "a", "--forget-consumer", "dag/task"],
+    ],
+)
+def test_its_arguments_are_parsed(line: list[str]) -> None:
+    parser().parse_args(["imap4", *line])
 
 
 def test_loading_the_commands_loads_nothing_of_a_session() -> None:

@@ -1,1 +1,1 @@
-"""What ``airflow imap4 …`` does: a module for each subcommand, whose ``run`` gets the parsed arguments."""
+"""The commands of ``airflow imap4``, a module each."""

@@ -1,7 +1,6 @@
 """The entries of the drop-downs of the connection form.
 
-Stored values are part of the public interface and stay as they are. A choice that this version cannot carry out yet
-is listed all the same, so that a connection written for a later version gets a clear answer.
+Stored values are part of the public interface and stay as they are.
 """
 
 from __future__ import annotations
@@ -40,10 +39,10 @@ AUTH_METHODS = (
     Choice("scram-sha-256", "SCRAM-SHA-256"),
     Choice("external", "EXTERNAL (client certificate)"),
     Choice("anonymous", "ANONYMOUS"),
-    Choice("oauth-client-credentials", "OAuth 2.0 client credentials", available=False),
-    Choice("oauth-refresh-token", "OAuth 2.0 refresh token", available=False),
-    Choice("oauth-service-account", "Google service account", available=False),
-    Choice("bearer", "Bearer token (in the Password field)", available=False),
+    Choice("oauth-client-credentials", "OAuth 2.0 client credentials"),
+    Choice("oauth-refresh-token", "OAuth 2.0 refresh token"),
+    Choice("oauth-service-account", "Google service account"),
+    Choice("bearer", "Bearer token (in the Password field)"),
 )
 
 ENCRYPTIONS = (Choice("none", "No encryption"), Choice("ssl", "SSL"), Choice("tls", "TLS"))

@@ -1,8 +1,8 @@
 """The one table of all fields of an IMAP4 connection.
 
-The form, the parsing, the errors, the check of what is available and the field reference in the documentation all come
-from here. The order is the order of the form. Keys that Airflow would mask by their name (``proxy``, ``token``…) are
-kept for secrets: hence ``tunnel_*`` for the fields labelled "Proxy …".
+The form, the parsing, the errors and the field reference in the documentation all come from here. The order is the
+order of the form. Keys that Airflow would mask by their name (``proxy``, ``token``…) are kept for secrets: hence
+``tunnel_*`` for the fields labelled "Proxy …".
 """
 
 from __future__ import annotations
@@ -113,7 +113,6 @@ FIELDS: tuple[Field, ...] = (
         Kind.TEXT,
         "auth.oauth.tenant",
         "Microsoft's directory (tenant) id or domain; gives endpoint and scope if those are empty.",
-        available=False,
     ),
     Field(
         "oauth_client_id",
@@ -122,7 +121,6 @@ FIELDS: tuple[Field, ...] = (
         Kind.TEXT,
         "auth.oauth.client_id",
         "The id of the registered application (client id).",
-        available=False,
     ),
     Field(
         "oauth_client_secret",
@@ -130,9 +128,9 @@ FIELDS: tuple[Field, ...] = (
         AUTHENTICATION,
         Kind.TEXT,
         "auth.oauth.client_secret",
-        "The application's secret; empty if it proves itself by a certificate.",
+        "The application's secret; filled in, it goes before a private key. Empty if the application proves itself "
+        "by a certificate, or has nothing to prove itself with.",
         secret=True,
-        available=False,
     ),
     Field(
         "oauth_refresh_token",
@@ -140,9 +138,9 @@ FIELDS: tuple[Field, ...] = (
         AUTHENTICATION,
         Kind.TEXT,
         "auth.oauth.refresh_token",
-        "What the user's consent gave.",
+        "What the user's consent gave. Where the endpoint replaces it at each use, the newest one is kept in an "
+        "Airflow Variable.",
         secret=True,
-        available=False,
     ),
     Field(
         "oauth_endpoint",
@@ -150,8 +148,8 @@ FIELDS: tuple[Field, ...] = (
         AUTHENTICATION,
         Kind.URL,
         "auth.oauth.endpoint",
-        "Address of the token endpoint, https. Empty: the Server preset's, or Microsoft's for the tenant.",
-        available=False,
+        "Address of the token endpoint, https. Empty: the Server preset's, Microsoft's for the tenant, or the one that "
+        "a service account's JSON names.",
     ),
     Field(
         "oauth_scope",
@@ -159,8 +157,8 @@ FIELDS: tuple[Field, ...] = (
         AUTHENTICATION,
         Kind.TEXT,
         "auth.oauth.scope",
-        "What the token may do; several with blanks between. Empty: the Server preset's, or Microsoft's for a tenant.",
-        available=False,
+        "What the token may do; several with blanks between. Empty: the Server preset's, Microsoft's for a tenant, or "
+        "Gmail's for a service account.",
     ),
     Field(
         "oauth_private_key",
@@ -168,9 +166,9 @@ FIELDS: tuple[Field, ...] = (
         AUTHENTICATION,
         Kind.KEY,
         "auth.oauth.private_key",
-        "The application's certificate with its key (PEM or PKCS#12), or a Google service account's JSON.",
+        "The application's certificate with its key (PEM, or PKCS#12 without a passphrase), or a Google service "
+        "account's JSON: a path, or the content.",
         secret=True,
-        available=False,
     ),
     # -- Encryption
     Field(
@@ -225,7 +223,8 @@ FIELDS: tuple[Field, ...] = (
         Kind.CERTIFICATES,
         "tls.ca_bundle",
         "Trust these issuers instead of the system's: a path (on every machine that connects) or PEM text; for S/MIME "
-        "signatures too. Not used for servers where Verify certificate does not check the issuer.",
+        "signatures too. Not used for servers where Verify certificate does not check the issuer. A token endpoint is "
+        "trusted by these and by the system's.",
     ),
     Field(
         "pins",

@@ -8,13 +8,14 @@ stricter, for the password would travel readable: nothing may be left that asks 
 
 from __future__ import annotations
 
+import re
 from typing import cast
 
-from airflow_imap_provider import __version__
 from airflow_imap_provider.connection.field import Field
 from airflow_imap_provider.connection.fields import field
 from airflow_imap_provider.connection.hosts import is_address
 from airflow_imap_provider.connection.limits import IMPLICIT_PORT, PLAIN_PORT, SOCKS_PORT
+from airflow_imap_provider.connection.material import is_path
 from airflow_imap_provider.connection.presets import PRESETS
 from airflow_imap_provider.connection.settings import (
     AuthSettings,
@@ -48,7 +49,12 @@ _NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
         ("oauth_endpoint", "oauth_tenant"),
     ),
     "oauth-service-account": (("login", "alias"), ("oauth_private_key",)),
+    "bearer": (("login", "alias"), ("password",)),
 }
+_BEARER_TOKEN = re.compile(
+    r"[\x21-\x7e]+"
+)  # a little more than RFC 6750 section 2.1 allows, and nothing that could break out
+_TENANT = re.compile(r"[A-Za-z0-9._-]+")
 _PASSWORD_NEEDED = (("login",), ("password",))
 _WITHOUT_ALIAS = ("login", "cram-md5", "anonymous")  # no place for an authorization identity in these
 _OAUTH = (
@@ -100,7 +106,7 @@ def auth_settings(values: Values) -> AuthSettings:
             raise wrong(
                 field(group[0]),
                 f"it is empty, and {field('auth_method').name} {label} needs it",
-                remedy=_fill_in(group, method, values),
+                remedy=_fill_in(group, values),
             )
     if values.given("alias") and method in _WITHOUT_ALIAS:
         able = [choice.value for choice in field("auth_method").choices if choice.value not in _WITHOUT_ALIAS]
@@ -110,14 +116,13 @@ def auth_settings(values: Values) -> AuthSettings:
             value=values.text("alias"),
             remedy=f"Methods that can are {', '.join(able)}.",
         )
+    _token_material_fits(values, method)
     return AuthSettings(
         method=method,
         login=values.text("login"),
         password=values.text("password"),
         alias=values.text("alias"),
-        oauth=OAuthSettings(**{key.removeprefix("oauth_"): values.text(key) for key in _OAUTH})
-        if method.startswith("oauth-")
-        else OAuthSettings(),
+        oauth=_oauth_settings(values) if method.startswith("oauth-") else OAuthSettings(),
     )
 
 
@@ -142,7 +147,8 @@ def tls_settings(values: Values, security: Security) -> TlsSettings:
     return TlsSettings(
         versions=values.items("tls_versions", TlsSettings.versions),
         verify=verify,
-        ca_bundle=values.text("ca_bundle") if verify in ("full", "chain") else "",
+        # A token endpoint is always checked in full, whatever the mail server need not stand up to.
+        ca_bundle=values.text("ca_bundle") if verify in ("full", "chain") or _wants_token(values) else "",
         pins=values.items("pins"),
         client_certificate=certificate,
         client_private_key=key,
@@ -220,15 +226,62 @@ def _oauth_has_a_method(values: Values, method: str) -> None:
         )
 
 
-def _fill_in(group: tuple[str, ...], method: str, values: Values) -> str:
+def _wants_token(values: Values) -> bool:
+    return values.text("auth_method").startswith("oauth-")
+
+
+def _oauth_settings(values: Values) -> OAuthSettings:
+    return OAuthSettings(
+        tenant=values.text("oauth_tenant"),
+        client_id=values.text("oauth_client_id"),
+        client_secret=values.text("oauth_client_secret"),
+        refresh_token=values.text("oauth_refresh_token"),
+        endpoint=values.text("oauth_endpoint"),
+        scope=values.text("oauth_scope"),
+        private_key=values.text("oauth_private_key"),
+    )
+
+
+def _token_material_fits(values: Values, method: str) -> None:
+    if method == "bearer" and not _BEARER_TOKEN.fullmatch(values.text("password")):
+        raise wrong(
+            field("password"),
+            "it is no bearer token, which consists of printable ASCII characters without blanks",
+            remedy="Paste the token alone, without the word Bearer.",
+        )
+    if not method.startswith("oauth-"):
+        return
+    tenant = values.text("oauth_tenant")
+    if tenant and not _TENANT.fullmatch(tenant):
+        raise wrong(
+            field("oauth_tenant"),
+            "it must be an id or a domain",
+            value=tenant,
+            remedy="Such as example.onmicrosoft.com.",
+        )
+    key = values.text("oauth_private_key")
+    inline = bool(key) and not is_path(key)
+    if method == "oauth-service-account" and inline and not key.startswith("{"):
+        raise wrong(
+            field("oauth_private_key"),
+            "it is no service account's JSON",
+            remedy="Paste the whole JSON file that Google Cloud gave for the service account's key.",
+        )
+    if method != "oauth-service-account" and key.startswith("{") and not values.given("oauth_client_secret"):
+        raise wrong(
+            field("oauth_private_key"),
+            "it is a service account's JSON, which only Google takes",
+            remedy="Choose oauth-service-account as Method (auth_method), or give a certificate with its key.",
+        )
+
+
+def _fill_in(group: tuple[str, ...], values: Values) -> str:
     remedy = f"Fill in {' or '.join(field(key).name for key in group)}, or choose another method."
     if "auth_method" in values.filled:
         preset = values.text("preset")
         chosen = field("preset").choice(preset)
         remedy += f" The method comes from Server preset (preset) {chosen.label if chosen else preset}"
         remedy += f": {PRESETS[preset].reason}." if PRESETS[preset].reason else "."
-    if not field("auth_method").can(method):
-        remedy += f" Mind that version {__version__} cannot carry out this method yet."
     return remedy
 
 

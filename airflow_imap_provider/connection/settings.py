@@ -6,9 +6,11 @@ in) and checked; equal settings are equal values, so they serve as cache keys. S
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from airflow_imap_provider.connection.limits import DEFAULT_TIMEOUT
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AuthSettings",
+    "Keeper",
     "OAuthSettings",
     "Security",
     "Settings",
@@ -60,9 +63,27 @@ class TlsSettings:
     strict_x509: bool = True
 
 
+class Keeper(Protocol):
+    """Keeps the newest refresh token where an endpoint replaces it at each use (RFC 6749 section 6)."""
+
+    def newest(self) -> str | None:
+        """The newest one that was kept; ``None`` if the connection's own is still the newest.
+
+        :raises ImapError: it cannot be read now.
+        """
+        ...
+
+    def keep(self, token: str) -> bool:
+        """Keep this one from now on; whether that worked."""
+        ...
+
+
 @dataclass(frozen=True)
 class OAuthSettings:
-    """What an OAuth 2.0 token is asked for with; all empty unless the method is one of OAuth's."""
+    """What an OAuth 2.0 token is asked for with; all empty unless the method is one of OAuth's.
+
+    :param keeper: where replaced refresh tokens go; without one they last as long as the process.
+    """
 
     tenant: str = ""
     client_id: str = ""
@@ -71,6 +92,12 @@ class OAuthSettings:
     endpoint: str = ""
     scope: str = ""
     private_key: str = _secret()
+    keeper: Keeper | None = field(default=None, compare=False, repr=False)
+
+    def fingerprint(self) -> str:
+        """Names one consent, without telling the refresh token: another token in the form is another consent."""
+        said = json.dumps([self.endpoint, self.client_id, self.refresh_token])
+        return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ MASK = "***"  # what Airflow's API shows in a secret's place
 
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _UP_TO_USER = re.compile(r"\A([a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
-_REMOVED_VERSIONS = frozenset({"sslv2", "sslv3", "ssl2", "ssl3"})
+_REMOVED_VERSIONS = frozenset({"ssl2", "ssl3"})
 
 
 _CORRECT = "Correct this field of the connection, or leave it empty."
@@ -269,7 +269,7 @@ def _choices(field: Field, raw: object) -> tuple[str, ...]:
 
 def _tls_version(field: Field, item: str) -> str:
     version = item.lower().replace(" ", "").replace("_", ".")
-    if version in _REMOVED_VERSIONS:
+    if version.replace("v", "").removesuffix(".0") in _REMOVED_VERSIONS:
         raise wrong(
             field,
             "no current OpenSSL has it: SSL 2.0 was removed in OpenSSL 1.1.0, SSL 3.0 is not compiled in any more, "

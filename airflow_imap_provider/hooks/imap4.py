@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import fnmatch
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
-from airflow_imap_provider.errors import FolderNotFoundError, ImapError, SettingsError
+from airflow_imap_provider.connection.code_pages import as_code_page
+from airflow_imap_provider.errors import ImapError, SettingsError
+from airflow_imap_provider.hooks.opened import Attachment, OpenedEmail, opened_email
 from airflow_imap_provider.hooks.settings import connection_settings
 
 if TYPE_CHECKING:
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
     from airflow_imap_provider.mail.conditions import Condition, Conditions
     from airflow_imap_provider.mail.message import Attachment as Part
     from airflow_imap_provider.mail.message import Mail
-    from airflow_imap_provider.mail.smime.outcome import SmimeOutcome
     from airflow_imap_provider.mailbox.actions import Action
     from airflow_imap_provider.mailbox.explaining import Explanation
     from airflow_imap_provider.mailbox.place import Place
@@ -28,55 +30,10 @@ if TYPE_CHECKING:
     from airflow_imap_provider.transport.report import Report
     from airflow_imap_provider.transport.session import Folder, FolderStatus, Session
 
-__all__ = ["Attachment", "Imap4Hook", "OpenedEmail"]
-
-PIECE = 1024 * 1024
-"""Bytes of an attachment asked for at once: its memory stays near its size (a whole fetch needs several times that)."""
-
-SMIME_LIMIT = 128 * 1024 * 1024
-"""Bytes of a mail whose S/MIME is opened: it is in memory several times then. Mail servers take 25 to 150 MB."""
-
-FOLDERS_SEARCHED = 200
-"""Folders searched for a mail that was moved, at most."""
+__all__ = ["Attachment", "Imap4Hook", "OpenedEmail", "listed_emails"]
 
 BUTTON_LIMIT = 20.0
 """Seconds that the Test button gives each wait: the browser, and gateways before Airflow, give up after 30 to 60."""
-
-
-@dataclass(frozen=True)
-class Attachment:
-    """An attachment of a mail, downloaded.
-
-    :param name: the file name as the mail gives it; not safe as a path.
-    :param content_type: such as ``text/csv``.
-    :param part: its number in the mail (RFC 3501, section 6.4.5).
-    :param content: the decoded bytes.
-    """
-
-    name: str
-    content_type: str
-    part: str
-    content: bytes
-
-    def __repr__(self) -> str:
-        return f"<Attachment {self.name!r} {self.content_type} {len(self.content)} bytes>"
-
-
-@dataclass(frozen=True)
-class OpenedEmail:
-    """A mail without its signatures and encryption.
-
-    :param text: the text, plain or HTML made text.
-    :param attachments: the attachments within, decoded. What could not be opened is one of them (``smime.p7m``).
-    :param smime: what came of signatures and encryption; look at ``smime.signature`` and ``smime.signers`` before
-        believing anything, and at ``smime.problem`` if something is missing.
-    :param content: the whole mail as bytes, with the header that it came with: an ``.eml`` file.
-    """
-
-    text: str = field(repr=False)
-    attachments: tuple[Attachment, ...] = field(repr=False)
-    smime: SmimeOutcome
-    content: bytes = field(repr=False)
 
 
 class Imap4Hook(BaseHook):
@@ -144,6 +101,7 @@ class Imap4Hook(BaseHook):
         text: bool = False,
         headers: Sequence[str] = (),
         smime: bool = False,
+        code_page: str = "",
     ) -> list[dict[str, Any]]:
         """Return the mails of a folder that meet conditions, oldest first. Nothing is marked.
 
@@ -151,6 +109,7 @@ class Imap4Hook(BaseHook):
         :param text: whether to return the text, too.
         :param headers: names of headers to return, too.
         :param smime: whether to check S/MIME signatures and return what came of it, too.
+        :param code_page: charset for text that declares none or a wrong one; overrides the connection's.
         """
         from airflow_imap_provider.mail.conditions import Condition, Conditions
         from airflow_imap_provider.mailbox.place import first_place
@@ -166,6 +125,7 @@ class Imap4Hook(BaseHook):
             text=text,
             headers=tuple(headers),
             smime=smime,
+            code_page=as_code_page(code_page),
         )
         return self.read(wish, first_place("all", SYSTEM_CLOCK.now()), enough=most)[:most]
 
@@ -185,20 +145,31 @@ class Imap4Hook(BaseHook):
                 return emails
 
     def fetch(
-        self, uids: Sequence[int], *, folder: str = "INBOX", text: bool = True, headers: Sequence[str] = ()
+        self,
+        uids: Sequence[int],
+        *,
+        folder: str = "INBOX",
+        text: bool = True,
+        headers: Sequence[str] = (),
+        code_page: str = "",
     ) -> list[dict[str, Any]]:
-        """Return mails by UID, with their text unless told otherwise. UIDs that do not exist are passed over."""
+        """Return mails by UID, with their text unless told otherwise. UIDs that do not exist are passed over.
+
+        :param code_page: charset for text that declares none or a wrong one; overrides the connection's.
+        """
         from airflow_imap_provider.mail.fetching import text_items, with_text
         from airflow_imap_provider.mail.payload import payload
 
+        override = as_code_page(code_page)
         session = self.session()
+        code_page = override or session.settings.code_page
         status = session.select(folder, readonly=True)
         emails = []
-        for mail in self._mails(session, status, uids, headers):
+        for mail in self._mails(session, status, uids, headers, code_page):
             shown = mail
             if text and mail.text_parts:
                 answer = session.fetch([mail.uid], text_items(mail)).get(mail.uid, {})
-                shown = with_text(mail, answer, session.settings.code_page)
+                shown = with_text(mail, answer, code_page)
             emails.append(payload(shown, headers=headers))
         return emails
 
@@ -232,41 +203,18 @@ class Imap4Hook(BaseHook):
         :param name: a glob that the attachment's name must match, case-insensitively.
         :raises ImapError: if the mail is nowhere to be found.
         """
+        from airflow_imap_provider.mailbox.download import part_content
+
         mail = self._locate(email)
         for part in mail.attachments:
-            if fnmatch.fnmatch(part.name.casefold(), name.casefold()):
-                yield Attachment(part.name, part.content_type, part.part, self._download(mail, part))
-
-    def _download(self, mail: Mail, part: Part) -> bytes:
-        from airflow_imap_provider.mail.transfer import decode_transfer
-
-        raw = self._section(mail, part.part, f"the attachment {part.name!r} of mail {mail.uid}")
-        return decode_transfer(raw, part.encoding)
-
-    def _section(self, mail: Mail, section: str, what: str) -> bytes:
-        """Download a part of a mail as it is transferred, or with an empty section all of it."""
-        session, raw = self.session(), bytearray()
-        # Between two attachments the caller may have looked into another folder.
-        if session.select(mail.folder, readonly=True).uidvalidity != mail.uidvalidity:
-            raise _gone(what, mail)
-        while True:
-            item = f"BODY.PEEK[{section}]<{len(raw)}.{PIECE}>"
-            answer = session.fetch([mail.uid], [item]).get(mail.uid, {})
-            piece = next((value for key, value in answer.items() if key.startswith(b"BODY[")), None)
-            if piece is None and not raw:
-                raise _gone(what, mail)
-            raw += piece or b""
-            # Sizes that servers tell are not to be trusted: the end is where nothing more comes.
-            if not piece or len(piece) < PIECE:
-                return bytes(raw)
-            if len(raw) > SMIME_LIMIT and not section:
-                raise ImapError(
-                    f"mail {mail.uid} in {mail.folder} has more than {SMIME_LIMIT} bytes",
-                    stage="fetch",
-                    remedy="S/MIME is opened in memory: fetch the parts of so large a mail with attachments().",
-                )
-
-    # --- S/MIME -------------------------------------------------------------------------------------------------
+            if not fnmatch.fnmatch(part.name.casefold(), name.casefold()):
+                continue
+            session = self.session()
+            # Between two attachments the caller may have looked into another folder.
+            if session.select(mail.folder, readonly=True).uidvalidity != mail.uidvalidity:
+                raise _gone(part, mail)
+            content = part_content(session, mail.uid, part.part, part.encoding, octets=part.octets)
+            yield Attachment(part.name, part.content_type, part.part, content)
 
     def open_smime(self, email: Mapping[str, Any]) -> OpenedEmail:
         """Decrypt a mail and check its signatures; the text and the attachments are those within.
@@ -277,78 +225,79 @@ class Imap4Hook(BaseHook):
         :raises SettingsError: the extra ``smime`` is missing, or the S/MIME key or CA bundle cannot be read.
         :raises ImapError: if the mail is nowhere to be found, or too large.
         """
-        from airflow_imap_provider.mail.raw import RawMail, mail_from_raw
-        from airflow_imap_provider.mail.smime.outcome import SmimeOutcome
-        from airflow_imap_provider.mail.transfer import decode_transfer
-        from airflow_imap_provider.mailbox.unwrapping import is_smime, unwrapped
+        from airflow_imap_provider.mailbox.unwrapping import whole
 
         mail = self._locate(email)
-        settings = self.session().settings
-        raw = self._section(mail, "", f"mail {mail.uid}")
-        inner, outcome = mail_from_raw(raw, code_page=settings.code_page), SmimeOutcome()
-        if is_smime(inner):
-            found = unwrapped(mail, raw, settings.smime)
-            raw, outcome = found.raw, found.outcome
-            inner = mail_from_raw(raw, code_page=settings.code_page)
-        parts = RawMail.of(raw)
-        attachments = tuple(
-            Attachment(each.name, each.content_type, each.part, decode_transfer(parts.part(each.part), each.encoding))
-            for each in inner.attachments
-        )
-        return OpenedEmail(inner.text or "", attachments, outcome, raw)
+        session = self.session()
+        return opened_email(mail, whole(session, mail), session.settings)
+
+    def save(
+        self, emails: Sequence[Mapping[str, Any]] | Mapping[str, Any], path: Any, **options: Any
+    ) -> list[dict[str, Any]]:
+        """Save mails and their attachments to object storage, in constant memory, each file whole or not at all.
+
+        A mail is found although an action has moved it meanwhile: by its Message-ID.
+
+        :param emails: mails as the trigger, the operators and this hook return them.
+        :param path: a URL such as ``s3://conn_id@bucket/folder``, an absolute path, or an ``ObjectStoragePath``.
+        :param options: what and how, as :class:`~airflow_imap_provider.mailbox.choice.Choice` has it.
+        :return: a dict for each file: ``key`` of the mail, ``path``, ``name``, ``part``, ``content_type``, ``size``,
+            ``sha256``, ``existed``.
+        :raises ImapError: a mail is nowhere to be found, or the storage fails.
+        """
+        from airflow.sdk.lineage import get_hook_lineage_collector
+
+        from airflow_imap_provider.hooks import outgoing
+        from airflow_imap_provider.mailbox.choice import Choice
+
+        choice = Choice.from_json(options)
+        saved = outgoing.save(self.session(), self._found(emails), path, choice)
+        for each in saved:
+            get_hook_lineage_collector().add_output_asset(context=self, uri=each["path"])
+        return saved
+
+    def forward(
+        self, emails: Sequence[Mapping[str, Any]] | Mapping[str, Any], to: str | Sequence[str] = (), **options: Any
+    ) -> list[dict[str, Any]]:
+        """Forward mails by an SMTP connection of Airflow (extra ``smtp``).
+
+        :param emails: mails as the trigger, the operators and this hook return them.
+        :param to: whom to, and
+        :param options: how, as :class:`~airflow_imap_provider.mailbox.forwarding.Forwarding` has it.
+        :return: a dict for each message: ``keys`` of the mails, ``message_id``, ``recipients``, ``refused``.
+        """
+        from airflow_imap_provider.hooks import outgoing
+        from airflow_imap_provider.mailbox.forwarding import Forwarding
+
+        forwarding = Forwarding.from_json({"to": to, **options})
+        return outgoing.forward(self.session(), self._found(emails), forwarding)
+
+    def _found(
+        self, emails: Sequence[Mapping[str, Any]] | Mapping[str, Any], look_in: Sequence[str] = ()
+    ) -> Iterator[tuple[str, Callable[[], Mail]]]:
+        """Go through mails: the key of each, and what opens the folder in which it is now."""
+        from airflow_imap_provider.mailbox.forwarding import HOPS_HEADER
+
+        for email in listed_emails(emails):
+            yield str(email["key"]), partial(self._locate, email, look_in, (HOPS_HEADER,))
 
     def _mails(
-        self, session: Session, status: FolderStatus, uids: Sequence[int], headers: Sequence[str] = ()
+        self,
+        session: Session,
+        status: FolderStatus,
+        uids: Sequence[int],
+        headers: Sequence[str] = (),
+        code_page: str = "",
     ) -> list[Mail]:
-        from airflow_imap_provider.mail.fetching import fetch_items, mail_from_fetch
+        from airflow_imap_provider.mailbox.lookup import mails_by_uid
 
-        answers = session.fetch(uids, fetch_items(headers)) if uids else {}
-        return [
-            mail_from_fetch(
-                answers[uid],
-                conn_id=self.imap4_conn_id,
-                folder=status.name,
-                uid=uid,
-                uidvalidity=status.uidvalidity,
-                code_page=session.settings.code_page,
-                headers=headers,
-            )
-            for uid in uids
-            if uid in answers and len(answers[uid]) > 2  # more than UID and SEQ: not expunged
-        ]
+        return mails_by_uid(session, status, uids, self.imap4_conn_id, headers, code_page)
 
-    def _locate(self, email: Mapping[str, Any]) -> Mail:
+    def _locate(self, email: Mapping[str, Any], look_in: Sequence[str] = (), headers: Sequence[str] = ()) -> Mail:
         """Select the folder in which a mail is now, and return the mail."""
-        session = self.session()
-        wanted = email.get("message_id") or ""
-        try:
-            status = session.select(email["folder"], readonly=True)
-        except FolderNotFoundError:
-            mails = []
-        else:
-            mails = self._mails(session, status, [email["uid"]]) if status.uidvalidity == email["uidvalidity"] else []
-        if mails:
-            return mails[0]
-        if wanted:
-            for folder in self._other_folders(session, email["folder"]):
-                status = session.select(folder, readonly=True)
-                for mail in self._mails(session, status, session.search(["HEADER", "Message-ID", wanted])):
-                    if mail.message_id == wanted:
-                        return mail
-        raise ImapError(
-            f"mail {email['uid']} is not in {email['folder']} any more, nor in another folder",
-            stage="fetch",
-            remedy="It was deleted, or has no Message-ID by which to find it: move mails after the work is done.",
-        )
+        from airflow_imap_provider.mailbox.lookup import locate
 
-    def _other_folders(self, session: Session, first: str) -> list[str]:
-        found = [
-            folder.name
-            for folder in session.folders()
-            if not {"\\noselect", "\\nonexistent"} & {attribute.lower() for attribute in folder.attributes}
-        ]
-        others = [name for name in found if name != first]
-        return [*[name for name in found if name == first], *others][:FOLDERS_SEARCHED]
+        return locate(self.session(), email, self.imap4_conn_id, look_in=look_in, headers=headers)
 
     # --- acting -------------------------------------------------------------------------------------------------
 
@@ -356,23 +305,24 @@ class Imap4Hook(BaseHook):
         self,
         emails: Sequence[Mapping[str, Any]] | Mapping[str, Any],
         actions: Sequence[Action] | Action,
-        **options: Any,
+        *,
+        repeated: bool = False,
     ) -> None:
-        """Do actions to mails. Mails that are no longer where they were are passed over.
+        """Do actions to mails where they were seen. Mails that are no longer there are passed over.
 
         :param emails: mails as the trigger, the operators and this hook return them.
         :param actions: see :mod:`airflow_imap_provider.mailbox.actions`.
-        :param options: ``repeated=True`` if an earlier attempt may have been interrupted.
+        :param repeated: an earlier attempt may have been interrupted.
         :raises SettingsError: if the folder was re-created since: the UIDs mean other mails then.
         """
-        from airflow_imap_provider.mailbox.actions import perform, unconditional
+        from airflow_imap_provider.mailbox.actions import OUTGOING, perform, unconditional
 
         checked = unconditional(actions)
-        by_folder: dict[tuple[str, int], list[int]] = {}
-        for email in [emails] if isinstance(emails, Mapping) else emails:
-            by_folder.setdefault((email["folder"], email["uidvalidity"]), []).append(email["uid"])
+        by_folder: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+        for email in listed_emails(emails):
+            by_folder.setdefault((email["folder"], email["uidvalidity"]), []).append(email)
         session = self.session()
-        for (folder, uidvalidity), uids in by_folder.items():
+        for (folder, uidvalidity), group in by_folder.items():
             status = session.select(folder, readonly=False)
             if status.uidvalidity != uidvalidity:
                 raise SettingsError(
@@ -380,7 +330,71 @@ class Imap4Hook(BaseHook):
                     f"now {status.uidvalidity}); nothing was done to them.",
                     stage="actions",
                 )
-            perform(session, uids, checked, **options)
+            for action in checked:
+                if action.do in OUTGOING:
+                    self._send_out(status, group, action)
+                else:
+                    perform(session, [email["uid"] for email in group], [action], repeated=repeated)
+
+    def _send_out(self, status: FolderStatus, group: Sequence[Mapping[str, Any]], action: Action) -> None:
+        """Save or forward mails of the open folder."""
+        from airflow_imap_provider.hooks.outgoing import send_out
+        from airflow_imap_provider.mailbox.forwarding import HOPS_HEADER
+
+        session, keys = self.session(), {email["uid"]: str(email["key"]) for email in group}
+        mails = self._mails(session, status, list(keys), (HOPS_HEADER,))
+        if len(mails) < len(keys):
+            self.log.warning("%s of %s mails are gone, and not to be %sd", len(keys) - len(mails), len(keys), action.do)
+        send_out(session, ((keys[mail.uid], partial(_same, mail)) for mail in mails), action)
+
+    def exists(self, email: Mapping[str, Any], look_in: Sequence[str] = ()) -> bool:
+        """Tell whether a mail is anywhere still: where it was seen, or by its Message-ID in another folder."""
+        from airflow_imap_provider.mailbox.lookup import NotFoundError
+
+        try:
+            self._locate(email, look_in)
+        except NotFoundError:
+            return False
+        return True
+
+    def follow(
+        self,
+        emails: Sequence[Mapping[str, Any]] | Mapping[str, Any],
+        actions: Sequence[Action] | Action,
+        *,
+        look_in: Sequence[str] = (),
+        repeated: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Do actions to mails wherever they are now, and return them as they are afterwards.
+
+        A mail that was moved is recognised by its Message-ID. One that is in the target of a move already is not
+        moved again.
+
+        :param emails: mails as the trigger, the operators and this hook return them.
+        :param actions: see :mod:`airflow_imap_provider.mailbox.actions`.
+        :param look_in: folders to look into first.
+        :param repeated: an earlier attempt may have been interrupted.
+        :return: the mails, with ``folder``, ``uid`` and ``uidvalidity`` of now; ``key`` stays. Deleted ones are
+            returned as they came.
+        :raises ImapError: a mail is nowhere to be found; nothing is done to those after it.
+        """
+        from airflow_imap_provider.mailbox.actions import unconditional
+
+        checked = unconditional(actions)
+        result = []
+        for email in listed_emails(emails):
+            mail = self._locate(email, look_in)
+            place = {"folder": mail.folder, "uid": mail.uid, "uidvalidity": mail.uidvalidity}
+            here: dict[str, Any] = {**email, **place}
+            due = [action for action in checked if not (action.do == "move" and action.argument == mail.folder)]
+            if due:
+                self.act(here, due, repeated=repeated)
+            if due and due[-1].do == "move":
+                moved = self._locate(here, (due[-1].argument,)) if here.get("message_id") else None
+                if moved is not None:
+                    here |= {"folder": moved.folder, "uid": moved.uid, "uidvalidity": moved.uidvalidity}
+            result.append(here)
+        return result
 
     # --- the Test -----------------------------------------------------------------------------------------------
 
@@ -415,9 +429,36 @@ class Imap4Hook(BaseHook):
         return diagnose(settings, folder=folder)
 
 
-def _gone(what: str, mail: Mail) -> ImapError:
+def listed_emails(emails: object) -> list[Mapping[str, Any]]:
+    """Return mails as a list, from one or several.
+
+    :raises SettingsError: for what no trigger, operator or hook of this package has returned.
+    """
+    listed = [emails] if isinstance(emails, Mapping) else emails
+    if not isinstance(listed, (list, tuple)) and not (
+        isinstance(listed, Iterable) and not isinstance(listed, (str, bytes))
+    ):
+        raise SettingsError(
+            f"emails={emails!r:.80}; mails as the trigger, the operators and the hook return them are accepted.",
+            stage="settings",
+            remedy="Give the output of a task (emails.output); a Jinja template makes a text of it.",
+        )
+    checked = list(listed)
+    for email in checked:
+        if not isinstance(email, Mapping) or not {"key", "folder", "uid", "uidvalidity"} <= set(email):
+            raise SettingsError(
+                f"{email!r:.80} is no mail: key, folder, uid and uidvalidity are needed.", stage="settings"
+            )
+    return checked
+
+
+def _same(mail: Mail) -> Mail:
+    return mail
+
+
+def _gone(part: Part, mail: Mail) -> ImapError:
     return ImapError(
-        f"{what} is gone from {mail.folder}",
+        f"the attachment {part.name!r} of mail {mail.uid} is gone from {mail.folder}",
         stage="fetch",
         remedy="Another client has removed or moved the mail in this moment: try again.",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
@@ -11,6 +12,7 @@ from airflow_imap_provider.connection.fields import CONNECTION_TYPE
 from airflow_imap_provider.connection.parsing import parse
 from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import SettingsError
+from airflow_imap_provider.hooks.refresh_tokens import VariableKeeper
 from airflow_imap_provider.mailbox import executor
 
 if TYPE_CHECKING:
@@ -50,7 +52,8 @@ async def async_settings(conn_id: str) -> Settings:
             extra = await executor.working(lambda: connection.extra_dejson)
     except Exception as error:
         raise _not_found(conn_id, error) from error
-    return _parse(conn_id, connection, extra)
+    # Keys and certificates are looked at, and the first time the library for that is imported: not on the event loop.
+    return await executor.working(lambda: _parse(conn_id, connection, extra))
 
 
 def _check(conn_id: str, connection: Connection) -> None:
@@ -78,7 +81,7 @@ def _check(conn_id: str, connection: Connection) -> None:
 
 
 def _parse(conn_id: str, connection: Connection, extra: dict[str, Any]) -> Settings:
-    return parse(
+    settings = parse(
         conn_id,
         host=connection.host,
         port=connection.port,
@@ -87,6 +90,14 @@ def _parse(conn_id: str, connection: Connection, extra: dict[str, Any]) -> Setti
         extra=extra,
         schema=connection.schema,
     )
+    return _keeping(settings) if settings.auth.method == "oauth-refresh-token" else settings
+
+
+def _keeping(settings: Settings) -> Settings:
+    """The settings with a place for the refresh tokens that the endpoint may give."""
+    auth = settings.auth
+    keeper = VariableKeeper(auth.oauth, auth.alias or auth.login)
+    return replace(settings, auth=replace(auth, oauth=replace(auth.oauth, keeper=keeper)))
 
 
 def _not_found(conn_id: str, error: Exception) -> SettingsError:

@@ -2,8 +2,8 @@
 
 Anybody can write such a header, so only those count that a server which the user names has added last: its first one
 from the top, and those that follow it with no Received header or other server's result between. A parser of our own
-instead of authres 1.2: that one raises for the whole header where one result is malformed, and takes whatever comes
-as trusted.
+instead of authres 1.2: that one raises for the whole header where one result is malformed, calls itself for comments
+within comments, and leaves open which header to believe.
 """
 
 from __future__ import annotations

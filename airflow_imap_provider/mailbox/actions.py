@@ -1,4 +1,4 @@
-"""What can be done to a mail on the server once its event is durable, as plain data and as IMAP commands.
+"""What can be done to a mail once its event is durable, as plain data; and how it is done where IMAP alone does it.
 
 Actions are idempotent where the protocol allows it, since a crash between an action and its record repeats the
 action. Nothing here ever removes a mail that was not named: expunging is always by UID (RFC 4315, section 2.1).
@@ -7,25 +7,32 @@ action. Nothing here ever removes a mail that was not named: expunging is always
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_imap_provider.errors import RefusedError, SettingsError
+from airflow_imap_provider.errors import FolderNotFoundError, RefusedError, SettingsError
+from airflow_imap_provider.mailbox.choice import Choice
+from airflow_imap_provider.mailbox.forwarding import Forwarding
 
 if TYPE_CHECKING:
     from airflow_imap_provider.transport.session import Session
 
 __all__ = [
+    "OUTGOING",
     "Action",
     "AddKeyword",
+    "AddLabel",
     "Copy",
     "Delete",
     "Flag",
+    "Forward",
     "MarkRead",
     "MarkUnread",
     "Move",
     "RemoveKeyword",
+    "RemoveLabel",
+    "Save",
     "Unflag",
     "dump_actions",
     "load_actions",
@@ -42,7 +49,11 @@ _FLAGS = {
     "unflag": ("\\Flagged", False),
 }
 _KEYWORDS = {"add_keyword": True, "remove_keyword": False}
+_LABELS = {"add_label": True, "remove_label": False}
 _FOLDERS = ("copy", "move")
+OUTGOING = ("save", "forward")
+"""What leaves the mail server: done outside of this module, since it takes a storage or an SMTP server."""
+_KNOWN = (*_FLAGS, *_KEYWORDS, *_LABELS, *_FOLDERS, "delete", *OUTGOING)
 _LAST = ("move", "delete")
 # RFC 3501 section 9: a keyword is an atom. Dovecot additionally limits its length, Cyrus the number per folder.
 _NOT_IN_KEYWORDS = frozenset('(){%*"\\]')
@@ -52,21 +63,23 @@ _NOT_IN_KEYWORDS = frozenset('(){%*"\\]')
 class Action:
     """One thing to do to a mail. Use the functions of this module to make one.
 
-    :param do: ``mark_read``, ``mark_unread``, ``flag``, ``unflag``, ``add_keyword``, ``remove_keyword``, ``copy``,
-        ``move`` or ``delete``.
-    :param argument: the keyword or the target folder; empty for the others.
+    :param do: ``mark_read``, ``mark_unread``, ``flag``, ``unflag``, ``add_keyword``, ``remove_keyword``, ``add_label``,
+        ``remove_label``, ``copy``, ``move``, ``delete``, ``save`` or ``forward``.
+    :param argument: the keyword, the label, the target folder or the path to save to; empty for the others.
     :param when: narrows the occasion by the outcome of the conditions: ``all`` hold, ``any`` holds, ``none`` holds,
         ``always``, ``never``. ``None``: whenever the list that the action stands in is due.
+    :param options: what else there is to say, as pairs; see :class:`~airflow_imap_provider.mailbox.choice.Choice` for
+        ``save`` and :class:`~airflow_imap_provider.mailbox.forwarding.Forwarding` for ``forward``.
     """
 
     do: str
     argument: str = ""
     when: str | None = None
+    options: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        known = (*_FLAGS, *_KEYWORDS, *_FOLDERS, "delete")
-        if self.do not in known:
-            raise SettingsError(f"unknown action {self.do!r}; accepted are {', '.join(known)}.", stage="settings")
+        if self.do not in _KNOWN:
+            raise SettingsError(f"unknown action {self.do!r}; accepted are {', '.join(_KNOWN)}.", stage="settings")
         if self.when is not None and self.when not in OUTCOMES:
             raise SettingsError(
                 f"the action {self.do!r} has when={self.when!r}; accepted are {', '.join(OUTCOMES)}.", stage="settings"
@@ -84,15 +97,32 @@ class Action:
                 stage="settings",
             )
 
+        if self.do in _LABELS and not self.argument.strip():
+            raise SettingsError(f"the action {self.do!r} needs the name of a label.", stage="settings")
+        self._check_options()
+
+    def _check_options(self) -> None:
+        options = dict(self.options)
+        if self.do == "save":
+            if not self.argument.strip():
+                raise SettingsError("the action 'save' needs a path to save to.", stage="settings")
+            Choice.from_json(options)
+        elif self.do == "forward":
+            Forwarding.from_json(options)
+        elif not set(options) <= ({"create"} if self.do in _FOLDERS else set()):
+            raise SettingsError(f"the action {self.do!r} has no option {sorted(options)}.", stage="settings")
+
     def due(self, outcome: frozenset[str]) -> bool:
         """Tell whether ``when`` admits this outcome of the conditions."""
         return self.when in (None, "always") or self.when in outcome
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, Any]:
         """Return the JSON form; only what is set."""
-        data = {"do": self.do}
+        data: dict[str, Any] = {"do": self.do}
         if self.argument:
-            data["to" if self.do in _FOLDERS else "keyword"] = self.argument
+            data["to" if self.do in (*_FOLDERS, "save") else "keyword"] = self.argument
+        if self.options:
+            data["options"] = dict(self.options)
         if self.when is not None:
             data["when"] = self.when
         return data
@@ -103,9 +133,20 @@ class Action:
 
         :raises SettingsError: if it is anything else.
         """
-        if not isinstance(data, Mapping) or not set(data) <= {"do", "to", "keyword", "when"} or "do" not in data:
+        known = {"do", "to", "keyword", "when", "options"}
+        if not isinstance(data, Mapping) or not set(data) <= known or "do" not in data:
             raise SettingsError(f"{data!r} is no action.", stage="settings")
-        return cls(str(data["do"]), data.get("to") or data.get("keyword") or "", data.get("when"))
+        options = data.get("options") or {}
+        if not isinstance(options, Mapping):
+            raise SettingsError(f"options={options!r} of an action; an object is accepted.", stage="settings")
+        return cls(str(data["do"]), data.get("to") or data.get("keyword") or "", data.get("when"), _options(options))
+
+
+def _options(options: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Return options in a form that can be compared and hashed."""
+    return tuple(
+        (name, tuple(value) if isinstance(value, (list, tuple)) else value) for name, value in sorted(options.items())
+    )
 
 
 def _is_atom(text: str) -> bool:
@@ -142,14 +183,52 @@ def RemoveKeyword(keyword: str, *, when: str | None = None) -> Action:  # noqa: 
     return Action("remove_keyword", keyword, when)
 
 
-def Copy(folder: str, *, when: str | None = None) -> Action:  # noqa: N802
-    """Copy to another folder, which must be there."""
-    return Action("copy", folder, when)
+def AddLabel(label: str, *, when: str | None = None) -> Action:  # noqa: N802
+    """Put a Gmail label on it; refused by servers that do not announce X-GM-EXT-1."""
+    return Action("add_label", label, when)
 
 
-def Move(folder: str, *, when: str | None = None) -> Action:  # noqa: N802
-    """Move to another folder, which must be there: MOVE (RFC 6851), else COPY and UID EXPUNGE of that mail alone."""
-    return Action("move", folder, when)
+def RemoveLabel(label: str, *, when: str | None = None) -> Action:  # noqa: N802
+    """Take a Gmail label off it."""
+    return Action("remove_label", label, when)
+
+
+def Copy(folder: str, *, create: bool = False, when: str | None = None) -> Action:  # noqa: N802
+    """Copy to another folder.
+
+    :param create: make the folder, and subscribe to it, if the server says that it is not there.
+    """
+    return Action("copy", folder, when, (("create", True),) if create else ())
+
+
+def Move(folder: str, *, create: bool = False, when: str | None = None) -> Action:  # noqa: N802
+    """Move to another folder: MOVE (RFC 6851), else COPY and UID EXPUNGE of that mail alone.
+
+    :param create: make the folder, and subscribe to it, if the server says that it is not there.
+    """
+    return Action("move", folder, when, (("create", True),) if create else ())
+
+
+def Save(path: str, *, when: str | None = None, **options: Any) -> Action:  # noqa: N802
+    """Save the attachments, the message or both to object storage.
+
+    :param path: where to: a URL such as ``s3://conn_id@bucket/folder`` or an absolute path.
+    :param options: what and how, as :class:`~airflow_imap_provider.mailbox.choice.Choice` has it: ``what``, ``names``,
+        ``regex``, ``match_case``, ``larger``, ``smaller``, ``sizes``, ``folder_per_mail``, ``on_exists``.
+    """
+    return Action("save", str(path), when, _options(Choice.from_json(options).to_json()))
+
+
+def Forward(  # noqa: N802
+    to: str | Sequence[str] = (), *, when: str | None = None, **options: Any
+) -> Action:
+    """Forward by an SMTP connection of Airflow (extra ``smtp``).
+
+    :param to: whom to, as :class:`~airflow_imap_provider.mailbox.forwarding.Forwarding` has it.
+    :param options: ``cc``, ``bcc``, ``smtp_conn_id``, ``sender``, ``subject_prefix``, ``style``, ``separate``,
+        ``max_size``.
+    """
+    return Action("forward", "", when, _options(Forwarding.from_json({"to": to, **options}).to_json()))
 
 
 def Delete(*, when: str | None = None) -> Action:  # noqa: N802
@@ -239,12 +318,28 @@ def perform(session: Session, uids: Sequence[int], actions: Sequence[Action], *,
             _set(session, uids, flag, on=on)
         elif action.do in _KEYWORDS:
             _set(session, uids, action.argument, on=_KEYWORDS[action.do])
+        elif action.do in _LABELS:
+            label = session.add_labels if _LABELS[action.do] else session.remove_labels
+            label(uids, [action.argument])
         elif action.do == "copy":
-            session.copy(uids, action.argument)
+            _to_folder(session, action, lambda folder: session.copy(uids, folder))
         elif action.do == "move":
-            _move(session, uids, action.argument, repeated=repeated)
-        else:
+            _to_folder(session, action, lambda folder: _move(session, uids, folder, repeated=repeated))
+        elif action.do == "delete":
             _delete(session, uids)
+        else:
+            raise SettingsError(f"the action {action.do!r} is not done by the mail server.", stage="actions")
+
+
+def _to_folder(session: Session, action: Action, step: Callable[[str], None]) -> None:
+    """Copy or move; only when the server says that the folder is not there, and it was asked for, it is made."""
+    try:
+        step(action.argument)
+    except FolderNotFoundError:
+        if not dict(action.options).get("create"):
+            raise
+        session.create(action.argument)
+        step(action.argument)
 
 
 def _set(session: Session, uids: Sequence[int], flag: str, *, on: bool) -> None:

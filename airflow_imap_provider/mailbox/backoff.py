@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from airflow_imap_provider.errors import AuthenticationError, SettingsError
+from airflow_imap_provider.errors import AuthenticationError, ImapError, SettingsError
+from airflow_imap_provider.transport.throttling import recognise, suggested_pause
 
 __all__ = ["Backoff"]
 
@@ -13,7 +14,8 @@ class Backoff:
     """How long to wait before the next attempt.
 
     Doubles from one second to a minute, with jitter so that a thousand mailboxes do not come back at once. A refused
-    login or a wrong setting waits longer, since servers lock accounts and nobody mends a form within seconds.
+    login or a wrong setting waits longer, since servers lock accounts and nobody mends a form within seconds. A server
+    that says it has had enough is given the time that its words call for, and never less than it asks for.
     """
 
     NETWORK = (1.0, 60.0)
@@ -29,7 +31,18 @@ class Backoff:
 
     def next(self, error: BaseException) -> float:
         """Return the seconds to wait after ``error``."""
-        first, most = self.REFUSED if isinstance(error, (AuthenticationError, SettingsError)) else self.NETWORK
+        reply = error.reply if isinstance(error, ImapError) else ""
+        if (suggested := suggested_pause(reply)) is not None:
+            # Jitter only upwards: the server has said how long it does not want to hear of us.
+            return max(suggested, self._doubled(self.NETWORK)) * random.uniform(1, 1 + self.JITTER)
+        limit = recognise(reply)
+        refused = isinstance(error, (AuthenticationError, SettingsError))
+        # Whatever the words of a refused login are, it is never tried faster than other refused logins.
+        bounds = self.REFUSED if refused else limit.pause if limit is not None else self.NETWORK
+        return self._doubled(bounds) * random.uniform(1 - self.JITTER, 1 + self.JITTER)
+
+    def _doubled(self, bounds: tuple[float, float]) -> float:
+        first, most = bounds
         delay = min(first * 2.0 ** min(self._failures, 20), most)
         self._failures += 1
-        return delay * random.uniform(1 - self.JITTER, 1 + self.JITTER)
+        return delay

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.conditions import Condition, Conditions
 from airflow_imap_provider.mail.explain import MailExplanation, SearchExplanation, explain_mail, explain_search
-from airflow_imap_provider.mailbox.reader import ASK_SERVER_ABOVE, Reader, Wish, finds_substrings
+from airflow_imap_provider.mailbox.reader import ASK_SERVER_ABOVE, Reader, Wish
+from airflow_imap_provider.mailbox.searching import finds_substrings
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
 
 if TYPE_CHECKING:

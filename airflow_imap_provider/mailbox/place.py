@@ -18,7 +18,7 @@ from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.mailbox.actions import Action
 from airflow_imap_provider.mailbox.ranges import UidRanges
 
-__all__ = ["Floor", "Place", "Todo", "first_place", "parse_start", "rebase"]
+__all__ = ["Floor", "Place", "Todo", "begin_again", "first_place", "parse_start", "rebase"]
 
 RECENT = 256
 """Fingerprints kept to recognise mails after a change of UIDVALIDITY: about 12 KiB of JSON."""
@@ -67,8 +67,10 @@ class Place:
     :param last_uid: the highest UID that has been handled.
     :param epoch: counts resets and changes of UIDVALIDITY, so that a consumer can tell UIDs of before and after.
     :param told_uid: the last UID of the newest event that was told.
+    :param told_in: the generation of that UID: a consumer may still lack it when the folder has been made anew.
     :param last_received: the newest date of a mail that was told.
     :param recent: fingerprints of the mails told last, oldest first, with their dates in seconds since 1970.
+    :param reset: the id of the request that this place goes back to; empty if it was never reset.
     """
 
     start: str
@@ -78,9 +80,21 @@ class Place:
     epoch: int = 0
     floor: Floor | None = None
     told_uid: int = 0
+    told_in: str = ""
     last_received: datetime | None = None
     recent: tuple[tuple[int, str], ...] = ()
     todo: tuple[Todo, ...] = ()
+    reset: str = ""
+
+    @property
+    def generation(self) -> str:
+        """Which UIDs are meant: they mean other mails after a reset or a change of UIDVALIDITY."""
+        return f"{self.epoch}.{self.uidvalidity}"
+
+    @property
+    def covered(self) -> int:
+        """The last UID that an event has covered, in this generation."""
+        return self.told_uid if self.told_in == self.generation else 0
 
     def counts(self, mail: Mail) -> bool:
         """Tell whether a mail above ``last_uid`` is to be considered, or lay there before."""
@@ -107,6 +121,7 @@ class Place:
             last_uid=max(self.last_uid, last_uid),
             floor=floor,
             told_uid=last_uid if mails else self.told_uid,
+            told_in=self.generation if mails else self.told_in,
             last_received=max(received, default=None),
             recent=(*self.recent, *marks)[-RECENT:],
             todo=(*self.todo, *todo),
@@ -121,6 +136,7 @@ class Place:
             "last_uid": self.last_uid,
             "epoch": self.epoch,
             "told_uid": self.told_uid,
+            "told_in": self.told_in,
             "last_received": self.last_received.isoformat() if self.last_received else "",
             "recent": [list(mark) for mark in self.recent],
             "todo": [
@@ -131,6 +147,7 @@ class Place:
                 }
                 for item in self.todo
             ],
+            "reset": self.reset,
         }
         if self.floor is not None:
             data["floor"] = {
@@ -152,6 +169,7 @@ class Place:
             last_uid=data["last_uid"],
             epoch=data["epoch"],
             told_uid=data["told_uid"],
+            told_in=data["told_in"],
             last_received=_moment(data["last_received"]),
             recent=tuple((int(seconds), str(mark)) for seconds, mark in data["recent"]),
             todo=tuple(
@@ -162,6 +180,7 @@ class Place:
                 )
                 for item in data["todo"]
             ),
+            reset=data.get("reset", ""),
             floor=floor
             and Floor(
                 until=floor["until"],
@@ -216,6 +235,16 @@ def first_place(start: str, now: datetime) -> Place:
     return Place(start=start, activated=now.replace(microsecond=0))
 
 
+def begin_again(place: Place, start: str, at: datetime, reset: str) -> Place:
+    """Return the place of a subscriber that begins anew, in an epoch of its own: its mails count as new ones.
+
+    :param start: as :func:`parse_start` returns it.
+    :param at: the moment from which ``new`` is meant.
+    :param reset: the id of the request.
+    """
+    return replace(first_place(start, at), epoch=place.epoch + 1, reset=reset)
+
+
 def rebase(place: Place, uidvalidity: int, highest: int) -> Place:
     """Fit a place to a folder that is opened for the first time, or whose UIDVALIDITY has changed.
 
@@ -231,7 +260,6 @@ def rebase(place: Place, uidvalidity: int, highest: int) -> Place:
             place,
             uidvalidity=uidvalidity,
             last_uid=0,
-            told_uid=0,
             epoch=place.epoch + (place.uidvalidity is not None),
             floor=_first_floor(place, highest),
             todo=(),
@@ -244,7 +272,6 @@ def rebase(place: Place, uidvalidity: int, highest: int) -> Place:
         place,
         uidvalidity=uidvalidity,
         last_uid=0,
-        told_uid=0,
         epoch=place.epoch + 1,
         floor=Floor(until=highest, since=since, known=True),
         # The UIDs of owed actions mean other mails now; doing them would hit the wrong ones.

@@ -23,6 +23,7 @@ from airflow_imap_provider.mail.search import search_criteria
 from airflow_imap_provider.mailbox.actions import Action, wanted
 from airflow_imap_provider.mailbox.place import Place, Todo, rebase
 from airflow_imap_provider.mailbox.ranges import UidRanges
+from airflow_imap_provider.mailbox.searching import finds_substrings
 from airflow_imap_provider.mailbox.unwrapping import is_smime, not_looked_at, opened, require_smime
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
 
@@ -55,11 +56,6 @@ LOSSES_PER_LEVEL = 3
 BATCH_SECONDS = 60.0
 """Seconds after which a batch ends with what it has: a slow server must not make it take so long that it is given up,
 and begun again, for ever. Airflow fails a subscriber that holds a wake-up for 300."""
-
-SUBSTRING_SEARCHERS = ("dovecot", "cyrus")
-"""Servers whose SEARCH finds substrings as RFC 3501 (section 6.4.4) asks. Gmail and Exchange find whole words or their
-beginnings instead, and so does any server with a full-text index (Dovecot then announces SEARCH=FUZZY): letting those
-leave mails out would lose some."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +156,7 @@ class Batch:
         It begins where the event before ended: what lies between matched nothing. So the ranges that consumers keep
         stay contiguous.
         """
-        return self.start.told_uid + 1, self.place.last_uid
+        return self.start.covered + 1, self.place.last_uid
 
 
 @dataclass
@@ -434,9 +430,3 @@ def _highest(session: Session, status: FolderStatus) -> int:
         # Courier does not tell UIDNEXT when a folder is opened.
         criteria = ["UID", "*"] if status.exists else ["UID", "1:*"]
     return max(session.search(criteria), default=0)
-
-
-def finds_substrings(session: Session) -> bool:
-    """Tell whether this server's text search can be trusted to find substrings."""
-    name = f"{session.greeting} {session.server_name}".lower()
-    return any(known in name for known in SUBSTRING_SEARCHERS) and not session.has("SEARCH=FUZZY")

@@ -9,6 +9,7 @@ taken and belongs to nobody.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +21,9 @@ __all__ = ["Claim", "Entry", "Record", "Taking"]
 
 GENERATIONS = 4
 """Generations of UIDs kept for a stream: mails of older ones are no news any more."""
+
+RECENT = 256
+"""Marks kept of a stream's mails that were taken last, as many as a place keeps: about 10 KiB of JSON."""
 
 CLAIMS_AT_HAND = 8
 """Claims kept in the record itself; older ones stand under keys of their own."""
@@ -105,7 +109,8 @@ class Record:
     :param begin: entries before this moment are not this consumer's; ``None``: all are.
     :param positions: by journal, the number of the next entry; -1 for one that is finished.
     :param ranges: by stream and generation, what is taken.
-    :param nudged: by stream, the last UID of the newest nudge that was seen.
+    :param nudged: by stream, generation and last UID of the newest nudge that was seen.
+    :param recent: by stream, the marks of the mails taken last with their generations, oldest first.
     :param claims: the newest claims by run id.
     :param runs: how many runs have taken something.
     """
@@ -113,7 +118,8 @@ class Record:
     begin: datetime | None = None
     positions: dict[str, int] = field(default_factory=dict)
     ranges: dict[str, dict[str, UidRanges]] = field(default_factory=dict)
-    nudged: dict[str, int] = field(default_factory=dict)
+    nudged: dict[str, str] = field(default_factory=dict)
+    recent: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
     runs: int = 0
 
@@ -133,7 +139,11 @@ class Record:
             "begin": self.begin.isoformat() if self.begin else "",
             "positions": dict(self.positions),
             "streams": {
-                stream: {"generations": generations, "nudged": self.nudged.get(stream, 0)}
+                stream: {
+                    "generations": generations,
+                    "nudged": self.nudged.get(stream, ""),
+                    "recent": [list(known) for known in self.recent.get(stream, ())],
+                }
                 for stream, generations in _dump(self.ranges).items()
             },
             "claims": {run_id: claim.to_json() for run_id, claim in self.claims.items()},
@@ -149,6 +159,7 @@ class Record:
             positions=dict(data["positions"]),
             ranges=_load({stream: item["generations"] for stream, item in streams.items()}),
             nudged={stream: item["nudged"] for stream, item in streams.items()},
+            recent={stream: [(known[0], known[1]) for known in item["recent"]] for stream, item in streams.items()},
             claims={run_id: Claim.from_json(claim) for run_id, claim in data["claims"].items()},
             runs=data["runs"],
         )
@@ -157,9 +168,10 @@ class Record:
     def covers(data: Mapping[str, Any] | None, stream: str, generation: str, uid: int) -> bool:
         """Tell from a stored record whether its consumer is done with a UID, or with a nudge for it."""
         item = ((data or {}).get("streams") or {}).get(stream)
-        if not item or generation not in item["generations"]:
+        if not item:
             return False
-        return uid in UidRanges.of(item["generations"][generation]) or item["nudged"] == uid
+        taken = UidRanges.of(item["generations"].get(generation, ()))
+        return uid in taken or item["nudged"] == _nudge(generation, uid)
 
 
 class Taking:
@@ -191,12 +203,17 @@ class Taking:
         if self.enough:
             return
         if payload.get("nudge"):
-            self.record.nudged[stream] = payload["nudge"]
+            self.record.nudged[stream] = _nudge(generation, payload["nudge"])
         self.record.positions[entry.journal] = entry.number + 1
 
     def _take(self, entry: Entry, stream: str, generation: str) -> None:
         payload, before = entry.payload, self.record.ranges[stream][generation]
-        fresh = [email for email in payload["emails"] if email["uid"] not in before]
+        known = {mark for other, mark in self.record.recent.get(stream, ()) if other != generation}
+        marks = {email["uid"]: _mark(email, payload.get("reset", "")) for email in payload["emails"]}
+        # Told, and told once more under another UID: the folder was made anew before the first time was committed.
+        fresh = [
+            email for email in payload["emails"] if email["uid"] not in before and marks[email["uid"]] not in known
+        ]
         room = self._most - len(self.emails)
         took, left = fresh[:room], fresh[room:]
         # Up to the first mail that is left, everything that the entry covers is taken, matching or not.
@@ -210,6 +227,8 @@ class Taking:
             new = UidRanges.of((email["uid"], email["uid"]) for email in took)
             mine[generation] = mine.get(generation, UidRanges()).union(new)
             self.emails += [dict(email) for email in took]
+            recent = self.record.recent.get(stream, [])
+            self.record.recent[stream] = [*recent, *((generation, marks[email["uid"]]) for email in took)][-RECENT:]
 
     def claim(self, run_id: str) -> Claim | None:
         """Enter the claim into the record and return it; ``None`` if nothing was taken."""
@@ -232,6 +251,19 @@ def _make_room(generations: dict[str, UidRanges], generation: str) -> bool:
         del generations[oldest]
     generations[generation] = UidRanges()
     return True
+
+
+def _mark(email: Mapping[str, Any], reset: str) -> str:
+    """Return a mark that survives a change of UIDVALIDITY: by Message-ID, date and size, as a place's fingerprints.
+
+    :param reset: the reset after which it was told: what comes again because somebody asked for it is new.
+    """
+    text = f"{reset}\n{email['message_id']}\n{email['received']}\n{email['size']}"
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _nudge(generation: str, uid: int) -> str:
+    return f"{generation}:{uid}"
 
 
 def _epoch(generation: str) -> int:

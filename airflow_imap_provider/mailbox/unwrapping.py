@@ -6,22 +6,28 @@ told to be afterwards. What was decrypted is handed on only as the text that som
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from airflow_imap_provider.errors import SettingsError
+from airflow_imap_provider.errors import ImapError, SettingsError
 from airflow_imap_provider.mail.fetching import listed_defects
 from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.mail.raw import RAW_LIMIT, mail_from_raw
 from airflow_imap_provider.mail.smime.outcome import SignatureOutcome, SmimeOutcome
+from airflow_imap_provider.mailbox.download import download
 from airflow_imap_provider.transport.authorities import trusted_issuers
 
 if TYPE_CHECKING:
     from airflow_imap_provider.connection.settings import SmimeSettings
     from airflow_imap_provider.mail.smime.opening import Opened
+    from airflow_imap_provider.transport.session import Session
 
-__all__ = ["is_smime", "not_looked_at", "opened", "require_smime", "unwrapped"]
+__all__ = ["is_smime", "not_looked_at", "opened", "require_smime", "unwrapped", "whole"]
+
+WHOLE_LIMIT = 128 * 1024 * 1024
+"""Bytes of a mail that is opened for a task: it is in memory several times then. Mail servers take 25 to 150 MB."""
 
 
 def is_smime(mail: Mail) -> bool:
@@ -40,6 +46,24 @@ def require_smime() -> None:
             stage="settings",
             remedy="Install the extra smime where this runs: pip install 'airflow-imap-provider[smime]'.",
         )
+
+
+def whole(session: Session, mail: Mail) -> bytes:
+    """Return a mail of the open folder as the server has it.
+
+    :raises ImapError: the mail is gone, or has more than :data:`WHOLE_LIMIT` bytes.
+    """
+    raw = bytearray()
+    with closing(download(session, mail.uid, "", "", octets=mail.size)) as chunks:
+        for chunk in chunks:
+            raw += chunk
+            if len(raw) > WHOLE_LIMIT:
+                raise ImapError(
+                    f"mail {mail.uid} in {mail.folder} has more than {WHOLE_LIMIT} bytes",
+                    stage="fetch",
+                    remedy="S/MIME is opened in memory: fetch the parts of so large a mail with attachments().",
+                )
+    return bytes(raw)
 
 
 def unwrapped(mail: Mail, raw: bytes, settings: SmimeSettings) -> Opened:

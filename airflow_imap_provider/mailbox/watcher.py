@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Hashable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from airflow_imap_provider.connection.settings import Settings
@@ -23,8 +21,11 @@ from airflow_imap_provider.errors import (
     RefusedError,
     SettingsError,
 )
-from airflow_imap_provider.mailbox import executor
+from airflow_imap_provider.mailbox import executor, pacing
 from airflow_imap_provider.mailbox.backoff import Backoff
+from airflow_imap_provider.mailbox.entrance import entrance, route
+from airflow_imap_provider.mailbox.outage import Reporter, WatcherState
+from airflow_imap_provider.mailbox.pacing import turnstile
 from airflow_imap_provider.mailbox.place import Place
 from airflow_imap_provider.mailbox.reader import Batch, Reader
 from airflow_imap_provider.mailbox.waiting import woken
@@ -34,20 +35,10 @@ from airflow_imap_provider.transport.session import FolderStatus, Session, open_
 if TYPE_CHECKING:
     from airflow_imap_provider.transport.idle import IdleChannel
 
-__all__ = ["FolderWatcher", "Member", "WatcherState", "join", "leave"]
+__all__ = ["FolderWatcher", "Member", "join", "leave"]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-SETTINGS_GLANCE = 10.0
-"""Seconds between looks at the connection's settings while there is no connection: whoever has just mended a password
-does not want to wait until the back-off of the wrong one is over."""
-
-SETTINGS_RENEWAL = 9 * 60.0
-"""Seconds between looks at them while there is a connection: an edited one is used within ten minutes."""
-
-IDLE_RENEWAL = 9 * 60.0
-"""Seconds in IDLE at most: Office 365 stops pushing after about ten minutes, NATs forget a silent connection."""
 
 SHORT_IDLE = 30.0
 """Seconds that a server should stay in IDLE before it ends that by itself; most do so after half an hour, if ever."""
@@ -57,9 +48,6 @@ SHORT_IDLES = 2
 
 SETTLING = 0.05
 """Seconds in which members that were just woken come to read, before the connection goes (back) to IDLE."""
-
-CONNECTING = "connecting"
-"""The first state's error: nothing has gone wrong yet."""
 
 LOGOUT_LIMIT = 5.0
 """Seconds a farewell may take before the connection is simply closed."""
@@ -79,19 +67,6 @@ class Member(Protocol):
         """Something may be new, or the connection's state has changed."""
 
 
-@dataclass(frozen=True)
-class WatcherState:
-    """What an operator wants to know.
-
-    :param since: when the state was reached.
-    :param error: why there is no connection; empty while there is one.
-    """
-
-    connected: bool
-    since: datetime
-    error: str = ""
-
-
 class FolderWatcher:
     """One connection that watches one folder.
 
@@ -109,7 +84,7 @@ class FolderWatcher:
         self.folder = folder
         self._name = f"{folder} of {conn_id}"
         self.members: set[Member] = set()
-        self.state = WatcherState(connected=False, since=clock.now(), error=CONNECTING)
+        self._reporter = Reporter(self._name, clock)
         self._backoff = Backoff()
         self._lock = asyncio.Lock()
         self._users = 0
@@ -123,9 +98,17 @@ class FolderWatcher:
         self._idle_since = 0.0
         self._settings_used: Settings | None = None
         self._settings_seen_at = 0.0
+        self._rested = False
+        self._host: Hashable = None
+        self.connects = 0
         self._lost: ImapError | None = None
         self._task: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[Any]] = set()
+
+    @property
+    def state(self) -> WatcherState:
+        """Whether there is a connection, since when, and why not."""
+        return self._reporter.state
 
     # --- members ------------------------------------------------------------------------------------------------
 
@@ -169,6 +152,7 @@ class FolderWatcher:
 
         batch = await self.use(work)
         self._backoff.reset()
+        self._reporter.well()
         return batch
 
     async def use(self, work: Callable[[Session, FolderStatus], T], *, writing: bool = False) -> T:
@@ -205,7 +189,7 @@ class FolderWatcher:
                 status = self._status
                 assert status is not None
                 try:
-                    return await executor.working(lambda: work(session, status))
+                    return await executor.working(lambda: work(session, status), self._host)
                 except ImapError as error:
                     if not (writing and session.usable):
                         # Refusals that concern single mails do not come out of a reader: the folder itself is in
@@ -223,7 +207,7 @@ class FolderWatcher:
         session = self._session
         if writing and self._status is not None and self._status.readonly:
             # STORE in a folder opened with EXAMINE is refused, ignored or even carried out, depending on the server.
-            self._status = await executor.working(lambda: session.select(self.folder, readonly=False))
+            self._status = await executor.working(lambda: session.select(self.folder, readonly=False), self._host)
         return session
 
     # --- the connection -----------------------------------------------------------------------------------------
@@ -233,6 +217,10 @@ class FolderWatcher:
             try:
                 await self._connect()
                 await self._serve()
+            except _SettingsEditedError:
+                log.info("the connection of %s was edited; connecting anew", self._name)
+                await self._drop_session(polite=True)
+                continue
             except ImapError as error:
                 failure: ImapError = error
             except Exception as error:
@@ -240,19 +228,20 @@ class FolderWatcher:
                 failure = ImapError(f"{type(error).__name__} while watching", stage="settings")
             await self._drop_session(polite=False)
             delay = self._backoff.next(failure)
-            self._report(failure, delay)
-            self.wake_all()
-            if isinstance(failure, (AuthenticationError, SettingsError)):
+            async with turnstile():
+                self._reporter.failed(failure, delay)
+                self.wake_all()
+                await asyncio.sleep(0)
+            if isinstance(failure, (AuthenticationError, SettingsError)) or delay > pacing.SETTINGS_RENEWAL / 2:
                 await self._wait_or_see_new_settings(delay)
             else:
                 await asyncio.sleep(delay)
 
     async def _wait_or_see_new_settings(self, delay: float) -> None:
-        # The longer it has been failing, the more seldom: a secrets backend may give a new password at every look.
-        glance, end = max(SETTINGS_GLANCE, delay / 10), self._clock.monotonic() + delay
+        pause, end = pacing.glance(delay, len(_watchers)), self._clock.monotonic() + delay
         while (rest := end - self._clock.monotonic()) > 0:
-            await asyncio.sleep(min(rest, glance))
-            if rest > glance and await self._settings_have_changed():
+            await asyncio.sleep(min(rest, pause))
+            if rest > pause and await self._settings_have_changed():
                 return
 
     async def _settings_have_changed(self) -> bool:
@@ -267,6 +256,7 @@ class FolderWatcher:
         self._settings_seen_at = self._clock.monotonic()
         settings = self._settings_used = await self._settings()
         readonly = not any(member.acts for member in self.members)
+        self._host = route(settings)
 
         def connect() -> tuple[Session, FolderStatus]:
             session = open_session(settings, clock=self._clock)
@@ -276,7 +266,8 @@ class FolderWatcher:
                 session.close()
                 raise
 
-        connecting = asyncio.ensure_future(executor.connecting(connect))
+        turn = await entrance().enter(self._host, settings.host)
+        connecting = asyncio.ensure_future(turn.spend(executor.connecting(connect)))
         try:
             self._session, self._status = await asyncio.shield(connecting)
         except asyncio.CancelledError:
@@ -285,8 +276,9 @@ class FolderWatcher:
         self._lost = None
         self._idle_refused, self._short_idles = False, 0
         self._read_at.clear()
-        self.state = WatcherState(connected=True, since=self._clock.now())
-        log.info("watching %s (%s)", self._name, settings.host)
+        self._rested = False
+        self.connects += 1
+        self._reporter.connected(settings.host)
         self.wake_all()
 
     async def _serve(self) -> None:
@@ -296,12 +288,11 @@ class FolderWatcher:
             if self._lost is not None:
                 raise self._lost
             self._changed.clear()
+            if self._until_settings() <= 0 and await self._settings_have_changed():
+                raise _SettingsEditedError
             if self._users:
-                await self._changed.wait()
+                await woken(self._changed, self._until_settings())
                 continue
-            seen = self._clock.monotonic() - self._settings_seen_at
-            if seen > SETTINGS_RENEWAL and await self._settings_have_changed():
-                raise LostConnectionError("the connection's settings have changed", stage="settings")
             if self._channel is None:
                 if await woken(self._changed, SETTLING):
                     continue
@@ -328,7 +319,15 @@ class FolderWatcher:
             self._channel, self._idle_since = channel, self._clock.monotonic()
 
     def _pause(self) -> float:
-        return min([IDLE_RENEWAL, *(member.poll_interval for member in self.members)])
+        """Return the seconds until the next safety poll, which renews IDLE too."""
+        first, self._rested = not self._rested, True
+        wanted = min((member.poll_interval for member in self.members), default=pacing.IDLE_RENEWAL)
+        pause = pacing.poll_pause(wanted, idle=self._channel is not None, first=first, folders=len(_watchers))
+        return min(pause, max(self._until_settings(), 0.0))
+
+    def _until_settings(self) -> float:
+        """Return the seconds until the settings are to be looked at."""
+        return self._settings_seen_at + pacing.SETTINGS_RENEWAL - self._clock.monotonic()
 
     async def _stop_idle(self) -> None:
         channel, self._channel = self._channel, None
@@ -374,10 +373,9 @@ class FolderWatcher:
                 await asyncio.wait([farewell], timeout=LOGOUT_LIMIT)
             session.close()
 
-    def _report(self, error: ImapError, delay: float) -> None:
-        if self.state.connected or self.state.error != str(error):
-            log.error("not watching %s: %s Trying again in %.0f s, and so on.", self._name, error, delay)
-            self.state = WatcherState(connected=False, since=self._clock.now(), error=str(error))
+
+class _SettingsEditedError(Exception):
+    """The connection's settings are others than those of the session."""
 
 
 def _close_unused(connecting: asyncio.Future[tuple[Session, FolderStatus]]) -> None:

@@ -1,10 +1,10 @@
-"""Operators for mails: taking what the Email Trigger has told."""
+"""Operators for mails: taking what the Email Trigger has told, and (from ``email_action``) doing something with it."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias, BaseOperator
@@ -13,13 +13,15 @@ from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mailbox.taking import Claim, Record, Taking
+from airflow_imap_provider.operators.email_action import EmailActionOperator, ForwardEmailOperator, SaveEmailOperator
+from airflow_imap_provider.transport.clock import SYSTEM_CLOCK
 from airflow_imap_provider.triggers import journal
 from airflow_imap_provider.triggers.store import CONSUMERS, consumer_key
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["ReceiveEmailsOperator"]
+__all__ = ["EmailActionOperator", "ForwardEmailOperator", "ReceiveEmailsOperator", "SaveEmailOperator"]
 
 MANUAL_LOOK_BACK = timedelta(hours=1)
 """How far before its start a consumer's very first run looks if no event but a person has started it."""
@@ -135,7 +137,7 @@ class ReceiveEmailsOperator(BaseOperator):
         elif times:
             record.begin_at(min(times))
         taking = Taking(record, self.max_mails)
-        for entry in journal.entries(store, record.positions, datetime.now(timezone.utc), begin=record.begin):
+        for entry in journal.entries(store, record.positions, SYSTEM_CLOCK.now(), begin=record.begin):
             taking.feed(entry)
             if taking.enough:
                 break
@@ -152,7 +154,7 @@ class ReceiveEmailsOperator(BaseOperator):
     def _more(self, store: Any, record: Record) -> bool:
         """Tell whether mails are left for another run."""
         rest = Taking(Record.from_json(record.to_json()), 0)
-        for entry in journal.entries(store, rest.record.positions, datetime.now(timezone.utc), begin=record.begin):
+        for entry in journal.entries(store, rest.record.positions, SYSTEM_CLOCK.now(), begin=record.begin):
             rest.feed(entry)
             if rest.enough:
                 return True
@@ -208,7 +210,7 @@ class ReceiveEmailsOperator(BaseOperator):
     def _register(self, store: Any) -> None:
         """Enter this task into the list of consumers, by which the trigger knows whom to wake."""
         name = f"{self.dag_id}/{self.task_id}"
-        now = datetime.now(timezone.utc)
+        now = SYSTEM_CLOCK.now()
         # Two tasks may write the list at once: whoever is missing afterwards writes again.
         for _ in range(3):
             consumers = store.get(CONSUMERS) or {}

@@ -10,13 +10,17 @@ from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
+from airflow_imap_provider.connection.code_pages import as_code_page
 from airflow_imap_provider.errors import ConnectError, ImapTimeoutError, LostConnectionError, SettingsError
+from airflow_imap_provider.hooks.outgoing import check_outgoing
+from airflow_imap_provider.hooks.templates import render_json
 from airflow_imap_provider.mail.conditions import Condition
 from airflow_imap_provider.mailbox.actions import Action, dump_actions, load_actions, unconditional
 from airflow_imap_provider.mailbox.place import first_place, parse_start
 from airflow_imap_provider.triggers.email import as_conditions, as_style
 
 if TYPE_CHECKING:
+    import jinja2
     from airflow.sdk import Context
 
     from airflow_imap_provider.mailbox.reader import Wish
@@ -33,12 +37,12 @@ class EmailSensor(BaseSensorOperator):
     A retry or a cleared task returns the mails that were found before, and repeats their actions.
 
     :param imap4_conn_id: the connection of type IMAP4.
-    :param folder: the folder's name.
+    :param folder: the folder's name, or several names: mails in any of them count.
     :param conditions: which mails match; none: every mail. See :mod:`airflow_imap_provider.mail.conditions`.
     :param trigger_on: ``"all"`` conditions hold (default), ``"any"`` holds, ``"none"`` holds, or ``"always"``.
     :param min_count: how many mails to wait for (1 to 50).
     :param start: which mails count: ``"run"`` (received since the DAG run started, default), ``"new"`` (since this
-        sensor began to wait), ``"unread"``, ``"all"``, or a date.
+        sensor began to wait), ``"unread"``, ``"all"``, or a date, also as a template.
     :param on_match: actions for the mails that are returned, done on the worker before the task succeeds.
     :param payload: ``"full"``, or ``"minimal"`` without subject and addresses.
     :param headers: names of headers to show in the payload.
@@ -54,14 +58,14 @@ class EmailSensor(BaseSensorOperator):
     ``poke_interval`` is the interval of polls.
     """
 
-    template_fields: Sequence[str] = ("imap4_conn_id", "folder")
+    template_fields: Sequence[str] = ("imap4_conn_id", "folder", "conditions", "on_match", "start")
     ui_color = "#d7e8f7"
 
     def __init__(
         self,
         *,
         imap4_conn_id: str = "imap4_default",
-        folder: str = "INBOX",
+        folder: str | Sequence[str] = "INBOX",
         conditions: Sequence[Condition] | Condition | str = (),
         trigger_on: str = "all",
         min_count: int = 1,
@@ -80,18 +84,30 @@ class EmailSensor(BaseSensorOperator):
         if isinstance(min_count, bool) or not isinstance(min_count, int) or not 1 <= min_count <= MOST:
             raise SettingsError(f"min_count={min_count!r}; a number from 1 to {MOST} is accepted.", stage="settings")
         self.imap4_conn_id = imap4_conn_id
-        self.folder = folder
+        self.folder = folder if isinstance(folder, str) or not isinstance(folder, (list, tuple)) else list(folder)
         self.conditions = as_conditions(conditions, trigger_on).dumps()
         self.min_count = min_count
-        self.start = "run" if start == "run" else parse_start(start)
+        template = isinstance(start, str) and "{{" in start
+        self.start = str(start) if start == "run" or template else parse_start(start)
         self.on_match = dump_actions(unconditional(on_match))
+        check_outgoing(load_actions(self.on_match))
         self.payload = as_style(payload)
         self.headers = list(headers)
         self.text = text
         self.smime = smime
-        self.code_page = code_page
+        self.code_page = as_code_page(code_page)
         self.idle = idle
         self.deferrable = deferrable
+
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        """Render; conditions and actions text by text."""
+        texts = self.conditions, self.on_match
+        self.conditions = self.on_match = ""
+        super().render_template_fields(context, jinja_env)
+        env = jinja_env or self.get_template_env()
+        self.conditions, self.on_match = (
+            render_json(text, lambda value: self.render_template(value, context, env)) for text in texts
+        )
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Look once, then wait: in the triggerer, or here."""
@@ -114,7 +130,8 @@ class EmailSensor(BaseSensorOperator):
 
         self.defer(
             trigger=EmailWaitTrigger(
-                wish=self._wish().to_json(),
+                wish=self._wish(self._folders()[0]).to_json(),
+                folders=self._folders(),
                 start=self._policy(context),
                 activated=self._activated(context).isoformat(),
                 min_count=self.min_count,
@@ -131,8 +148,11 @@ class EmailSensor(BaseSensorOperator):
         from airflow_imap_provider.hooks.imap4 import Imap4Hook
 
         place = first_place(self._policy(context), self._activated(context))
+        emails: list[dict[str, Any]] = []
         with Imap4Hook(self.imap4_conn_id) as hook:
-            emails = hook.read(self._wish(), place, enough=self.min_count)
+            for folder in self._folders():
+                if len(emails) < self.min_count:
+                    emails += hook.read(self._wish(folder), place, enough=self.min_count - len(emails))
         if len(emails) < self.min_count:
             self.log.info("Mails found: %s of %s", len(emails), self.min_count)
             return PokeReturnValue(is_done=False)
@@ -159,13 +179,20 @@ class EmailSensor(BaseSensorOperator):
         self.log.info("Mails found: %s", [email["key"] for email in emails])
         return emails
 
-    def _wish(self) -> Wish:
+    def _folders(self) -> list[str]:
+        folders = [self.folder] if isinstance(self.folder, str) else list(self.folder)
+        if not folders or not all(isinstance(folder, str) and folder.strip() for folder in folders):
+            raise SettingsError(f"folder={self.folder!r}; a name or several are accepted.", stage="settings")
+        # INBOX is the one folder whose name has no case (RFC 9051, section 5.1).
+        return list(dict.fromkeys("INBOX" if folder.upper() == "INBOX" else folder for folder in folders))
+
+    def _wish(self, folder: str) -> Wish:
         from airflow_imap_provider.mail.conditions import Conditions
         from airflow_imap_provider.mailbox.reader import Wish
 
         return Wish(
             conn_id=self.imap4_conn_id,
-            folder=self.folder,
+            folder=folder,
             conditions=Conditions.loads(self.conditions),
             batch_size=MOST,
             style=self.payload,
@@ -177,7 +204,7 @@ class EmailSensor(BaseSensorOperator):
 
     def _policy(self, context: Context) -> str:
         if self.start != "run":
-            return self.start
+            return parse_start(self.start)
         run: Any = context["dag_run"]
         begin: datetime = run.start_date or run.run_after
         return begin.replace(microsecond=0).isoformat()

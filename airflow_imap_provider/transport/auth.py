@@ -14,14 +14,17 @@ import ssl
 from collections.abc import Callable
 
 from airflow_imap_provider.connection.settings import AuthSettings, Settings
-from airflow_imap_provider.errors import AuthenticationError, RefusedError, SettingsError, TlsError
-from airflow_imap_provider.transport.border import Scrubber, is_temporary
+from airflow_imap_provider.errors import AuthenticationError, LoginRefusedError, RefusedError, SettingsError, TlsError
+from airflow_imap_provider.transport.bearer import BEARER_METHODS
+from airflow_imap_provider.transport.border import Scrubber
 from airflow_imap_provider.transport.channel_binding import UNIQUE, binding_of
+from airflow_imap_provider.transport.limits import MAX_COMMAND_BYTES
 from airflow_imap_provider.transport.mechanisms import choose_mechanism, make_mechanism
-from airflow_imap_provider.transport.remedies import ASK_OPERATOR, BROKEN_EXCHANGE, LATER, login_remedy
+from airflow_imap_provider.transport.remedies import ASK_OPERATOR, BROKEN_EXCHANGE, login_remedy, token_remedy
 from airflow_imap_provider.transport.sasl import Mechanism, SaslError
 from airflow_imap_provider.transport.scram import Scram
 from airflow_imap_provider.transport.stream import BufferedIMAP4
+from airflow_imap_provider.transport.throttling import recognise
 
 __all__ = ["authenticate"]
 
@@ -30,12 +33,14 @@ logger = logging.getLogger(__name__)
 _QUOTABLE = re.compile(r"[\x20-\x7e]*")
 _CANCEL = b"*"  # RFC 9051 section 6.2.2
 _WITHOUT_SECRET = frozenset({"EXTERNAL", "ANONYMOUS"})
+_COMMAND_WORDS = 64  # bytes for tag, AUTHENTICATE, the longest mechanism's name and the line's end
 
 
 def authenticate(stream: BufferedIMAP4, settings: Settings, capabilities: frozenset[str], scrubber: Scrubber) -> str:
     """Log in.
 
     :param capabilities: as read on this connection after encryption.
+    :param settings: with a token in the password's place if the method is one of OAuth's.
     :returns: the mechanism by which it was done.
     :raises AuthenticationError: with the server's words; or the server has not proved what the mechanism demands.
     :raises RefusedError: the server says that it cannot check credentials right now (RFC 5530).
@@ -52,7 +57,7 @@ def authenticate(stream: BufferedIMAP4, settings: Settings, capabilities: frozen
     if name == "LOGIN":
         _require_ok(_login(stream, auth.login, auth.password), name, settings, scrubber)
     else:
-        mechanism = make_mechanism(name, auth, capabilities, binding)
+        mechanism = make_mechanism(name, auth, capabilities, binding, host=settings.host, port=settings.port)
         talk = _Conversation(stream, mechanism, scrubber)
         answer = talk.hold(initial_response="SASL-IR" in capabilities)
         if answer[0] != "OK" and binding is not None and binding.name != UNIQUE and _was_about_binding(talk):
@@ -91,12 +96,14 @@ def _require_ok(
     reply = scrubber.reply(answer)
     if refusal:
         reply = f"{reply}; {scrubber.clean(refusal)}"
-    if is_temporary(reply):
-        raise RefusedError("the server cannot check the login now.", stage="authentication", reply=reply, remedy=LATER)
+    if limit := recognise(reply):
+        raise RefusedError(
+            "the server cannot check the login now.", stage="authentication", reply=reply, remedy=limit.remedy
+        )
     auth = settings.auth
     whose = f" of {auth.login!r}" if auth.login else ""
     whom = f" as {auth.alias!r}" if auth.alias else ""
-    raise AuthenticationError(
+    raise LoginRefusedError(
         f"the server does not accept the login{whose}{whom} by {mechanism}.",
         stage="authentication",
         reply=reply,
@@ -112,6 +119,8 @@ def _remedy(settings: Settings, mechanism: str, reply: str) -> str:
             "Check that the server knows the client certificate and its name. "
             "Check that this name may act as Username (login) or Alias (alias)."
         )
+    if settings.auth.method in BEARER_METHODS:
+        return token_remedy(settings.host, settings.auth.method, reply)
     if found := login_remedy(settings.host, reply):
         return found
     # Sentences: the Test's line shows as many as it has room for.
@@ -137,6 +146,11 @@ def _check_sendable(auth: AuthSettings) -> None:
                 f"{tab}, {label} ({key}) contains a character that IMAP cannot carry (NUL or a lone surrogate).",
                 stage="settings",
                 remedy="Enter it once more.",
+            )
+        if "\x01" in value and auth.method in BEARER_METHODS:
+            # It parts the fields of XOAUTH2 and OAUTHBEARER, which know no escape for it.
+            raise SettingsError(
+                f"{tab}, {label} ({key}) contains a control character.", stage="settings", remedy="Enter it once more."
             )
 
 
@@ -186,7 +200,7 @@ class _Conversation:
     @property
     def refusal(self) -> str:
         """The reason that the server gave inside the exchange."""
-        return self.mechanism.refusal if isinstance(self.mechanism, Scram) else ""
+        return self.mechanism.refusal
 
     def hold(self, *, initial_response: bool) -> tuple[str, list[object]]:
         """Run the exchange to the tagged answer.
@@ -196,8 +210,11 @@ class _Conversation:
         arguments = [self.mechanism.name]
         if initial_response and self._unsent is not None:
             # "=" stands for an empty response, which would be no argument at all.
-            arguments.append(self._encoded(self._unsent).decode("ascii") or "=")
-            self._unsent = None
+            encoded = self._encoded(self._unsent).decode("ascii") or "="
+            # A token may be too long for a command; after the server's "+" it is a line of its own.
+            if len(encoded) < MAX_COMMAND_BYTES - _COMMAND_WORDS:
+                arguments.append(encoded)
+                self._unsent = None
         return _converse(self._stream, self.answer, "AUTHENTICATE", *arguments)
 
     def answer(self, challenge: bytes) -> bytes:

@@ -53,9 +53,9 @@ def _stamp(path: str) -> tuple[int, int]:
     try:
         found = Path(path).stat()
     except OSError as exc:
-        raise _unreadable(f"{path!r} cannot be read ({exc.strerror}).") from None
+        raise _no_issuers(f"{path!r} cannot be read ({exc.strerror}).") from None
     except ValueError:
-        raise _unreadable("this cannot be a path.") from None
+        raise _no_issuers("this cannot be a path.") from None
     return found.st_mtime_ns, found.st_size
 
 
@@ -70,7 +70,7 @@ def _of_path(path: str, stamp: tuple[int, int]) -> tuple[bytes, ...]:  # noqa: A
                 with file.open(encoding="ascii", errors="replace") as opened:
                     texts.append(opened.read(BUNDLE_LIMIT))
     except OSError as exc:
-        raise _unreadable(f"{path!r} cannot be read ({exc.strerror}).") from None
+        raise _no_issuers(f"{path!r} cannot be read ({exc.strerror}).") from None
     return _read("\n".join(texts))
 
 
@@ -85,11 +85,11 @@ def _read(text: str) -> tuple[bytes, ...]:
         except ValueError:
             continue
     if not found:
-        raise _unreadable("it holds no certificate that can be read.")
+        raise _no_issuers("it holds no certificate that can be read.")
     return tuple(found)
 
 
-def _unreadable(problem: str) -> SettingsError:
+def _no_issuers(problem: str) -> SettingsError:
     return SettingsError(
         f"Encryption, CA bundle (ca_bundle): {problem}",
         stage="settings",

@@ -11,6 +11,7 @@ import imaplib
 import re
 from collections.abc import Callable, Iterable
 from typing import TypeVar
+from urllib.parse import quote, quote_plus
 
 from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import (
@@ -23,8 +24,9 @@ from airflow_imap_provider.errors import (
 from airflow_imap_provider.transport.limits import MAX_REPLY_CHARACTERS, MIN_HIDDEN_CHARACTERS
 from airflow_imap_provider.transport.remedies import ASK_OPERATOR, LATER, NOT_IMAP, REFUSED, loss_remedy
 from airflow_imap_provider.transport.stream import BufferedIMAP4
+from airflow_imap_provider.transport.throttling import recognise
 
-__all__ = ["Scrubber", "guarded", "is_temporary"]
+__all__ = ["Scrubber", "ended", "guarded"]
 
 T = TypeVar("T")
 
@@ -43,34 +45,39 @@ _FOREIGN_ERRORS = (
 
 _HIDDEN = "***"
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
-_TEMPORARY = re.compile(
-    r"\[(?:UNAVAILABLE|SERVERBUG|INUSE|LIMIT)\]"
-    r"|too many (?:simultaneous )?connections|exceeded command or bandwidth limits",  # Gmail says these with [ALERT]
-    re.IGNORECASE,
-)
 # The account is meant, not the folder's name; the last is Exchange's way to say that its backend is away.
 _NOT_THE_FOLDER = re.compile(r"\[(?:ALERT|NOPERM|OVERQUOTA|CONTACTADMIN|EXPIRED)\]|not connected", re.IGNORECASE)
 _GONE = re.compile(r"\[(?:NONEXISTENT|TRYCREATE)\]", re.IGNORECASE)
 
 
-def is_temporary(words: str) -> bool:
-    """Whether a refusal says that it is the server's own trouble (RFC 5530): nobody needs to change anything."""
-    return _TEMPORARY.search(words) is not None
+def ended(stage: str, words: str) -> LostConnectionError:
+    """The error for BYE.
+
+    :param words: the server's, cleaned.
+    """
+    limit = recognise(words)
+    remedy = limit.remedy if limit else loss_remedy(stage)
+    return LostConnectionError("the server ended the connection.", stage=stage, reply=words, remedy=remedy)
 
 
 class Scrubber:
     """Makes a server's words fit to be shown.
 
-    :param settings: whose secrets are taken out, as they are and as SASL and quoted strings write them.
+    :param settings: whose secrets are taken out, as they are and as SASL, quoted strings and web forms write them.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._secrets = sorted(_forms(settings), key=len, reverse=True)
+        self._secrets = sorted(set(_forms(settings)), key=len, reverse=True)
 
     def hide(self, *texts: str) -> None:
         """Take these out too; what is too short to be a secret is left alone."""
         more = {text for text in texts if len(text) >= MIN_HIDDEN_CHARACTERS}
         self._secrets = sorted(more.union(self._secrets), key=len, reverse=True)
+
+    def add(self, *secrets: str) -> None:
+        """Take these secrets out too, however short, in all forms in which somebody could repeat them."""
+        forms = {form for secret in secrets if secret for form in _forms_of(secret)}
+        self._secrets = sorted(forms.union(self._secrets), key=len, reverse=True)
 
     def clean(self, words: object) -> str:
         """The words as one printable line without a secret."""
@@ -90,17 +97,26 @@ class Scrubber:
 def _forms(settings: Settings) -> Iterable[str]:
     login = settings.auth.login
     for secret in settings.secrets():
-        yield secret
-        yield secret.replace("\\", "\\\\").replace('"', '\\"')
-        yield repr(secret)[1:-1]
-        yield repr(secret.encode("utf-8", "surrogatepass"))[2:-1]
-        yield _base64(secret)
+        yield from _forms_of(secret)
         yield _base64(f"{settings.auth.alias}\0{login}\0{secret}")
     tunnel = settings.tunnel
     if tunnel.password:
         # As Basic sends it to an HTTP proxy.
         for user in (tunnel.login, f"{tunnel.domain}\\{tunnel.login}"):
             yield _base64(f"{user}:{tunnel.password}")
+
+
+def _forms_of(secret: str) -> Iterable[str]:
+    encoded = secret.encode("utf-8", "surrogatepass")
+    yield secret
+    yield secret.replace("\\", "\\\\").replace('"', '\\"')
+    yield repr(secret)[1:-1]
+    yield repr(encoded)[2:-1]
+    yield _base64(secret)
+    # As a token endpoint gets it, and as others percent-encode what they repeat.
+    yield from (quote_plus(encoded), quote(encoded), quote(encoded, safe=""))
+    # As servers repeat it that take everything for Latin-1.
+    yield encoded.decode("latin-1")
 
 
 def _base64(text: str) -> str:
@@ -139,12 +155,7 @@ def _translate(
     bye = stream.untagged_responses.get("BYE")
     if bye and (stream.failure is None or isinstance(stream.failure, LostConnectionError)):
         # Its last words say more than the end of the connection that follows them.
-        stream.failure = LostConnectionError(
-            "the server ended the connection.",
-            stage=stage,
-            reply=scrubber.clean(bye[-1]),
-            remedy=loss_remedy(stage),
-        )
+        stream.failure = ended(stage, scrubber.clean(bye[-1]))
     if stream.failure is not None:
         return stream.fail(stream.failure)
     if isinstance(exc, ImapError):
@@ -171,14 +182,13 @@ def _refusal(
 ) -> ImapError:
     """The error for a NO (the server will not) or BAD (it does not accept the command as it is)."""
     words = scrubber.reply(answer)
-    if is_temporary(words) or (
-        refused is FolderNotFoundError and (answer[0] == "BAD" or _NOT_THE_FOLDER.search(words))
-    ):
+    if recognise(words) or (refused is FolderNotFoundError and (answer[0] == "BAD" or _NOT_THE_FOLDER.search(words))):
         refused = RefusedError
     elif refused is RefusedError and _GONE.search(words):
         refused = FolderNotFoundError
     problem = "the server refuses." if answer[0] == "NO" else "the server does not accept this command."
-    remedy = LATER if is_temporary(words) else REFUSED.get(stage, ASK_OPERATOR)
+    limit = recognise(words)
+    remedy = limit.remedy if limit else REFUSED.get(stage, ASK_OPERATOR)
     return refused(problem, stage=stage, reply=words, remedy=remedy)
 
 

@@ -13,7 +13,17 @@ from datetime import date
 
 from airflow_imap_provider.errors import SettingsError
 
-__all__ = ["OVERHEAD", "Literal", "check_folder", "flag_list", "item_list", "quoted", "search_pieces", "uid_sets"]
+__all__ = [
+    "OVERHEAD",
+    "Literal",
+    "check_folder",
+    "check_section",
+    "flag_list",
+    "item_list",
+    "quoted",
+    "search_pieces",
+    "uid_sets",
+]
 
 OVERHEAD = 40
 """Bytes of a command line besides its set and arguments: tag, words, blanks, line end."""
@@ -33,6 +43,7 @@ _SEQUENCE = re.compile(r"(?:\d+|\*)(?::(?:\d+|\*))?(?:,(?:\d+|\*)(?::(?:\d+|\*))
 _FORBIDDEN = re.compile(r"[\r\n\x00]")
 _QUOTABLE = re.compile(r"[\x20-\x7e\t]*")
 _ITEM = re.compile(r"[\x20-\x7e]+")
+_SECTION = re.compile(r"(?:[1-9]\d*(?:\.[1-9]\d*)*(?:\.MIME)?)?|HEADER")
 _FLAG = re.compile(r"\\?[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|~}]+")
 
 
@@ -178,6 +189,20 @@ def item_list(items: Sequence[str]) -> str:
         if not _ITEM.fullmatch(item):
             raise SettingsError(f"{item!r} cannot be fetched.")
     return f"({' '.join(items)})"
+
+
+def check_section(section: str) -> str:
+    """A section of a mail that FETCH can name: a part's number, or nothing for all of it.
+
+    :raises SettingsError: it is something else.
+    """
+    if not _SECTION.fullmatch(section):
+        raise SettingsError(
+            f"{section!r} is no part of a mail.",
+            stage="FETCH",
+            remedy="A part is named like 2 or 1.3, the whole mail ''.",
+        )
+    return section
 
 
 def check_folder(folder: str) -> str:

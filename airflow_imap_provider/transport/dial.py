@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_imap_provider.connection.hosts import is_address
-from airflow_imap_provider.errors import ConnectError
+from airflow_imap_provider.errors import ConnectError, ExhaustedError
 from airflow_imap_provider.transport.clock import Deadline
+from airflow_imap_provider.transport.descriptors import admit, exhausted
 from airflow_imap_provider.transport.trace import NO_TRACE, Trace
 
 __all__ = ["MAIL_SERVER", "PROXY", "Party", "dial", "resolve"]
@@ -99,6 +100,10 @@ def dial(
             timed_out += 1
             failures.append(f"{address[0]}: no answer within {share:.3g} s")
         except OSError as exc:
+            if isinstance(exc, ExhaustedError):
+                raise
+            if full := exhausted(exc):
+                raise full from None
             failures.append(f"{address[0]}: {_words(exc)}")
         else:
             trace.told(party.connecting, connected=f"{address[0]} port {address[1]}", failed=tuple(failures))
@@ -145,6 +150,8 @@ def resolve(
     except queue.Empty:
         raise deadline.missed(party.resolving, party.unresolved) from None
     if isinstance(answer, Exception):
+        if full := exhausted(answer):
+            raise full from None
         words = _words(answer) if isinstance(answer, OSError) else "not a possible name"
         raise ConnectError(
             f"the name {host!r} does not resolve ({words}).", stage=party.resolving, remedy=party.unresolved
@@ -157,6 +164,7 @@ def resolve(
 def _connect(family: socket.AddressFamily, address: Any, seconds: float) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
+        admit(sock.fileno())
         sock.settimeout(seconds)
         sock.connect(address)
         _tune(sock)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from airflow_imap_provider.connection.settings import AuthSettings
 from airflow_imap_provider.errors import AuthenticationError, SettingsError
+from airflow_imap_provider.transport.bearer import BEARER_METHODS, OAuthBearer, XOAuth2
 from airflow_imap_provider.transport.remedies import no_mechanism_remedy
 from airflow_imap_provider.transport.sasl import Anonymous, CramMd5, External, Mechanism, Plain
 from airflow_imap_provider.transport.scram import ChannelBinding, Scram
@@ -26,6 +27,8 @@ _METHODS = {
     "scram-sha-256": ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"),
     "external": ("EXTERNAL",),
     "anonymous": ("ANONYMOUS",),
+    # Microsoft and Google announce both, or only the first; it is the one that everybody uses.
+    **dict.fromkeys(BEARER_METHODS, ("XOAUTH2", "OAUTHBEARER")),
 }
 _WITHOUT_ALIAS = frozenset({"LOGIN", "CRAM-MD5", "ANONYMOUS"})
 
@@ -48,7 +51,8 @@ def choose_mechanism(
             raise SettingsError(
                 f"Authentication, Alias (alias): {auth.method.upper()} cannot open another account's mailbox.",
                 stage="settings",
-                remedy="Choose auto, plain, scram-sha-1, scram-sha-256 or external as Method (auth_method).",
+                remedy="Choose auto, plain, scram-sha-1, scram-sha-256, external, bearer or a method of OAuth as "
+                "Method (auth_method).",
             )
     for name in allowed:
         if _offered(name, capabilities) and (can_bind or not name.endswith("-PLUS")):
@@ -69,13 +73,27 @@ def plus_offered(capabilities: frozenset[str]) -> bool:
 
 
 def make_mechanism(
-    name: str, auth: AuthSettings, capabilities: frozenset[str], binding: ChannelBinding | None
+    name: str,
+    auth: AuthSettings,
+    capabilities: frozenset[str],
+    binding: ChannelBinding | None,
+    *,
+    host: str = "",
+    port: int = 0,
 ) -> Mechanism:
-    """The exchange for a mechanism that was chosen; not for LOGIN, which is no SASL mechanism."""
+    """The exchange for a mechanism that was chosen; not for LOGIN, which is no SASL mechanism.
+
+    :param auth: with a token in the password's place for the mechanisms of OAuth.
+    :param host: the server's name, which OAUTHBEARER tells, as well as the port.
+    """
     if name == "PLAIN":
         return Plain(auth.login, auth.password, auth.alias)
     if name == "CRAM-MD5":
         return CramMd5(auth.login, auth.password)
+    if name == "XOAUTH2":
+        return XOAuth2(auth.alias or auth.login, auth.password)
+    if name == "OAUTHBEARER":
+        return OAuthBearer(auth.alias or auth.login, auth.password, host, port)
     if name == "EXTERNAL":
         return External(auth.alias or auth.login)
     if name == "ANONYMOUS":
@@ -89,6 +107,8 @@ def _nothing_offered(auth: AuthSettings, capabilities: frozenset[str], *, encryp
     if "LOGINDISABLED" in capabilities:
         words += ", LOGINDISABLED"
     label = "a login with user name and password" if auth.method == "auto" else auth.method.upper()
+    if auth.method in BEARER_METHODS:
+        label = "a login with a token (XOAUTH2 or OAUTHBEARER)"
     if auth.alias and auth.method == "auto":
         # LOGIN, which every server has, would come to mind.
         label += " that has a place for Alias (alias): PLAIN, SCRAM-SHA-1 or SCRAM-SHA-256"

@@ -1,8 +1,8 @@
 """From settings to an authenticated connection: dial, encrypt, greet, STARTTLS, log in, ask what the server can.
 
-The stages run in this order under one deadline, and each names itself in its errors. Dialling leads through the proxy
-if there is one, after which nothing differs. Capabilities are asked for again after TLS and after the login, since
-servers announce others then (and somebody on the way could have written the first ones).
+The stages run in this order under one deadline, and each names itself in its errors; with OAuth a token comes first.
+Dialling leads through the proxy if there is one, after which nothing differs. Capabilities are asked for again after
+TLS and after the login, since servers announce others then (and somebody on the way could have written the first ones).
 """
 
 from __future__ import annotations
@@ -61,10 +61,21 @@ def connect(settings: Settings, clock: Clock, trace: Trace = NO_TRACE) -> Connec
     """
     deadline = Deadline(clock, settings.timeout)
     scrubber = Scrubber(settings)
-
     if settings.security != "none":
         context_for(settings.tls)  # what cannot be read of it is found before anything is sent
 
+    def log_in(ready: Settings) -> Connection:
+        return _connect(ready, clock, deadline, scrubber, trace)
+
+    if not settings.auth.method.startswith("oauth-"):
+        return log_in(settings)
+    from airflow_imap_provider.transport.oauth.source import with_token
+
+    # The token first: no mail server waits for it, with a limit of its own for who has not logged in yet.
+    return with_token(settings, clock, deadline, scrubber, trace, log_in)
+
+
+def _connect(settings: Settings, clock: Clock, deadline: Deadline, scrubber: Scrubber, trace: Trace) -> Connection:
     def secure(sock: socket.socket, trace: Trace = trace) -> ssl.SSLSocket:
         explicit = settings.security == "starttls"
         return encrypt(sock, settings.tls, settings.host, deadline, explicit=explicit, trace=trace)

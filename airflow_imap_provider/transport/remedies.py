@@ -15,6 +15,7 @@ __all__ = [
     "loss_remedy",
     "no_mechanism_remedy",
     "silence_remedy",
+    "token_remedy",
 ]
 
 NOT_IMAP = "Check Address (host) and Port (port): IMAP is usually on 993 (SSL) or 143."
@@ -94,6 +95,49 @@ def login_remedy(host: str, reply: str) -> str:
             "password."
         )
     return ""
+
+
+_EXCHANGE_APPLICATION = (
+    "The token is good, but Exchange does not let the application into this mailbox. An administrator has to register "
+    "it by New-ServicePrincipal, with the Object ID of the Enterprise application and not of the App registration, and "
+    "to grant it the mailbox by Add-MailboxPermission -AccessRights FullAccess; the application also needs the "
+    "permission IMAP.AccessAsApp with admin consent, and the mailbox IMAP switched on."
+)
+_EXCHANGE_USER = (
+    "The token is good, but not for this mailbox. Check that Username (login) is the user who has consented, that this "
+    "user may open the mailbox in Alias (alias), that the consent covers IMAP.AccessAsUser.All, and that IMAP is "
+    "switched on for the mailbox."
+)
+_GMAIL = (
+    "The token is good, but Gmail does not take it for this mailbox. Check that Username (login), or Alias (alias), is "
+    "the account that the token is for, that OAuth: scope (oauth_scope) is https://mail.google.com/, and that IMAP is "
+    "allowed for the account."
+)
+_NOT_RENEWED = (
+    "Put a new token into Password (password): it may have expired, which after an hour or so every token does, or be "
+    "for another server or user. Methods of OAuth renew their tokens by themselves."
+)
+_NOT_FOR_THIS_SERVER = (
+    "The endpoint has given a token that this server does not take. Check OAuth: scope (oauth_scope), Username (login) "
+    "and Alias (alias), and whose tokens the server accepts."
+)
+
+
+def token_remedy(host: str, method: str, reply: str) -> str:
+    """What to change when a server does not accept a token, one sentence or two.
+
+    :param host: the server's name.
+    :param method: a stored value of the field ``auth_method``.
+    :param reply: its words.
+    """
+    code = _CODE.search(reply)
+    if code and code[1].upper() in ("WEBALERT", "CONTACTADMIN"):
+        return _BY_CODE[code[1].upper()]
+    if method == "bearer":
+        return _NOT_RENEWED
+    if _MICROSOFT.search(host):
+        return _EXCHANGE_APPLICATION if method == "oauth-client-credentials" else _EXCHANGE_USER
+    return _GMAIL if _GOOGLE.search(host) else _NOT_FOR_THIS_SERVER
 
 
 def no_mechanism_remedy(capabilities: frozenset[str], *, encrypted: bool) -> str:

@@ -30,6 +30,7 @@ class Mechanism(Protocol):
 
     :ivar name: as the server announces it.
     :ivar initial: what the client says first; ``None`` if the server begins.
+    :ivar refusal: the reason for a refusal that the server gave inside the exchange; empty if it gave none.
     """
 
     @property
@@ -37,6 +38,9 @@ class Mechanism(Protocol):
 
     @property
     def initial(self) -> bytes | None: ...
+
+    @property
+    def refusal(self) -> str: ...
 
     def answer(self, challenge: bytes) -> bytes:
         """What to say to the server's next words.
@@ -57,6 +61,7 @@ class _OneMessage:
     """A mechanism that consists of what the client says first."""
 
     name = ""
+    refusal = ""
 
     def __init__(self, message: str) -> None:
         self.initial: bytes | None = message.encode()
@@ -109,6 +114,7 @@ class CramMd5:
 
     name = "CRAM-MD5"
     initial: bytes | None = None
+    refusal = ""
 
     def __init__(self, login: str, password: str) -> None:
         self._login = login.encode()

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_imap_provider.connection.availability import require_available
 from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import (
     FolderNotFoundError,
@@ -84,7 +83,6 @@ def open_session(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, trace: Trac
     """Connect and log in; blocks for at most ``settings.timeout`` seconds.
 
     :param trace: who listens to what happens.
-    :raises NotAvailableError: the settings ask for what this version cannot do yet; nothing was sent.
     :raises SettingsError: the S/MIME key cannot be opened; nothing was sent.
     :raises ConnectError: the name does not resolve, or nobody listens.
     :raises TlsError: no encryption as the connection demands it.
@@ -93,7 +91,6 @@ def open_session(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, trace: Trac
     :raises ImapError: any other child.
     """
     trace.enter("settings")
-    require_available(settings)
     if settings.smime.private_key:
         from airflow_imap_provider.connection.keys import smime_identities
 
@@ -264,7 +261,59 @@ class Session:
             data = stream.untagged_responses.pop("FETCH", [])
         return parse_fetch(data, members)
 
+    def fetch_part(self, uid: int, section: str, *, octets: int = 0) -> Generator[bytes, None, None]:
+        r"""The raw bytes of a part of a mail in the open folder, in pieces; ``\Seen`` is not set.
+
+        A generator: until it has ended or is closed the session takes no other command.
+
+        :param section: the part's number, such as ``1.2``; empty for the whole mail.
+        :param octets: the size that the server told, if known.
+        :raises ImapError: at the first piece or a later one; the mail is gone, for example.
+        """
+        from airflow_imap_provider.transport.partial import part_pieces
+
+        self._require_folder("FETCH")
+        commands.check_section(section)
+        return part_pieces(self._stream, self._scrubber, self._claim, self._release, uid, section, octets)
+
     # -- changing ---------------------------------------------------------------------------------------------------
+
+    def create(self, folder: str) -> None:
+        """Create a folder, with the ones above it, and subscribe to it, so that mail programs show it.
+
+        One that somebody else has created in this moment is fine.
+
+        :raises RefusedError: the server refuses, and the folder is not there.
+        """
+        mailbox = self._mailbox(folder)
+        try:
+            self._command("CREATE", partial(self._stream.create, mailbox))
+        except RefusedError:
+            if not self.folders(folder):
+                raise
+        try:
+            self._command("SUBSCRIBE", partial(self._stream.subscribe, mailbox))
+        except RefusedError as exc:
+            # The folder is there and takes mail, which is what matters.
+            logger.info("The new folder %r cannot be subscribed to: %s", folder, exc)
+
+    def add_labels(self, uids: Sequence[int], labels: Sequence[str]) -> None:
+        """Put Gmail labels on mails; labels that do not exist are made.
+
+        :raises RefusedError: the server is not Gmail (it does not announce X-GM-EXT-1).
+        """
+        self._label(uids, "+X-GM-LABELS", labels)
+
+    def remove_labels(self, uids: Sequence[int], labels: Sequence[str]) -> None:
+        """Take Gmail labels off mails.
+
+        :raises RefusedError: the server is not Gmail (it does not announce X-GM-EXT-1).
+        """
+        self._label(uids, "-X-GM-LABELS", labels)
+
+    def _label(self, uids: Sequence[int], item: str, labels: Sequence[str]) -> None:
+        self._require_capability("STORE", "X-GM-EXT-1")
+        self._change("STORE", uids, item, f"({' '.join(map(self._mailbox, labels))})")
 
     def add_flags(self, uids: Sequence[int], flags: Sequence[str]) -> None:
         """Set flags or keywords; UIDs that are gone are passed over.

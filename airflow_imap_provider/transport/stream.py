@@ -286,6 +286,20 @@ class BufferedIMAP4(imaplib.IMAP4):
         self.send(out + b"\r\n")
         return self._complete(words, tag)
 
+    def send_command(self, name: str, *arguments: str) -> bytes:
+        """Send a command and do not wait: more may be sent before its answer is read with :meth:`finish_command`.
+
+        :returns: its tag.
+        """
+        tag: bytes = self._command(name, *arguments)
+        return tag
+
+    def finish_command(self, name: str, tag: bytes) -> tuple[str, list[Any]]:
+        """Wait for the answer to a command that was sent; its time begins now."""
+        self._start_answer()
+        self.answer = None
+        return self._complete(name, tag)
+
     def _asked_to_go_on(self, tag: bytes) -> bool:
         """Wait for ``+``; ``False`` if the command is answered instead, which is a refusal."""
         while self._get_response():

@@ -12,9 +12,12 @@ from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
+from airflow_imap_provider.connection.code_pages import as_code_page
 from airflow_imap_provider.errors import SettingsError
+from airflow_imap_provider.hooks.outgoing import check_outgoing
 from airflow_imap_provider.mail.conditions import Condition, Conditions
 from airflow_imap_provider.mail.payload import STYLES
+from airflow_imap_provider.mailbox import executor
 from airflow_imap_provider.mailbox.actions import Action, dump_actions, load_actions
 from airflow_imap_provider.mailbox.place import parse_start
 
@@ -99,6 +102,8 @@ class EmailTrigger(BaseEventTrigger):
         self.on_match = dump_actions(on_match)
         self.on_no_match = dump_actions(on_no_match)
         self.always = dump_actions(always)
+        for actions in (self.on_match, self.on_no_match, self.always):
+            check_outgoing(load_actions(actions))
         self.start = parse_start(start)
         self.poll_interval = _number("poll_interval", poll_interval, POLL_INTERVALS)
         self.idle = bool(idle)
@@ -110,7 +115,7 @@ class EmailTrigger(BaseEventTrigger):
         self.headers = [_name("headers", name) for name in headers]
         self.text = bool(text)
         self.smime = bool(smime)
-        self.code_page = code_page
+        self.code_page = as_code_page(code_page)
         self.server_search = bool(server_search)
         self._subscriber: Any = None
 
@@ -153,12 +158,13 @@ class EmailTrigger(BaseEventTrigger):
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
         """Yield an event for every batch of matching mails, for ever."""
+        if self.asset_state_store is None:
+            raise RuntimeError("EmailTrigger works in an AssetWatcher only; inside a DAG run use EmailSensor.")
+        await executor.working(load)
         from airflow_imap_provider.hooks.settings import async_settings
         from airflow_imap_provider.triggers.store import AssetStore, Stream
         from airflow_imap_provider.triggers.subscriber import Subscriber, Terms
 
-        if self.asset_state_store is None:
-            raise RuntimeError("EmailTrigger works in an AssetWatcher only; inside a DAG run use EmailSensor.")
         self._subscriber = subscriber = Subscriber(
             self._wish(),
             Stream(self.imap4_conn_id, self.folder, self.place),
@@ -196,6 +202,13 @@ class EmailTrigger(BaseEventTrigger):
         """Give up the folder; the last trigger to do so logs out. Nothing is changed in the mailbox."""
         if self._subscriber is not None:
             await self._subscriber.leave()
+
+
+def load() -> None:
+    """Import what only a triggerer needs, outside of its event loop: the first time that takes most of a second."""
+    import airflow_imap_provider.hooks.settings
+    import airflow_imap_provider.transport.opening
+    import airflow_imap_provider.triggers.subscriber  # noqa: F401
 
 
 def as_conditions(conditions: Sequence[Condition] | Condition | str, trigger_on: str) -> Conditions:

@@ -1,18 +1,23 @@
 """What an operations engineer wants to know of a stream, kept in the asset's state store: no metrics stack is needed.
 
-Written when something has changed, at once if that is the connection, else once a minute at most; an unchanged state is
-confirmed every ten minutes.
+Who has one gets the same numbers as metrics (:mod:`airflow_imap_provider.triggers.metrics`). The entry is written when
+something has changed, at once if that is the connection, else once a minute at most; an unchanged state is confirmed
+every ten minutes.
 """
 
 from __future__ import annotations
 
 import logging
+import secrets
+import socket
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from airflow_imap_provider.mailbox.outage import CONNECTING, WatcherState
 from airflow_imap_provider.mailbox.reader import Batch
-from airflow_imap_provider.mailbox.watcher import CONNECTING, WatcherState
 from airflow_imap_provider.transport.clock import Clock
+from airflow_imap_provider.triggers.metrics import Metrics
 from airflow_imap_provider.triggers.store import AssetStore, Stream
 
 __all__ = ["Health"]
@@ -25,6 +30,10 @@ OFTENEST = 60.0
 OFTENEST_NEWS = 5.0
 """The same when the connection was lost or made again: that is what somebody is looking for."""
 
+SIGHTINGS = 3
+"""How often another one must have written the entry, between ours, until it is no hand-over of an edited DAG any more.
+An entry that does not change is written every ten minutes."""
+
 CONFIRM = 600.0
 """Seconds after which an unchanged state is written again, so that an old entry means a dead trigger."""
 
@@ -35,33 +44,59 @@ class Health:
     Its fields: ``connected``, ``since`` (of that state), ``last_catch_up`` (when the folder was last read to its end),
     ``last_error`` (why there is no connection), ``lag`` (seconds from a mail's arrival at the server to its event, of
     the last event), ``told`` (mails told since this trigger started), ``pending_actions``, ``failed_actions`` (given up
-    since then), ``last_action_error``.
+    since then), ``last_action_error``, ``by`` (who has written it: ``instance``, ``host``, and a mark of what it looks
+    for).
+
+    :param wish: a mark of what this trigger looks for; two triggers with one place and different wishes are a mistake.
     """
 
-    def __init__(self, store: AssetStore, stream: Stream, clock: Clock) -> None:
-        self._store, self._key, self._clock = store, stream.key("health"), clock
+    def __init__(self, store: AssetStore, stream: Stream, clock: Clock, wish: str) -> None:
+        self._store, self._stream, self._key, self._clock = store, stream, stream.key("health"), clock
+        self._by = {"instance": secrets.token_hex(6), "host": socket.gethostname(), "wish": wish}
+        self._others: Counter[str] = Counter()
         self._last_catch_up = ""
         self._lag = 0.0
         self._told = 0
+        self._metrics = Metrics(stream)
+        self._connects = 0
+        self._failed_actions = 0
         self._written: dict[str, Any] = {}
         self._written_at = float("-inf")
 
     def caught_up(self, batch: Batch) -> None:
         """A batch was read."""
         now = self._clock.now()
+        self._metrics.count("mails_seen", batch.seen)
+        self._metrics.count("mails_matched", len(batch.mails))
         if not batch.more:
             self._last_catch_up = now.isoformat()
+            self._metrics.gauge("last_catch_up", int(now.timestamp()))
         if batch.mails:
             self._told += len(batch.mails)
             self._lag = round(max((now - batch.mails[-1].received).total_seconds(), 0.0), 1)
+            self._metrics.gauge("lag", self._lag)
 
-    async def note(self, state: WatcherState, actions: Mapping[str, Any]) -> None:
+    def handed_over(self, mails: int) -> None:
+        """An event with so many mails was given to Airflow."""
+        self._metrics.count("mails_told", mails)
+
+    def committed(self, mails: int) -> None:
+        """The place has passed so many mails whose event is stored."""
+        self._metrics.count("mails_committed", mails)
+
+    async def note(self, state: WatcherState, actions: Mapping[str, Any], connects: int) -> None:
         """Write the entry if it is time to.
 
         :param actions: what there is to tell of them.
+        :param connects: how often the connection was made so far; the first time is no reconnect.
         """
         if state.error == CONNECTING:
             return
+        self._metrics.gauge("connected", int(state.connected))
+        self._metrics.count("reconnects", connects - self._connects if self._connects else 0)
+        self._metrics.gauge("actions_pending", actions["pending_actions"])
+        self._metrics.count("actions_failed", actions["failed_actions"] - self._failed_actions)
+        self._connects, self._failed_actions = connects, actions["failed_actions"]
         age = self._clock.monotonic() - self._written_at
         entry = {
             "connected": state.connected,
@@ -76,8 +111,39 @@ class Health:
             return
         self._written_at = self._clock.monotonic()
         try:
-            await self._store.write(self._key, {**entry, "last_catch_up": self._last_catch_up})
+            await self._look_for_others()
+            await self._store.write(self._key, {**entry, "by": self._by, "last_catch_up": self._last_catch_up})
         except Exception as error:  # noqa: BLE001 - Airflow raises its own errors here, and its client's
             log.warning("the health entry cannot be written: %s", error)
         else:
             self._written = entry
+
+    async def _look_for_others(self) -> None:
+        """Notice another triggerer that writes this entry too; within one the subscribers notice each other."""
+        for entry in await self._store.read(self._key):
+            other = (entry or {}).get("by") or {}
+            instance = other.get("instance", "")
+            if not self._written or not instance or instance == self._by["instance"]:
+                continue  # before the first entry of our own it is our predecessor's
+            self._others[instance] += 1
+            if self._others[instance] != SIGHTINGS:
+                continue
+            if other["wish"] == self._by["wish"]:
+                log.warning(
+                    "The triggerer on %s runs the watcher of %s of %s too, as after a fail-over: mails are told twice "
+                    "and taken once. If it does not end, look at the triggerers' heartbeats.",
+                    other["host"],
+                    self._stream.folder,
+                    self._stream.conn_id,
+                )
+            else:
+                log.error(
+                    "Two watchers of the asset %s, here and in the triggerer on %s, read the folder %s of %s with the "
+                    "same place %r: each passes mails that only the other one wants. Give each its own: "
+                    "EmailTrigger(place=...).",
+                    ", ".join(self._store.assets),
+                    other["host"],
+                    self._stream.folder,
+                    self._stream.conn_id,
+                    self._stream.place,
+                )

@@ -38,7 +38,7 @@ class Nudge:
 
     def __init__(self, store: AssetStore, stream: Stream, clock: Clock) -> None:
         self._store, self._stream, self._clock = store, stream, clock
-        self._expected: tuple[int, int] | None = None
+        self._expected: tuple[str, int] | None = None
         self._check_at: float | None = None
         self._interval = FIRST
         self._lacking: frozenset[str] = frozenset()
@@ -47,8 +47,12 @@ class Nudge:
 
     def expect(self, place: Place) -> bool:
         """A place was committed; return whether there is a newer event to keep watch over."""
-        expected = (place.epoch, place.told_uid)
-        if not place.told_uid or expected == self._expected:
+        expected = (place.told_in, place.told_uid)
+        if not place.told_uid:
+            # A new epoch, of which nothing was told yet; its first event wakes everybody, whatever they lack.
+            self._check_at = None
+            return False
+        if expected == self._expected:
             return False
         self._expected = expected
         self._check_at = self._clock.monotonic() + FIRST
@@ -91,7 +95,6 @@ class Nudge:
                 key = consumer_key(consumer["dag_id"], consumer["task_id"])
                 # A consumer that came later does not go back to this event; having seen a nudge for it settles that.
                 record = (await self._store.read(key))[asset]
-                generation = f"{place.epoch}.{place.uidvalidity}"
-                if not Record.covers(record, self._stream.name, generation, place.told_uid):
+                if not Record.covers(record, self._stream.name, place.told_in, place.told_uid):
                     lacking.add(name)
         return frozenset(lacking)

@@ -50,6 +50,13 @@ class Stream:
             part.replace("%", "%25").replace("/", "%2F") for part in (self.conn_id, self.folder, self.place)
         )
 
+    @classmethod
+    def named(cls, name: str) -> Stream | None:
+        """Return the stream of this name; ``None`` if it is no stream's name (a key that was cut)."""
+        parts = [part.replace("%2F", "/").replace("%25", "%") for part in name.split("/")]
+        stream = cls(*parts) if len(parts) == 3 else None
+        return stream if stream is not None and stream.name == name else None
+
     def key(self, what: str) -> str:
         """Return the key under which ``what`` of this stream is stored."""
         return _fitting(f"imap4:{what}:{self.name}")

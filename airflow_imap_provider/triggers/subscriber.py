@@ -8,6 +8,7 @@ tried again.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from airflow_imap_provider.triggers.health import Health
 from airflow_imap_provider.triggers.journal import Journal
 from airflow_imap_provider.triggers.nudge import Nudge
 from airflow_imap_provider.triggers.producer import Doorbell, WakeUp, doorbell
+from airflow_imap_provider.triggers.resets import Resets
 from airflow_imap_provider.triggers.store import AssetStore, Stream, furthest_behind
 
 __all__ = ["Subscriber", "Terms"]
@@ -39,6 +41,9 @@ READ_LIMIT = 200.0
 
 STORE_RETRY = 10.0
 """Seconds between attempts to reach Airflow's state store, which refuses while the asset is not active."""
+
+RESET_RETRY = 5.0
+"""Seconds between attempts to begin anew while events are not committed or actions are owed; nothing new is read."""
 
 CONFLICT_WARNING = 30.0
 """Seconds after which two triggers with the same place are an error and not the hand-over of an edited DAG."""
@@ -89,9 +94,10 @@ class Subscriber:
         self._in_conflict = False
         self._store_failure = ""
         self._joined_at = clock.monotonic()
-        self._health = Health(store, stream, clock)
+        self._health = Health(store, stream, clock, hashlib.sha256(repr(wish).encode()).hexdigest()[:16])
         self._nudge = Nudge(store, stream, clock)
         self._journal = Journal(store, stream, clock)
+        self._resets = Resets(store, stream, self.wake)
 
     # --- being woken --------------------------------------------------------------------------------------------
 
@@ -133,16 +139,19 @@ class Subscriber:
         """
         self._bell = doorbell(self._key)
         self._watcher = watching.join(self._key, self, settings)
+        self._resets.listen()
         try:
             async for wake_up in wake_ups:
                 step = await self._guarded_step()
                 if step is None:
                     continue
                 payload, place = step
+                mails = len(payload["emails"]) if payload is not None else 0
                 if payload is not None:
+                    self._health.handed_over(mails)
                     yield payload
                 # Only now: a subscriber that was taken away while it held the event has promised nothing.
-                self._promise(wake_up, place, told=payload is not None)
+                self._promise(wake_up, place, told=payload is not None, mails=mails)
         finally:
             await self.leave()
 
@@ -150,6 +159,7 @@ class Subscriber:
         """Airflow has taken the trigger away: nothing more is committed, the folder may be given up."""
         if _holders.get(self._holding()) is self:
             del _holders[self._holding()]
+        self._resets.stop()
         for timer in (self._timer, self._nudge_timer):
             if timer is not None:
                 timer.cancel()
@@ -159,10 +169,10 @@ class Subscriber:
         if self._watcher is not None:
             await watching.leave(self._key, self)
 
-    def _promise(self, wake_up: WakeUp, place: Place | None, *, told: bool) -> None:
+    def _promise(self, wake_up: WakeUp, place: Place | None, *, told: bool, mails: int) -> None:
         if place is None or self._committer is None:
             return
-        promise = self._committer.promise(place, self._clock.monotonic() if told else None)
+        promise = self._committer.promise(place, self._clock.monotonic() if told else None, mails)
         self._committer.append(promise)
         wake_up.promises.append(promise)
 
@@ -186,11 +196,15 @@ class Subscriber:
         """Return what to tell and the place after it, or ``None`` if there is nothing to do."""
         watcher = self._watcher
         assert watcher is not None
-        if not self._holds_place() or not await self._has_place():
+        if not self._holds_place():
+            return None
+        if self._resets.asked and not await self._let_go_of_place():
+            return None
+        if not await self._has_place():
             return None
         assert self._place is not None
         assert self._committer is not None
-        await self._health.note(watcher.state, self._committer.trouble)
+        await self._health.note(watcher.state, self._committer.trouble, watcher.connects)
         if (wait := self._not_before - self._clock.monotonic()) > 0:
             self._wake_in(wait)
             return None
@@ -199,6 +213,8 @@ class Subscriber:
             return None  # the next commit wakes this subscriber
         place = self._place
         batch = await within(watcher.read(self, self._reader, place), READ_LIMIT)
+        if self._place is not place:
+            return None  # somebody has begun anew meanwhile
         payload = None
         if batch.emails:
             payload = await self._journaled(self._event(batch))
@@ -229,8 +245,9 @@ class Subscriber:
         if self._nudge.next_in() is None:
             return None
         assert self._committer is not None
+        committed = self._committer.committed
         try:
-            due = await self._nudge.due(self._committer.committed)
+            due = await self._nudge.due(committed)
         except Exception as error:  # noqa: BLE001 - Airflow raises its own errors here, and its client's
             log.warning("the consumers' records cannot be read: %s", error)
             self._wake_in(STORE_RETRY)
@@ -238,8 +255,10 @@ class Subscriber:
         self._plan_nudge()
         if not due:
             return None
-        told = self._committer.committed.told_uid
-        return await self._journaled({**self._event(batch), "first_uid": told + 1, "last_uid": told, "nudge": told})
+        told = committed.told_uid
+        epoch, uidvalidity = map(int, committed.told_in.split("."))
+        about = {"epoch": epoch, "uidvalidity": uidvalidity, "first_uid": told + 1, "last_uid": told, "nudge": told}
+        return await self._journaled({**self._event(batch), **about})
 
     def _event(self, batch: Batch) -> dict[str, Any]:
         first, last = batch.span
@@ -249,6 +268,7 @@ class Subscriber:
             "folder": self._stream.folder,
             "uidvalidity": batch.place.uidvalidity,
             "epoch": batch.place.epoch,
+            **({"reset": batch.place.reset} if batch.place.reset else {}),
             "first_uid": first,
             "last_uid": last,
             "emails": list(batch.emails),
@@ -316,7 +336,9 @@ class Subscriber:
             self._clock,
             self._committed,
             self._rewound,
+            self._superseded,
         )
+        self._nudge = Nudge(self._store, self._stream, self._clock)
         self._nudge.expect(stored)
         self._plan_nudge()
         return True
@@ -328,12 +350,38 @@ class Subscriber:
         records = await self._store.read(key)
         record = furthest_behind(records)
         if record is not None:
-            return Place.from_json(record)
+            return await self._resets.honour(Place.from_json(record))
         place = first_place(self._terms.start, self._clock.now())
         await self._store.write(key, place.to_json())
-        return place
+        log.warning(
+            "There is no stored place for %s of the asset %s: this is taken for the first start, with start=%r, at %s. "
+            "If it has run before (the asset was renamed, deleted with its DAG, or its state store emptied), "
+            "'airflow imap4 reset --asset %s --to DATE' has it go back to that date.",
+            self._stream.name,
+            ", ".join(self._store.assets),
+            self._terms.start,
+            place.activated.isoformat(),
+            self._store.assets[0],
+        )
+        return await self._resets.honour(place)
 
-    def _committed(self, place: Place) -> None:
+    async def _let_go_of_place(self) -> bool:
+        """Somebody wants this stream to begin anew: return whether nothing of before is owed any more."""
+        committer = self._committer
+        if committer is not None and not committer.idle:
+            self._wake_in(RESET_RETRY)
+            return False
+        self._committer = self._place = None
+        if committer is not None:
+            await committer.stop()
+        return True
+
+    def _superseded(self) -> None:
+        self._committer = self._place = None
+        self.wake()
+
+    def _committed(self, place: Place, mails: int) -> None:
+        self._health.committed(mails)
         if self._nudge.expect(place):
             self._plan_nudge()
         if self._full:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_imap_provider.errors import ImapError
+
+if TYPE_CHECKING:
+    from airflow_imap_provider.mailbox.place import Place
+    from airflow_imap_provider.mailbox.reader import Reader
+    from airflow_imap_provider.mailbox.watcher import FolderWatcher
 
 __all__ = ["EmailWaitTrigger", "FoundEvent"]
 
@@ -30,6 +36,7 @@ class EmailWaitTrigger(BaseTrigger):
     """Fires once, when enough mails that meet the conditions are in a folder.
 
     :param wish: the arguments of :class:`~airflow_imap_provider.mailbox.reader.Wish`, with conditions as JSON text.
+    :param folders: where to look; the wish's own folder when left out.
     :param start: the start policy, as :func:`~airflow_imap_provider.mailbox.place.parse_start` returns it.
     :param activated: when the waiting began, ISO 8601; a restarted triggerer goes on from there.
     :param min_count: how many mails are enough.
@@ -43,6 +50,7 @@ class EmailWaitTrigger(BaseTrigger):
         self,
         *,
         wish: dict[str, Any],
+        folders: Sequence[str] = (),
         start: str,
         activated: str,
         min_count: int,
@@ -52,6 +60,7 @@ class EmailWaitTrigger(BaseTrigger):
     ) -> None:
         super().__init__(**kwargs)  # type: ignore[no-untyped-call]  # Airflow's is untyped
         self.wish = wish
+        self.folders = list(folders) or [wish["folder"]]
         self.start = start
         self.activated = activated
         self.min_count = min_count
@@ -65,6 +74,7 @@ class EmailWaitTrigger(BaseTrigger):
             "airflow_imap_provider.triggers.wait.EmailWaitTrigger",
             {
                 "wish": self.wish,
+                "folders": self.folders,
                 "start": self.start,
                 "activated": self.activated,
                 "min_count": self.min_count,
@@ -80,41 +90,59 @@ class EmailWaitTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event with the mails. Network errors only delay it; the sensor's timeout ends the waiting."""
+        from airflow_imap_provider.mailbox import executor
+        from airflow_imap_provider.triggers.email import load
+
+        await executor.working(load)
         from airflow_imap_provider.hooks.settings import async_settings
         from airflow_imap_provider.mailbox import watcher as watching
         from airflow_imap_provider.mailbox.place import first_place
         from airflow_imap_provider.mailbox.reader import Reader, Wish
 
         wish = Wish.from_json(self.wish)
-        reader = Reader(wish)
-        key = (wish.conn_id, wish.folder)
         self._rung = asyncio.Event()
-        watcher = watching.join(key, self, lambda: async_settings(wish.conn_id))
+        first = first_place(self.start, datetime.fromisoformat(self.activated))
+        looks: list[_Look] = []
         try:
-            first = place = first_place(self.start, datetime.fromisoformat(self.activated))
-            emails: list[dict[str, Any]] = []
-            while True:
+            for folder in self.folders:
+                watcher = watching.join((wish.conn_id, folder), self, lambda: async_settings(wish.conn_id))
+                looks.append(_Look(watcher, Reader(replace(wish, folder=folder)), first))
+            while sum(len(look.emails) for look in looks) < self.min_count:
                 await self._rung.wait()
                 self._rung.clear()
-                try:
-                    batch = await watcher.read(self, reader, place)
-                except ImapError as error:
-                    log.debug("nothing read: %s", error)  # the watcher reports it, reconnects and wakes
-                    continue
-                if place.uidvalidity not in (None, batch.place.uidvalidity):
-                    # The folder was re-created: the UIDs gathered so far mean other mails now.
-                    emails, place = [], first
-                    self.wake()
-                    continue
-                place = batch.place
-                emails += batch.emails
-                if len(emails) >= self.min_count:
-                    break
-                if batch.more:
-                    self.wake()
+                for look in looks:
+                    await self._look(look, first)
         finally:
-            await watching.leave(key, self)
-        yield FoundEvent(payload={"emails": emails})
+            for look in looks:
+                await watching.leave((wish.conn_id, look.reader.wish.folder), self)
+        yield FoundEvent(payload={"emails": [email for look in looks for email in look.emails]})
+
+    async def _look(self, look: _Look, first: Place) -> None:
+        """Read what is new in one folder."""
+        try:
+            batch = await look.watcher.read(self, look.reader, look.place)
+        except ImapError as error:
+            log.debug("nothing read: %s", error)  # the watcher reports it, reconnects and wakes
+            return
+        if look.place.uidvalidity not in (None, batch.place.uidvalidity):
+            # The folder was re-created: the UIDs gathered so far mean other mails now.
+            look.emails, look.place = [], first
+            self.wake()
+            return
+        look.place = batch.place
+        look.emails += batch.emails
+        if batch.more:
+            self.wake()
 
     async def cleanup(self) -> None:
         """Nothing to do: the folder is given up when the waiting ends, and nothing is changed in the mailbox."""
+
+
+@dataclass
+class _Look:
+    """One folder, and what was found in it."""
+
+    watcher: FolderWatcher
+    reader: Reader
+    place: Place
+    emails: list[dict[str, Any]] = field(default_factory=list)

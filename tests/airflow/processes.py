@@ -6,6 +6,8 @@ has a deadline and, when it is over, shows the ends of Airflow's logs.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -20,6 +22,8 @@ T = TypeVar("T")
 PARSE_DEADLINE = 60.0
 # Seconds for an event to become a finished run; 2 to 4 on an idle machine.
 RUN_DEADLINE = 60.0
+# Seconds for a command of Airflow's command line, whose start alone takes some five.
+COMMAND_DEADLINE = 180.0
 
 FINISHED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
@@ -116,6 +120,19 @@ class AirflowUnderTest(LocalAirflow):
     def results(self, dag_id: str, task_id: str) -> list[Any]:
         """Return what this task returned, in each run so far, oldest run first; None where it returned nothing."""
         return [self.api.xcom(dag_id, run["dag_run_id"], task_id) for run in self.api.runs(dag_id)]
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of Airflow's command line on this Airflow, with nobody at the keyboard."""
+        return subprocess.run(
+            [sys.executable, "-m", "airflow", *arguments],
+            env=self.environment,
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_DEADLINE,
+            check=False,
+        )
 
     # Violence
 

@@ -6,26 +6,14 @@ import base64
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, pkcs12
 
 from airflow_imap_provider.connection.keys import smime_identities
 from airflow_imap_provider.connection.settings import SmimeSettings
 from airflow_imap_provider.errors import SettingsError
-from tests.mail.smime.people import BOSS, CLERK, CURVED, ISSUER, Person
+from tests.mail.smime.people import BOSS, CLERK, CURVED, ISSUER, closed, packed
+from tests.servers.client_material import PASSPHRASE
 
 from .builders import connect
-
-PASSPHRASE = "0pen sesame ü"
-
-
-def closed(who: Person) -> str:
-    encryption = BestAvailableEncryption(PASSPHRASE.encode())
-    return who.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption).decode()
-
-
-def packed(who: Person) -> bytes:
-    encryption = BestAvailableEncryption(PASSPHRASE.encode())
-    return pkcs12.serialize_key_and_certificates(b"me", who.key, who.certificate, [ISSUER.certificate], encryption)
 
 
 def names(key: str, passphrase: str = "") -> list[str]:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
 from airflow_imap_provider.connection.fields import FIELDS
+from airflow_imap_provider.connection.parsing import parse
 from scripts.connection_reference import PAGE, reference, updated
 
 
@@ -28,3 +30,17 @@ def test_every_row_has_the_four_cells_of_its_table() -> None:
 def test_a_page_without_its_markers_is_refused() -> None:
     with pytest.raises(ValueError, match="must contain"):
         updated("# Another page")
+
+
+EXAMPLES = re.findall(r'```json\n(\{"conn_type".*?)```', PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_page_has_examples() -> None:
+    assert len(EXAMPLES) >= 8
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_connection_on_the_page_is_one_that_works(example: str) -> None:
+    given = json.loads(example)
+    standard = {name: given.get(name) for name in ("host", "port", "login", "password")}
+    assert parse("mail", extra=given.get("extra", {}), **standard).host

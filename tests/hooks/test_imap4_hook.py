@@ -178,7 +178,7 @@ def test_bad_settings_are_a_report_too_and_its_line_does_not_have_the_id_that_th
     assert line.endswith(brief(step.remedy))
 
 
-def test_a_connection_that_is_missing_or_not_available_yet_says_what_to_do(
+def test_a_connection_that_is_missing_or_has_an_unreadable_key_says_what_to_do(
     dovecot: Dovecot, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(SettingsError, match="Add a connection of type IMAP4"):

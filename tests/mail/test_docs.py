@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from airflow_imap_provider.hooks.imap4 import SMIME_LIMIT
 from airflow_imap_provider.mail.charsets import decode
 from airflow_imap_provider.mail.condition_fields import (
     DateField,
@@ -30,6 +29,7 @@ from airflow_imap_provider.mail.smime.outcome import (
     SignatureOutcome,
     SmimeOutcome,
 )
+from airflow_imap_provider.mailbox.unwrapping import WHOLE_LIMIT
 from airflow_imap_provider.transport.session import open_session
 from tests.mail.builders import mail
 from tests.servers.dovecot import Dovecot, User
@@ -59,7 +59,7 @@ def test_the_page_on_smime_says_what_is_so() -> None:
     best = SignatureOutcome("valid", ("boss@example.com",), "CN=Boss", "CN=Issuer", SIGNED_AT)
     told = payload(mail(smime=SmimeOutcome("opened", (best,))))
     assert told["smime"] == json.loads(shown)["smime"]
-    assert f"{RAW_LIMIT // 1024**2} MiB or more (`open_smime`: {SMIME_LIMIT // 1024**2} MiB)" in page
+    assert f"{RAW_LIMIT // 1024**2} MiB or more (`open_smime`: {WHOLE_LIMIT // 1024**2} MiB)" in page
 
 
 SIGNED_AT = datetime(2026, 3, 31, 7, 15, tzinfo=timezone.utc)

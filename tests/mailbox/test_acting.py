@@ -9,6 +9,7 @@ import pytest
 from airflow_imap_provider.errors import FolderNotFoundError, RefusedError
 from airflow_imap_provider.mailbox.actions import (
     AddKeyword,
+    AddLabel,
     Copy,
     Delete,
     Flag,
@@ -16,12 +17,15 @@ from airflow_imap_provider.mailbox.actions import (
     MarkUnread,
     Move,
     RemoveKeyword,
+    RemoveLabel,
     Unflag,
     perform,
 )
 from airflow_imap_provider.transport.session import Session, open_session
 from tests.mailbox.test_reader import message
 from tests.servers.dovecot import Dovecot, User
+from tests.servers.scripted import CAPABILITIES, Peer, ScriptedServer
+from tests.transport.conftest import settings_for
 
 BASIC = "IMAP4rev1 LITERAL+ ID IDLE"
 
@@ -104,3 +108,35 @@ def test_a_target_that_is_not_there_is_named_and_nothing_is_lost(
         perform(session, [1], [Move("Nowhere")])
     assert uids(server, mailbox) == [1, 2, 3, 4]
     assert uids(server, mailbox, "DELETED") == []
+
+
+def test_a_target_is_made_and_subscribed_to_when_that_is_asked_for(
+    server: Dovecot, mailbox: User, session: Session
+) -> None:
+    perform(session, [1, 2], [Copy("New/Größe", create=True)])
+    perform(session, [3], [Copy("New/Größe", create=True)])  # there by now
+    with server.connection(mailbox) as client:
+        assert client.select("New/Gr&APYA3w-e", readonly=True)[1] == [b"3"]
+        assert any(b"New/Gr&APYA3w-e" in line for line in client.lsub()[1])
+    if session.has("UIDPLUS"):
+        perform(session, [1], [Move("Another", create=True)])
+        assert len(uids(server, mailbox, folder="Another")) == 1
+
+
+def test_labels_are_quoted_and_encoded_for_gmail() -> None:
+    def script(peer: Peer) -> None:
+        peer.serve_inbox(f"{CAPABILITIES} X-GM-EXT-1")
+        for sign, label in (("+", '"Gr&APYA3w-e \\"1\\""'), ("-", '"\\\\Inbox"')):
+            assert peer.expect("UID") == f"STORE 1:2 {sign}X-GM-LABELS ({label})"
+            peer.ok(f"* 1 FETCH (X-GM-LABELS ({label}) UID 1)")
+
+    with ScriptedServer(script) as gmail:
+        session = open_session(settings_for(gmail))
+        session.select("INBOX", readonly=False)
+        perform(session, [1, 2], [AddLabel('Größe "1"'), RemoveLabel("\\Inbox")])
+        session.close()
+
+
+def test_labels_are_refused_where_there_are_none(session: Session) -> None:
+    with pytest.raises(RefusedError, match="X-GM-EXT-1"):
+        perform(session, [1], [AddLabel("Invoices")])

@@ -8,13 +8,17 @@ from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mailbox.actions import (
     Action,
     AddKeyword,
+    AddLabel,
     Copy,
     Delete,
     Flag,
+    Forward,
     MarkRead,
     MarkUnread,
     Move,
     RemoveKeyword,
+    RemoveLabel,
+    Save,
     Unflag,
     dump_actions,
     load_actions,
@@ -22,7 +26,21 @@ from airflow_imap_provider.mailbox.actions import (
     wanted,
 )
 
-EVERY = [MarkRead(), MarkUnread(), Flag(), Unflag(), AddKeyword("$A"), RemoveKeyword("b"), Copy("C/Größe"), Move("D")]
+EVERY = [
+    *[
+        MarkRead(),
+        MarkUnread(),
+        Flag(),
+        Unflag(),
+        AddKeyword("$A"),
+        RemoveKeyword("b"),
+        AddLabel("L"),
+        RemoveLabel("M"),
+    ],
+    Save("s3://bucket/a", what="both", larger="1 KB", when="any"),
+    Forward(["a@example.com", "mail:cc"], style="inline"),
+    *[Copy("C/Größe"), Move("D", create=True)],
+]
 
 
 def test_actions_survive_their_stored_form() -> None:
@@ -59,6 +77,12 @@ def test_equal_lists_have_equal_texts() -> None:
         lambda: unconditional([MarkRead(), Delete(when="never")]),
         lambda: MarkRead(when="sometimes"),
         lambda: Action("explode"),
+        lambda: Action("flag", options=(("create", True),)),
+        lambda: AddLabel(" "),
+        lambda: Save(""),
+        lambda: Save("/data", name="*.csv"),
+        lambda: load_actions('[{"do": "forward"}]'),
+        lambda: load_actions('[{"do": "save", "to": "/data", "options": ["what"]}]'),
         lambda: dump_actions([Move("A"), MarkRead()]),
         lambda: dump_actions([Delete(), Copy("A")]),
         lambda: dump_actions(["mark_read"]),  # type: ignore[list-item]

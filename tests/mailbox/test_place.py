@@ -106,7 +106,7 @@ def test_after_a_change_of_uidvalidity_only_mails_that_were_not_told_count() -> 
     told = [mail(uid, NOON + timedelta(minutes=uid), size=uid) for uid in range(1, 11)]
     place = opened("all", 0).after(10, told, [Todo(UidRanges.of([(3, 3)]), (Move("A"),))], now=LATER)
     changed = rebase(place, 8, 12)
-    assert (changed.uidvalidity, changed.epoch, changed.last_uid, changed.told_uid) == (8, 1, 0, 0)
+    assert (changed.uidvalidity, changed.epoch, changed.last_uid, changed.covered) == (8, 1, 0, 0)
     assert changed.todo == (), "the UID means another mail now"
     for item in told:
         assert not changed.counts(replace(item, uid=item.uid + 1))

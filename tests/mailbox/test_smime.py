@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_imap_provider.connection.settings import SmimeSettings
-from airflow_imap_provider.errors import SettingsError
+from airflow_imap_provider.errors import ImapError, SettingsError
 from airflow_imap_provider.hooks.imap4 import Imap4Hook
 from airflow_imap_provider.mail.conditions import (
     Body,
@@ -186,3 +186,16 @@ def test_the_hook_opens_text_and_attachments(
     assert opened.content.startswith(b"From: The Boss <boss@example.com>\r\n")
     assert "secret" not in repr(opened)
     assert (plain.text.strip(), plain.smime.signature, plain.attachments) == ("Pay invoice 4711, please.", "", ())
+
+
+def test_a_mail_that_is_too_large_to_be_opened_says_what_to_do_and_the_hook_goes_on(
+    dovecot: Dovecot, user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", connection(dovecot, user))
+    dovecot.deliver_all(user, [mail(signed(tmp_path)), mail(FORGED)])
+    monkeypatch.setattr(unwrapping, "WHOLE_LIMIT", 1_000)
+    with Imap4Hook("mailbox") as hook:
+        first, second = hook.search()
+        with pytest.raises(ImapError, match=r"more than 1000 bytes.*attachments\(\)"):
+            hook.open_smime(first)
+        assert hook.open_smime(second).text.strip() == "Pay invoice 4711, please."

@@ -33,9 +33,13 @@ def told(
         "first_uid": first,
         "last_uid": last,
         "at": (NOON + timedelta(seconds=second)).isoformat(),
-        "emails": [{"uid": uid} for uid in mails],
+        "emails": [mail(uid, f"<{epoch}.{uid}>") for uid in mails],
         **more,
     }
+
+
+def mail(uid: int, message_id: str) -> Told:
+    return {"uid": uid, "message_id": message_id, "received": NOON.isoformat(), "size": 1000}
 
 
 class Journal:
@@ -191,3 +195,25 @@ def test_every_mail_is_taken_exactly_once(history: list[Told], most: int, cuts: 
         taken += take(record, Journal(*history[:visible]), most)
     everything = {email["uid"] for payload in history for email in payload["emails"]}
     assert sorted(taken) == sorted(everything)
+
+
+def test_a_mail_that_was_told_again_under_another_uid_is_known_when_the_folder_was_made_anew() -> None:
+    record = Record()
+    before, after = told(1, 2), told(1, 3, epoch=1)
+    after["emails"] = [mail(1, "<0.1>"), mail(2, "<0.2>"), mail(3, "<new>")]
+    assert take(record, Journal(before, after)) == [1, 2, 3]
+    assert take(Record.from_json(record.to_json()), Journal(before, after)) == []
+
+
+def test_the_same_mail_delivered_twice_into_one_folder_is_two_mails() -> None:
+    payload = told(1, 2)
+    payload["emails"] = [mail(1, "<same>"), mail(2, "<same>")]
+    assert take(Record(), Journal(payload)) == [1, 2]
+
+
+def test_a_nudge_of_before_a_new_folder_says_nothing_of_the_same_uid_after_it() -> None:
+    record = Record()
+    take(record, Journal(told(6, 5, nudge=5), told(1, 4, epoch=1)))
+    stored = record.to_json()
+    assert Record.covers(stored, "s", "0.7", 5)
+    assert not Record.covers(stored, "s", "1.7", 5)

@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from airflow_imap_provider.connection.settings import Settings
-from airflow_imap_provider.errors import AuthenticationError, LostConnectionError, SettingsError
+from airflow_imap_provider.errors import LostConnectionError
 from airflow_imap_provider.mail.conditions import Conditions
 from airflow_imap_provider.mailbox import watcher as watching
-from airflow_imap_provider.mailbox.backoff import Backoff
 from airflow_imap_provider.mailbox.place import Place, first_place
 from airflow_imap_provider.mailbox.reader import Reader, Wish
 from airflow_imap_provider.mailbox.watcher import FolderWatcher
@@ -217,16 +216,3 @@ async def test_a_server_that_announces_idle_and_refuses_it_is_polled_over_the_sa
         member.join("scripted")
         await until(played.is_set, "it polls")
         await member.leave()
-
-
-def test_back_off_doubles_spreads_and_waits_longer_after_a_refused_login() -> None:
-    backoff = Backoff()
-    delays = [backoff.next(LostConnectionError("x")) for _ in range(12)]
-    assert all(0.7 * 2**number <= delay <= 1.3 * 2**number for number, delay in enumerate(delays[:6]))
-    assert all(42 <= delay <= 78 for delay in delays[6:])
-    backoff.reset()
-    assert backoff.next(LostConnectionError("x")) < 2
-    for error in (AuthenticationError("x"), SettingsError("x")):
-        backoff.reset()
-        assert 20 < backoff.next(error) < 40
-    assert max(backoff.next(AuthenticationError("x")) for _ in range(12)) <= 900 * 1.3

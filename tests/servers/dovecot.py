@@ -25,7 +25,14 @@ from typing import Any
 
 from airflow_imap_provider.connection.settings import AuthSettings, Security, Settings, TlsSettings
 from tests.servers.certificates import Authority
-from tests.servers.dovecot_configuration import CLIENT_CERTIFICATES, CONFIGURATION
+from tests.servers.dovecot_configuration import (
+    CLIENT_CERTIFICATES,
+    CONFIGURATION,
+    OAUTH,
+    OAUTH_VALIDATION,
+    ONE_TLS_VERSION,
+    OPENSSL,
+)
 from tests.servers.waiting import free_port, wait_until
 
 HOST = "127.0.0.1"
@@ -57,6 +64,9 @@ class Dovecot:
     :param mechanisms: the SASL mechanisms that it offers.
     :param client_certificates: whether it asks clients for a certificate of the authority below; EXTERNAL takes the
         user's name from it.
+    :param tls_version: the only version of TLS that it speaks, like ``TLSv1``; 1.2 and 1.3 when left out.
+    :param more: further lines of its configuration, which override the others.
+    :param token_key: it takes tokens that are signed with this key (HS256), see :data:`OAUTH_VALIDATION`.
 
     :ivar host: the address that it listens on.
     :ivar port: plain IMAP, with STARTTLS.
@@ -66,11 +76,21 @@ class Dovecot:
     """
 
     def __init__(
-        self, *, capabilities: str = "", mechanisms: str = "plain login", client_certificates: bool = False
+        self,
+        *,
+        capabilities: str = "",
+        mechanisms: str = "plain login",
+        client_certificates: bool = False,
+        tls_version: str = "",
+        more: str = "",
+        token_key: bytes = b"",
     ) -> None:
         self._capabilities = capabilities
         self._mechanisms = mechanisms
         self._client_certificates = client_certificates
+        self._tls_version = tls_version
+        self._more = more
+        self._token_key = token_key
         self._program = shutil.which("dovecot", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
         if self._program is None:
             raise MissingServerError("dovecot is not installed (Debian: apt-get install dovecot-imapd)")
@@ -99,6 +119,7 @@ class Dovecot:
             raise RuntimeError("it is running")
         self._process = subprocess.Popen(
             [str(self._program), "-F", "-c", str(self._configuration)],
+            env={**os.environ, **self._openssl()},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -287,7 +308,8 @@ class Dovecot:
     # -- configuration ------------------------------------------------------------------------------------------
 
     def _write_configuration(self) -> None:
-        server = self.authority.issue("server")
+        # An RSA key, as TLS 1.0 and 1.1 servers have one.
+        server = self.authority.issue("server", rsa_key=bool(self._tls_version))
         privileged = os.geteuid() == 0
         me = pwd.getpwuid(os.geteuid()).pw_name
         self._configuration.write_text(
@@ -304,15 +326,31 @@ class Dovecot:
                 client_certificates=CLIENT_CERTIFICATES.format(authority=self.client_authority.path)
                 if self._client_certificates
                 else "",
+                oauth=OAUTH.format(folder=self.folder) if self._token_key else "",
                 capabilities=f"imap_capability = {self._capabilities}" if self._capabilities else "",
                 unprivileged="" if privileged else f"default_internal_user = {me}\ndefault_login_user = {me}",
                 no_chroot="" if privileged else "chroot =",
             )
+            + (ONE_TLS_VERSION.format(version=self._tls_version) if self._tls_version else "")
+            + self._more
         )
+        if self._token_key:
+            keys = self.folder / "keys" / "default" / "HS256"
+            keys.mkdir(parents=True)
+            (keys / "default").write_text(base64.b64encode(self._token_key).decode())
+            (self.folder / "oauth2.conf").write_text(OAUTH_VALIDATION.format(folder=self.folder))
         mail = self.folder / "mail"
         mail.mkdir()
         if privileged:
             os.chown(mail, MAIL_UID, MAIL_UID)
+
+    def _openssl(self) -> dict[str, str]:
+        """The environment that keeps OpenSSL to one version: Dovecot's own settings know only the lowest."""
+        if not self._tls_version:
+            return {}
+        configuration = self.folder / "openssl.cnf"
+        configuration.write_text(OPENSSL.format(version=self._tls_version))
+        return {"OPENSSL_CONF": str(configuration)}
 
 
 def _ok(answer: tuple[str, object], expected: str = "OK") -> None:

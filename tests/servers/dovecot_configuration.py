@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CLIENT_CERTIFICATES", "CONFIGURATION"]
+__all__ = ["CLIENT_CERTIFICATES", "CONFIGURATION", "OAUTH", "OAUTH_VALIDATION", "ONE_TLS_VERSION", "OPENSSL"]
 
 CONFIGURATION = """
 base_dir = {folder}/run
@@ -51,6 +51,7 @@ passdb {{
   # A file for each user: one for all would be read again only a second later.
   args = username_format=%u {folder}/users/%u
 }}
+{oauth}
 userdb {{
   driver = static
   args = uid={uid} gid={gid} home={folder}/mail/%u
@@ -97,3 +98,37 @@ ssl_require_crl = no
 ssl_verify_client_cert = yes
 auth_ssl_username_from_cert = yes
 """
+
+ONE_TLS_VERSION = """
+ssl_min_protocol = {version}
+ssl_cipher_list = DEFAULT:@SECLEVEL=0
+import_environment = OPENSSL_CONF
+"""
+
+OPENSSL = """
+openssl_conf = openssl
+[openssl]
+ssl_conf = ssl
+[ssl]
+system_default = default
+[default]
+MinProtocol = {version}
+MaxProtocol = {version}
+CipherString = DEFAULT:@SECLEVEL=0
+"""
+
+OAUTH = """
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {folder}/oauth2.conf
+}}
+"""
+
+OAUTH_VALIDATION = """
+introspection_mode = local
+local_validation_key_dict = fs:posix:prefix={folder}/keys/
+username_attribute = email
+username_format = %u
+"""
+"""Tokens are JWTs that it checks by itself: signed with the key below ``keys/``, for the user in their ``email``."""

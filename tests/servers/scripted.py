@@ -226,6 +226,7 @@ class ScriptedServer:
     def _play(self, sock: socket.socket) -> None:
         sock.settimeout(PATIENCE)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer: Peer | None = None
         try:
             if self._tls is not None:
                 sock = self._tls.wrap_socket(sock, server_side=True)
@@ -235,12 +236,15 @@ class ScriptedServer:
             peer.close()
         except (ClientGoneError, ssl.SSLError):
             # Leaving in the middle is the client's right; what it must have done by then the test checks itself.
-            sock.close()
+            pass
         except OSError as exc:
             # Closed by the test's end, while the script still waited.
             if not self.stopping.is_set():
                 self._problems.append(exc)
-            sock.close()
         except Exception as exc:  # noqa: BLE001 - handed to the test
             self._problems.append(exc)
+        finally:
             sock.close()
+            if peer is not None:
+                # After STARTTLS it has another one.
+                peer._sock.close()

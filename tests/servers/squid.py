@@ -20,7 +20,8 @@ CONFIGURATION = """
 http_port 127.0.0.1:{port}
 pid_filename {folder}/squid.pid
 cache_log {folder}/cache.log
-access_log stdio:{folder}/access.log
+logformat asked %Ss/%03>Hs %rm %ru %{{Proxy-Authorization}}>h
+access_log stdio:{folder}/access.log asked
 coredump_dir {folder}
 cache deny all
 {user}
@@ -44,12 +45,19 @@ class Squid(Daemon):
     :param methods: ``basic``, ``digest``, ``ntlm``; none: everybody may use it.
     :param login: who may use it, by Basic and Digest.
     :param winbind: who is asked about NTLM.
+    :param closed: it lets nobody go anywhere, and writes into its log where they wanted to go.
     """
 
     last_signal = signal.SIGKILL  # to everything else it answers two seconds later
 
     def __init__(
-        self, methods: Sequence[str] = (), login: str = "", password: str = "", winbind: Winbind | None = None
+        self,
+        methods: Sequence[str] = (),
+        login: str = "",
+        password: str = "",
+        winbind: Winbind | None = None,
+        *,
+        closed: bool = False,
     ) -> None:
         super().__init__("squid", "squid")
         self._service = f"test{self.port}"
@@ -76,7 +84,7 @@ class Squid(Daemon):
                 folder=self.folder,
                 user="cache_effective_user proxy" if is_root() else "",
                 methods="\n".join(line for method in methods for line in lines[method]),
-                rule="acl known proxy_auth REQUIRED\nhttp_access allow known" if methods else "http_access allow all",
+                rule=_rule(methods, closed=closed),
                 refused=REFUSED_PORT,
             )
         )
@@ -105,3 +113,9 @@ class Squid(Daemon):
         super().stop()
         for shared in SHARED_MEMORY.glob(f"{self._service}-*"):
             shared.unlink()
+
+
+def _rule(methods: Sequence[str], *, closed: bool) -> str:
+    if closed:
+        return ""
+    return "acl known proxy_auth REQUIRED\nhttp_access allow known" if methods else "http_access allow all"

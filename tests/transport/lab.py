@@ -19,7 +19,9 @@ from tests.servers.certificates import Authority
 from tests.servers.dovecot import Dovecot
 from tests.servers.proxies import PASSWORD as PROXY_PASSWORD
 from tests.servers.scripted import Peer, ScriptedServer
+from tests.servers.token_endpoint import Misbehaviour
 from tests.transport.conftest import server_context
+from tests.transport.oauth_server import OAuthWorld
 from tests.transport.test_secrets import forms
 
 SECRET = "mailbox-s3cret-w0rd"
@@ -43,6 +45,27 @@ class Lab:
     def authority(self) -> Authority:
         found: Authority = self._request.getfixturevalue("authority")
         return found
+
+    @property
+    def tokens(self) -> OAuthWorld:
+        """The mail server and the endpoint of OAuth; the test's module has the fixture."""
+        found: OAuthWorld = self._request.getfixturevalue("world")
+        return found
+
+    def by_token(
+        self, misbehave: Misbehaviour | None = None, *, secret: str = SECRET, endpoint: str = "", **changes: Any
+    ) -> Settings:
+        """Settings of an application with a secret.
+
+        :param misbehave: what the endpoint does.
+        :param secret: the one that is sent.
+        :param endpoint: where to ask instead.
+        """
+        self.tokens.endpoint.misbehave = misbehave
+        user = self.tokens.dovecot.new_user()
+        auth = self.tokens.by_secret(user, secret=SECRET)
+        oauth = replace(auth.oauth, client_secret=secret, endpoint=endpoint or auth.oauth.endpoint)
+        return self.tokens.settings(user, replace(auth, oauth=oauth), **changes)
 
     def enter(self, manager: Any) -> Any:
         return self._stack.enter_context(manager)

@@ -66,7 +66,16 @@ def test_imapclient_is_one_of_the_versions_that_this_was_written_for() -> None:
 def test_nothing_heavy_is_imported_before_a_session_is_opened() -> None:
     code = (
         "import sys, airflow_imap_provider.transport.session as _;"
-        "print(*{'imapclient', 'imaplib', 'ssl', 'cryptography', 'asyncio'} & set(sys.modules))"
+        "heavy = {'imapclient', 'imaplib', 'ssl', 'cryptography', 'asyncio', 'httpx', 'h11', 'jwt', 'spnego'};"
+        "print(*heavy & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "\n"
+
+
+def test_who_logs_in_without_a_token_loads_nothing_for_tokens() -> None:
+    code = (
+        "import sys, airflow_imap_provider.transport.opening as _;"
+        "print(*{'httpx', 'httpcore', 'h11', 'jwt'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "\n"
 

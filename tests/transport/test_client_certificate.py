@@ -9,71 +9,21 @@ import ssl
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-    pkcs12,
-)
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from airflow_imap_provider.connection.keys import MAX_FILE_BYTES
 from airflow_imap_provider.connection.parsing import parse
 from airflow_imap_provider.connection.settings import TlsSettings
 from airflow_imap_provider.errors import SettingsError, TlsError
 from airflow_imap_provider.transport.tls import _contexts, context_for
-from tests.servers.certificates import Authority, ServerCertificate, self_signed
+from tests.servers.certificates import Authority, self_signed
+from tests.servers.client_material import PASSPHRASE, Material, in_base64
 from tests.servers.scripted import Peer, ScriptedServer
 from tests.transport.conftest import Opener, server_context, settings_for
-
-PASSPHRASE = "0pen sesame ü"
-
-
-@dataclass(frozen=True)
-class Material:
-    """One client certificate, and everything that can be made of it."""
-
-    files: ServerCertificate
-    issuer: str
-
-    @property
-    def certificate(self) -> str:
-        return self.files.pem
-
-    @property
-    def key(self) -> str:
-        return self.files.key.read_text()
-
-    def encrypted(self, form: PrivateFormat = PrivateFormat.PKCS8) -> str:
-        return self._private.private_bytes(Encoding.PEM, form, BestAvailableEncryption(PASSPHRASE.encode())).decode()
-
-    def traditional(self) -> str:
-        return self._private.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
-
-    def pkcs12(self, passphrase: str = "", *, key: bool = True) -> bytes:
-        encryption = BestAvailableEncryption(passphrase.encode()) if passphrase else NoEncryption()
-        certificate = x509.load_pem_x509_certificate(self.certificate.encode())
-        issuer = x509.load_pem_x509_certificate(self.issuer.encode())
-        return pkcs12.serialize_key_and_certificates(
-            b"mine", self._private if key else None, certificate, [issuer], encryption
-        )
-
-    @property
-    def _private(self) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
-        key = load_pem_private_key(self.key.encode(), None)
-        assert isinstance(key, (ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey))
-        return key
-
-
-def in_base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
 
 
 @pytest.fixture(scope="module")

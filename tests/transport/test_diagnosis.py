@@ -17,6 +17,9 @@ from tests.servers.proxies import LOGIN as PROXY_LOGIN
 from tests.servers.proxies import PASSWORD as PROXY_PASSWORD
 from tests.servers.scripted import Peer
 from tests.transport.lab import SECRET, Lab, old_context, shows_no_secret
+from tests.transport.oauth_server import oauth_servers, world
+
+__all__ = ["oauth_servers", "world"]
 
 SQUID, DANTE = pytest.mark.squid, pytest.mark.dante
 JOE = {"login": PROXY_LOGIN, "password": PROXY_PASSWORD}
@@ -89,6 +92,24 @@ def test_a_proxy_is_reported_with_its_answer(proxy: str, tunnel: dict[str, Any],
     assert "tcp" not in stages(report)
     assert report.fact("kind") == tunnel["type"]
     assert re.search(answer, str(report.fact("answer")))
+
+
+@pytest.mark.dovecot
+def test_where_a_token_came_from_and_how_long_it_lasts_is_reported(lab: Lab) -> None:
+    lab.tokens.endpoint.lifetime = 1800
+    settings = lab.by_token()
+    report = diagnose(settings)
+    assert report.ok, report.text()
+    assert stages(report)[:3] == ["settings", "token", "tcp"]
+    assert (report.fact("endpoint"), report.fact("lifetime"), report.fact("token")) == ("localhost", "1800 s", "new")
+    assert report.fact("mechanism") == "XOAUTH2"
+    again = diagnose(settings)
+    assert again.ok, again.text()
+    assert (again.fact("token"), again.fact("lifetime")) == ("from an earlier request", None)
+    (token,) = lab.tokens.endpoint.issued
+    for text in (report.text(), json.dumps(report.as_dict()), again.text()):
+        assert token not in text
+        shows_no_secret(text)
 
 
 def warns(report: Report, words: str) -> bool:

@@ -10,6 +10,7 @@ import json
 import logging
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,11 +24,15 @@ from tests.servers.proxies import LOGIN as PROXY_LOGIN
 from tests.servers.proxies import PASSWORD as PROXY_PASSWORD
 from tests.servers.scripted import CAPABILITIES, Peer
 from tests.servers.squid import REFUSED_PORT
+from tests.servers.token_endpoint import Handler
 from tests.servers.waiting import free_port
 from tests.servers.winbind import ACCOUNT, DOMAIN
 from tests.transport.conftest import server_context
 from tests.transport.lab import SECRET, WRONG, Lab, old_context, shows_no_secret
+from tests.transport.oauth_server import oauth_servers, world
 from tests.transport.test_dial import full_listener
+
+__all__ = ["oauth_servers", "world"]
 
 DOVECOT, SQUID, DANTE = pytest.mark.dovecot, pytest.mark.squid, pytest.mark.dante
 NTLM = (SQUID, pytest.mark.winbind, DOVECOT)
@@ -156,6 +161,43 @@ def without_rights(lab: Lab) -> Settings:
     return lab.dovecot.settings(user, auth=AuthSettings("plain", user.login, SECRET, alias=other.login))
 
 
+def answers(status: int, content: Any, **headers: str) -> Callable[[Handler], None]:
+    return lambda peer: peer.answer(status, content, **headers)
+
+
+def echoes(peer: Handler) -> None:
+    """Refuse, and repeat what was sent."""
+    peer.answer(401, {"error": "invalid_client", "error_description": f"AADSTS7000215: Not the secret: {peer.said}"})
+
+
+def expired_consent(lab: Lab) -> Settings:
+    user = lab.tokens.dovecot.new_user()
+    auth = lab.tokens.by_consent(user)
+    return lab.tokens.settings(user, replace(auth, oauth=replace(auth.oauth, refresh_token=WRONG)))
+
+
+def without_delegation(lab: Lab) -> Settings:
+    user = lab.tokens.dovecot.new_user()
+    auth = lab.tokens.by_service_account(user)
+    return lab.tokens.settings(user, replace(auth, oauth=replace(auth.oauth, scope="contacts")))
+
+
+def refused_token(lab: Lab) -> Settings:
+    settings = lab.by_token()
+    lab.tokens.endpoint.wrong_key = True
+    return settings
+
+
+def expired_token(lab: Lab) -> Settings:
+    user = lab.tokens.dovecot.new_user()
+    token = lab.tokens.endpoint.token_for(user.login, lifetime=-60)
+    return lab.tokens.settings(user, AuthSettings("bearer", user.login, token))
+
+
+def asked_through(proxy: str, endpoint: str = "", **tunnel: Any) -> Callable[[Lab], Settings]:
+    return lambda lab: lab.proxied(proxy, lab.by_token(endpoint=endpoint), **tunnel)
+
+
 JOE = {"login": PROXY_LOGIN, "password": PROXY_PASSWORD}
 IMPOSTOR = {"login": PROXY_LOGIN, "password": WRONG}
 IMPOSTOR_IN_DOMAIN = {"login": ACCOUNT, "password": WRONG, "domain": DOMAIN}
@@ -271,6 +313,40 @@ BROKEN = [
         type="socks5"), "tls", "Security mode Explicit", DANTE, DOVECOT),
     row("none on the TLS port, by proxy", lambda lab: lab.proxied("dante", lab.real(security="none",
         port=lab.dovecot.tls_port, timeout=60), type="socks5"), "tls", "Security mode Implicit", DANTE, DOVECOT),
+    # Tokens.
+    row("nobody listens at the endpoint", lambda lab: lab.by_token(endpoint=f"https://localhost:{free_port()}/token"),
+        "token", "OAuth: endpoint (oauth_endpoint)", DOVECOT),
+    row("an endpoint that nobody knows", lambda lab: lab.by_token(endpoint="https://no-such-host.invalid/token"),
+        "token", "OAuth: endpoint (oauth_endpoint) and the DNS of this machine", DOVECOT),
+    row("a silent endpoint", lambda lab: lab.by_token(Handler.silent, timeout=0.5), "token",
+        "The token endpoint does not answer in time", DOVECOT),
+    row("a silent proxy on the way to the endpoint", lambda lab: replace(lab.by_token(timeout=0.5),
+        tunnel=TunnelSettings("http", "127.0.0.1", lab.scripted(mute).port)), "proxy", "Proxy", DOVECOT),
+    row("an endpoint that hangs up", lambda lab: lab.by_token(Handler.cut), "token",
+        "OAuth: endpoint (oauth_endpoint)", DOVECOT),
+    row("a portal answers", lambda lab: lab.by_token(answers(200, b"<html>Welcome</html>")), "token",
+        "no portal or filter answers in its place", DOVECOT),
+    row("the endpoint is elsewhere", lambda lab: lab.by_token(answers(302, b"", Location="https://elsewhere/")),
+        "token", "OAuth: endpoint (oauth_endpoint)", DOVECOT),
+    row("the endpoint is overloaded", lambda lab: lab.by_token(answers(503, b"", Retry_After="30")), "token",
+        "try again later", DOVECOT),
+    row("wrong secret of the application", lambda lab: lab.by_token(secret=WRONG), "token",
+        "needs the Value from Certificates & secrets, not the Secret ID", DOVECOT),
+    row("the endpoint repeats the secret", lambda lab: lab.by_token(echoes), "token", "needs the Value", DOVECOT),
+    row("the consent has ended", expired_consent, "token", "The refresh token has expired", DOVECOT),
+    row("no delegation to the service account", without_delegation, "token", "Domain-wide delegation is not granted",
+        DOVECOT),
+    row("certificate of the endpoint", lambda lab: lab.by_token(tls=TlsSettings(verify="none")), "token",
+        "CA bundle (ca_bundle)", DOVECOT),
+    row("the mail server refuses the token", refused_token, "authentication", "OAuth: scope (oauth_scope)", DOVECOT),
+    row("an expired bearer token", expired_token, "authentication", "Put a new token into Password", DOVECOT),
+    row("a server that takes no tokens", lambda lab: replace(lab.by_token(), port=lab.dovecot.tls_port,
+        tls=TlsSettings(ca_bundle=lab.dovecot.authority.pem + lab.tokens.dovecot.authority.pem)), "authentication",
+        "Method (auth_method)", DOVECOT),
+    row("the proxy forbids the endpoint", asked_through("squid", f"https://localhost:{REFUSED_PORT}/token",
+        type="http"), "proxy", "operator must allow this address and port", SQUID, DOVECOT),
+    row("wrong proxy login on the way to the endpoint", asked_through("squid with digest", type="http", **IMPOSTOR),
+        "proxy", "Proxy password (tunnel_password)", SQUID, DOVECOT),
 ]
 # fmt: on
 
@@ -306,6 +382,14 @@ def test_a_broken_connection_is_reported_with_its_stage_and_remedy(
     assert failure.problem in text
     assert report.seconds < 10
     shows_no_secret(line, text, json.dumps(report.as_dict(), allow_nan=False), repr(report), caplog.text)
+
+
+@pytest.mark.dovecot
+def test_the_answer_to_a_refused_token_is_the_servers_own_reason(lab: Lab) -> None:
+    report = diagnose(refused_token(lab))
+    assert report.failure is not None
+    assert "status " in report.failure.reply
+    assert report.fact("token") == "new"
 
 
 def test_there_are_more_broken_connections_than_were_asked_for() -> None:

@@ -214,3 +214,22 @@ async def test_a_closed_session_wakes_its_channel(opened: Opener) -> None:
         error = await owner.has_lost()
         assert "this side" in error.problem
         assert sock.fileno() == -1
+
+
+async def test_a_flood_of_lines_is_taken_in_turns_that_leave_the_loop_to_others(opened: Opener) -> None:
+    lines = 100_000
+
+    def flood(peer: Peer) -> None:
+        peer.send("+ idling")
+        peer.send_raw(b"* 1 EXISTS\r\n" * lines)
+        peer.wait_for_end()
+
+    async with idle_on(opened, flood) as owner:
+        turns = 0
+        while owner.session.arrivals < lines:
+            before = owner.session.arrivals
+            await asyncio.sleep(0)
+            turns += 1
+            assert owner.session.arrivals - before <= idling.LINES_AT_ONCE
+        assert turns >= lines / idling.LINES_AT_ONCE
+        owner.channel.abandon()

@@ -7,6 +7,7 @@ import pytest
 from airflow_imap_provider.connection.choices import AUTH_METHODS
 from airflow_imap_provider.connection.settings import AuthSettings
 from airflow_imap_provider.errors import AuthenticationError, SettingsError
+from airflow_imap_provider.transport.bearer import BEARER_METHODS
 from airflow_imap_provider.transport.mechanisms import choose_mechanism
 
 STRONGEST_FIRST = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN", "CRAM-MD5"]
@@ -64,16 +65,17 @@ def test_channel_binding_is_not_chosen_where_there_is_nothing_to_bind_to(method:
         ("scram-sha-256", "SCRAM-SHA-256-PLUS"),
         ("external", "EXTERNAL"),
         ("anonymous", "ANONYMOUS"),
+        *((method, "XOAUTH2") for method in BEARER_METHODS),
     ],
 )
 def test_a_method_chosen_expressly_is_the_one_that_is_used(method: str, mechanism: str) -> None:
-    assert choose(method, announced(*STRONGEST_FIRST, "EXTERNAL", "ANONYMOUS")) == mechanism
+    assert choose(method, announced(*STRONGEST_FIRST, "EXTERNAL", "ANONYMOUS", "OAUTHBEARER", "XOAUTH2")) == mechanism
 
 
-@pytest.mark.parametrize("method", [choice.value for choice in AUTH_METHODS if choice.available])
+@pytest.mark.parametrize("method", [choice.value for choice in AUTH_METHODS])
 def test_what_the_server_does_not_offer_is_not_tried(method: str) -> None:
-    with pytest.raises(AuthenticationError, match=r"announces AUTH=XOAUTH2, LOGINDISABLED") as caught:
-        choose(method, {*announced("XOAUTH2"), "LOGINDISABLED"})
+    with pytest.raises(AuthenticationError, match=r"announces AUTH=GSSAPI, LOGINDISABLED") as caught:
+        choose(method, {*announced("GSSAPI"), "LOGINDISABLED"})
     assert "auth_method" in caught.value.remedy
     assert "SECRET" not in str(caught.value).upper()
 
@@ -99,5 +101,7 @@ def test_a_server_without_such_a_mechanism_is_answered_with_those_that_can(offer
 
 @pytest.mark.parametrize("method", ["login", "cram-md5", "anonymous"])
 def test_a_method_without_a_place_for_an_alias_says_which_have_one(method: str) -> None:
-    with pytest.raises(SettingsError, match="auto, plain, scram-sha-1, scram-sha-256 or external"):
+    with pytest.raises(
+        SettingsError, match="auto, plain, scram-sha-1, scram-sha-256, external, bearer or a method of OAuth"
+    ):
         choose(method, announced(*STRONGEST_FIRST, "ANONYMOUS"), alias="sales")

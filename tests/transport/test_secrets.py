@@ -164,6 +164,25 @@ def test_the_servers_words_are_one_line_of_bounded_length() -> None:
     assert len(scrubber.clean("x" * 10_000)) < 400
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        "p%C3%A4ss+w%2Frd%40x",
+        "p%C3%A4ss%20w/rd%40x",
+        "p%C3%A4ss%20w%2Frd%40x",
+        "p\u00c3\u00a4ss w/rd@x",
+    ],
+)
+def test_a_secret_that_is_repeated_percent_encoded_or_as_latin_1_is_taken_out(form: str) -> None:
+    settings = Settings(conn_id="x", host="h", auth=AuthSettings(password="p\u00e4ss w/rd@x"))
+    assert Scrubber(settings).clean(f"you said {form}.") == "you said ***."
+
+
+def test_a_secret_with_half_a_character_in_it_can_be_taken_out() -> None:
+    settings = Settings(conn_id="x", host="h", auth=AuthSettings(password="p\udc80ss"))
+    assert Scrubber(settings).clean("you said p\udc80ss.") == "you said ***."
+
+
 def failure(call: Callable[[], object]) -> ImapError:
     with pytest.raises(ImapError) as caught:
         call()

@@ -13,11 +13,11 @@ from airflow_imap_provider.connection.settings import AuthSettings, Settings, Tl
 from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.transport.session import Session
 from airflow_imap_provider.transport.tls import _contexts
+from tests.servers.client_material import PASSPHRASE, Material
 from tests.servers.dovecot import Dovecot
 from tests.servers.scripted import Peer, ScriptedServer
 from tests.transport.conftest import LOGIN, Opener, settings_for
 from tests.transport.login_server import login_server, settings_of
-from tests.transport.test_client_certificate import PASSPHRASE, Material
 from tests.transport.test_secrets import everything_about, forms
 
 __all__ = ["login_server"]

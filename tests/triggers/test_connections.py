@@ -57,9 +57,9 @@ async def test_a_wrong_password_is_one_clear_error_and_the_mail_comes_once_it_is
 async def test_an_edited_connection_is_used_without_waiting_for_the_back_off_of_the_wrong_one(
     dovecot: Dovecot, user: User, triggerer: Triggerer, trigger: Make, monkeypatch: pytest.MonkeyPatch, state: State
 ) -> None:
-    from airflow_imap_provider.mailbox import watcher
+    from airflow_imap_provider.mailbox import pacing
 
-    monkeypatch.setattr(watcher, "SETTINGS_GLANCE", 0.1)
+    monkeypatch.setattr(pacing, "SETTINGS_GLANCE", 0.1)
     monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", connection(dovecot, user, password="not-this-one"))
     dovecot.deliver(user, message("waits"))
     triggerer.add(trigger())
@@ -71,9 +71,9 @@ async def test_an_edited_connection_is_used_without_waiting_for_the_back_off_of_
 async def test_an_edited_connection_is_used_although_the_old_one_works(
     dovecot: Dovecot, user: User, triggerer: Triggerer, trigger: Make, monkeypatch: pytest.MonkeyPatch, state: State
 ) -> None:
-    from airflow_imap_provider.mailbox import watcher
+    from airflow_imap_provider.mailbox import pacing
 
-    monkeypatch.setattr(watcher, "SETTINGS_RENEWAL", 0.1)
+    monkeypatch.setattr(pacing, "SETTINGS_RENEWAL", 0.1)
     triggerer.add(trigger(poll_interval=1.0))
     await until(lambda: committed(state) == 0, "it watches")
     other = dovecot.new_user()

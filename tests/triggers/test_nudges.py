@@ -75,7 +75,7 @@ async def test_a_consumer_that_caught_up_is_nudged_early_when_it_lacks_something
     stream = Stream(CONN_ID, "INBOX", "default")
     nudge = Nudge(AssetStore(accessors), stream, clock)
     state.set(CONSUMERS, {"d/t": {"dag_id": "d", "task_id": "t", "seen": clock.now().isoformat()}})
-    place = replace(first_place("all", clock.now()), uidvalidity=7, told_uid=1, last_uid=1)
+    place = replace(first_place("all", clock.now()), uidvalidity=7, told_uid=1, told_in="0.7", last_uid=1)
     nudge.expect(place)
     nudged = 0
     for _ in range(20):
@@ -83,7 +83,7 @@ async def test_a_consumer_that_caught_up_is_nudged_early_when_it_lacks_something
         nudged += await nudge.due(place)
     assert nudged > 12
     record = Record()
-    record.nudged[stream.name], record.ranges[stream.name] = 1, {"0.7": UidRanges()}
+    record.nudged[stream.name], record.ranges[stream.name] = "0.7:1", {"0.7": UidRanges()}
     state.set(consumer_key("d", "t"), record.to_json())
     clock.time += timedelta(days=2)
     assert not await nudge.due(place)

@@ -117,6 +117,7 @@ HEADERS: tuple[tuple[str, bytes, int], ...] = (
         mixed(part(b'Content-Type: text/csv; name="=?utf-8?Q?M=C3=A4rz=2Ecsv?="', b"a;b")),
         1,
     ),
+    ("no MIME-Version", mixed(text(), attachment(), header=b"Subject: x\r\n"), 1),
     ("a mail without a header", b"\r\nonly text", 0),
     ("an empty mail", b"", 0),
     ("a mail of only a NUL", b"\0", 0),

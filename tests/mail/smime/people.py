@@ -12,12 +12,19 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    pkcs12,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from airflow_imap_provider.connection.keys import Identity
 from airflow_imap_provider.mail.smime.opening import Opened, open_mail
 from airflow_imap_provider.mail.smime.verifying import Trust
+from tests.servers.client_material import PASSPHRASE
 
 NOW = datetime.now(timezone.utc)
 SENDER = "boss@example.com"
@@ -122,6 +129,18 @@ ISSUER = person("Issuer", ROOT, authority=True, days=(-60, 60))
 BOSS = person("Boss", ISSUER, addresses=[SENDER], kind="rsa2048")
 CLERK = person("Clerk", ISSUER, addresses=["clerk@example.com"], kind="rsa2048")
 CURVED = person("Curved", ISSUER, addresses=[SENDER], kind="p256")
+
+
+def closed(who: Person) -> str:
+    """Somebody's key, encrypted with the passphrase."""
+    encryption = BestAvailableEncryption(PASSPHRASE.encode())
+    return who.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption).decode()
+
+
+def packed(who: Person) -> bytes:
+    """Somebody's certificate and key as PKCS#12, encrypted with the passphrase."""
+    encryption = BestAvailableEncryption(PASSPHRASE.encode())
+    return pkcs12.serialize_key_and_certificates(b"me", who.key, who.certificate, [ISSUER.certificate], encryption)
 
 
 def openssl(folder: Path, *arguments: str, content: bytes) -> bytes:

@@ -1,0 +1,147 @@
+"""Shows how the email triggers of assets are: connection, place, what was told, and what each consumer lacks.
+
+It reads Airflow's database and nothing else; no mail server is asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from airflow_imap_provider.commands.argument import JSON, Argument
+
+if TYPE_CHECKING:
+    from airflow_imap_provider.commands.entries import Entries
+    from airflow_imap_provider.triggers.store import Stream
+
+__all__ = ["ARGUMENTS", "HELP", "run"]
+
+HELP = "Show health, place and consumers of email triggers"
+
+ARGUMENTS = (
+    Argument(("--asset",), {"help": "Only this asset, by its name"}),
+    JSON,
+)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the state.
+
+    :raises SystemExit: if the named asset has none.
+    """
+    from airflow_imap_provider.commands.entries import open_entries
+
+    with open_entries(args.asset) as assets:
+        states = [_asset(entries) for entries in assets]
+    if args.asset is not None and not states:
+        raise SystemExit(
+            f"The asset {args.asset!r} has no state of an email trigger: either no trigger on it has started yet, or "
+            "the name is another one ('airflow assets list' shows them)."
+        )
+    if args.output:
+        print(json.dumps(states, indent=2))
+    else:
+        print("\n\n".join(_text(state) for state in states) or "No email trigger has started yet.")
+
+
+def _asset(entries: Entries) -> dict[str, Any]:
+    from airflow_imap_provider.triggers.store import JOURNALS
+
+    journals = entries.get(JOURNALS) or []
+    return {
+        "asset": entries.asset,
+        "active": entries.active,
+        "streams": [_stream(entries, stream) for stream in entries.streams],
+        "journals": [{**journal, "entries": _length(entries, journal["id"])} for journal in journals],
+        "consumers": _consumers(entries),
+    }
+
+
+def _stream(entries: Entries, stream: Stream) -> dict[str, Any]:
+    place = entries.values[stream.key("place")]
+    shown = ("start", "activated", "uidvalidity", "last_uid", "epoch", "told_uid", "last_received")
+    return {
+        "stream": stream.name,
+        "conn_id": stream.conn_id,
+        "folder": stream.folder,
+        "place": {**{key: place[key] for key in shown}, "owed_actions": sum(len(t["actions"]) for t in place["todo"])},
+        "health": entries.get(stream.key("health")) or {},
+        "reset_asked_for": entries.get(stream.key("reset")) or {},
+    }
+
+
+def _length(entries: Entries, journal: str) -> int:
+    from airflow_imap_provider.triggers.store import journal_key
+
+    prefix = journal_key(journal, 0)[:-1]
+    return sum(key.startswith(prefix) for key in entries.values)
+
+
+def _consumers(entries: Entries) -> list[dict[str, Any]]:
+    from datetime import datetime, timezone
+
+    from airflow_imap_provider.mailbox.taking import Record, Taking
+    from airflow_imap_provider.triggers import journal
+    from airflow_imap_provider.triggers.store import CONSUMERS, consumer_key
+
+    found = []
+    for name, consumer in sorted((entries.get(CONSUMERS) or {}).items()):
+        stored = entries.get(consumer_key(consumer["dag_id"], consumer["task_id"]))
+        untaken = None
+        if stored:
+            taking = Taking(Record.from_json(stored), most=10**9)
+            store: Any = entries
+            for entry in journal.entries(
+                store, taking.record.positions, datetime.now(timezone.utc), begin=taking.record.begin
+            ):
+                taking.feed(entry)
+            untaken = len(taking.emails)
+        found.append(
+            {
+                "consumer": name,
+                "dag_id": consumer["dag_id"],
+                "task_id": consumer["task_id"],
+                "seen": consumer["seen"],
+                "runs": stored["runs"] if stored else 0,
+                "untaken": untaken,
+            }
+        )
+    return found
+
+
+def _text(state: dict[str, Any]) -> str:
+    lines = [f"Asset {state['asset']}" + ("" if state["active"] else " (not active: no DAG refers to it)")]
+    for stream in state["streams"]:
+        place, health = stream["place"], stream["health"]
+        lines += [f"  Stream {stream['stream']}", f"    connection  {_connection(health)}"]
+        if health:
+            lines += [
+                f"    caught up   {health.get('last_catch_up') or 'not yet'}; lag of the last event {health['lag']} s; "
+                f"{health['told']} mails told since the trigger started",
+                f"    actions     {place['owed_actions']} owed, {health['failed_actions']} given up"
+                + (f"; last failure: {health['last_action_error']}" if health["last_action_error"] else ""),
+            ]
+        lines.append(
+            f"    place       UID {place['last_uid']} of UIDVALIDITY {place['uidvalidity']}, epoch {place['epoch']}, "
+            f"last told UID {place['told_uid']}; began {place['activated']} with start={place['start']!r}"
+        )
+        if asked := stream["reset_asked_for"]:
+            lines.append(f"    reset       to {asked['to']!r} asked for at {asked['at']}; not honoured yet")
+    kept = sum(journal["entries"] for journal in state["journals"])
+    lines.append(f"  Journals {len(state['journals'])}, with {kept} events kept")
+    for consumer in state["consumers"]:
+        untaken = consumer["untaken"]
+        lacks = "has not taken anything yet" if untaken is None else f"{untaken} mails untaken"
+        lines.append(f"  Consumer {consumer['consumer']}: {lacks}; {consumer['runs']} runs; seen {consumer['seen']}")
+    if not state["consumers"]:
+        lines.append("  No consumer (no task with ReceiveEmailsOperator has run yet)")
+    return "\n".join(lines)
+
+
+def _connection(health: dict[str, Any]) -> str:
+    if not health:
+        return "never made"
+    if health["connected"]:
+        return f"connected since {health['since']}"
+    return f"NOT CONNECTED since {health['since']}: {health['last_error']}"

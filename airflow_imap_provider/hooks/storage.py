@@ -1,0 +1,193 @@
+"""Airflow's object storage (local, S3, GCS, Azure, ...) as a place in which mails are saved.
+
+A file is written under a name that nobody looks for and moved when it is whole, or, where the store knows uploads that
+come into being at their end (S3, GCS), as such an upload. Either way a failure leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import posixpath
+import secrets
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow_imap_provider.errors import ImapError, SettingsError
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
+
+__all__ = ["ObjectStorage", "check_path"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+PIECE = 1024 * 1024
+"""Bytes read at once when a file that is there is compared."""
+
+WITHOUT_FOLDERS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "oci", "oss", "r2"})
+"""Protocols of object stores: they have no folders to make, and asking for the bucket may need rights of its own."""
+
+
+def check_path(path: object) -> str:
+    """Return a path as text.
+
+    :raises SettingsError: for anything but a URL or an absolute path: a worker's current folder is nobody's choice.
+    """
+    text = str(path)
+    if "://" not in text and not text.startswith("/"):
+        raise SettingsError(
+            f"path={text!r}; a URL or an absolute path is accepted, such as 's3://aws_default@bucket/mails' or "
+            "'file:///data/mails'.",
+            stage="settings",
+        )
+    return text
+
+
+class ObjectStorage:
+    """A folder in object storage; :class:`~airflow_imap_provider.mailbox.saving.Storage`.
+
+    :param path: a URL such as ``s3://conn_id@bucket/folder``, an absolute path, or an ``ObjectStoragePath``.
+    """
+
+    def __init__(self, path: str | ObjectStoragePath) -> None:
+        from airflow.sdk import ObjectStoragePath
+
+        checked = check_path(path)
+        self._root = self._try("is no place to save to", checked, lambda: _rooted(path, ObjectStoragePath))
+        self._fs: Any = self._try("cannot be reached", checked, lambda: self._root.fs)
+        self._base = str(self._root.path).rstrip("/")
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names in a folder; none if it is not there."""
+        whole = self._whole(folder)
+
+        def listed() -> list[str]:
+            self._fs.invalidate_cache(whole)
+            try:
+                return [posixpath.basename(str(name).rstrip("/")) for name in self._fs.ls(whole, detail=False)]
+            except FileNotFoundError:
+                return []
+
+        return self._try("cannot be listed", whole, listed)
+
+    def size(self, path: str) -> int:
+        """Return a file's size in bytes."""
+        whole = self._whole(path)
+        return self._try("cannot be looked at", whole, lambda: int(self._fs.info(whole)["size"]))
+
+    def read(self, path: str) -> Iterator[bytes]:
+        """Yield a file's content."""
+        whole = self._whole(path)
+        with self._try("cannot be read", whole, lambda: self._fs.open(whole, "rb", cache_type="none")) as file:
+            while chunk := self._try("cannot be read", whole, lambda: file.read(PIECE)):
+                yield chunk
+
+    def draft(self, path: str) -> _Draft:
+        """Begin a file, and make its folder if need be."""
+        whole = self._whole(path)
+        return self._try("cannot be written", whole, lambda: self._begin(whole))
+
+    def address(self, path: str) -> str:
+        """Return the URL, with the connection's id if there is one: ``ObjectStoragePath(address)`` opens it."""
+        protocol = self._root.protocol or "file"
+        conn_id = f"{self._root.conn_id}@" if self._root.conn_id else ""
+        return f"{protocol}://{conn_id}{self._whole(path)}"
+
+    def _whole(self, path: str) -> str:
+        return f"{self._base}/{path}" if path else self._base or "/"
+
+    def _begin(self, whole: str) -> _Draft:
+        from fsspec.spec import AbstractBufferedFile
+
+        if self._root.protocol in WITHOUT_FOLDERS:
+            file = self._fs.open(whole, "wb", autocommit=False)
+            kind = type(file)
+            if (
+                isinstance(file, AbstractBufferedFile)
+                and kind.discard is not AbstractBufferedFile.discard
+                and kind.commit is not AbstractBufferedFile.commit
+            ):
+                return _Upload(whole, file, self._try)
+            # This store's uploads cannot be given up; nothing has been sent yet.
+            file.closed = True
+        else:
+            self._fs.makedirs(posixpath.dirname(whole), exist_ok=True)
+        return _Renamed(whole, self._fs, self._try)
+
+    def _try(self, problem: str, path: str, step: Callable[[], T]) -> T:
+        try:
+            return step()
+        except ImapError:
+            raise
+        except Exception as error:
+            # Each store has errors of its own; what they have in common is a type and words.
+            words = str(error).splitlines()
+            raise ImapError(
+                f"{path} {problem}: {type(error).__name__}", stage="save", reply=words[0][:300] if words else ""
+            ) from error
+
+
+class _Draft:
+    """A file under way."""
+
+    def __init__(self, path: str, file: Any, guard: Callable[[str, str, Callable[[], Any]], Any]) -> None:
+        self._path, self._file, self._guard = path, file, guard
+
+    def write(self, chunk: bytes) -> None:
+        self._guard("cannot be written", self._path, lambda: self._file.write(chunk))
+
+    def commit(self) -> None:
+        self._guard("cannot be written", self._path, self._finish)
+
+    def discard(self) -> None:
+        try:
+            self._give_up()
+        except Exception as error:  # noqa: BLE001 - what led here is what counts; this one must not hide it
+            log.warning("What was written of %s cannot be removed: %s: %s", self._path, type(error).__name__, error)
+
+    def _finish(self) -> None:
+        raise NotImplementedError
+
+    def _give_up(self) -> None:
+        raise NotImplementedError
+
+
+class _Upload(_Draft):
+    """An upload that comes into being at its end."""
+
+    def _finish(self) -> None:
+        self._file.close()
+        self._file.commit()
+
+    def _give_up(self) -> None:
+        # Not close(): that sends the rest.
+        self._file.closed = True
+        self._file.discard()
+
+
+class _Renamed(_Draft):
+    """A file with another name until it is whole."""
+
+    def __init__(self, path: str, fs: Any, guard: Callable[[str, str, Callable[[], Any]], Any]) -> None:
+        self._fs = fs
+        self._temporary = posixpath.join(posixpath.dirname(path), f".imap4-{secrets.token_hex(8)}.part")
+        super().__init__(path, fs.open(self._temporary, "wb"), guard)
+
+    def _finish(self) -> None:
+        self._file.close()
+        self._fs.mv(self._temporary, self._path)
+
+    def _give_up(self) -> None:
+        try:
+            self._file.close()
+        finally:
+            if self._fs.exists(self._temporary):
+                self._fs.rm_file(self._temporary)
+
+
+def _rooted(path: str | ObjectStoragePath, kind: type[ObjectStoragePath]) -> ObjectStoragePath:
+    if isinstance(path, kind):
+        return path
+    return kind(path if "://" in str(path) else f"file://{path}")

@@ -1,0 +1,130 @@
+"""What of a mail is to be saved and how: plain data, checked when it is made, in one form for actions and operators."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from airflow_imap_provider.errors import SettingsError
+from airflow_imap_provider.mail.charsets import fold
+from airflow_imap_provider.mail.matching import matcher
+from airflow_imap_provider.mail.message import Attachment
+
+__all__ = ["Choice", "parse_size"]
+
+WHAT = ("attachments", "message", "both")
+SIZES = ("and", "or")
+ON_EXISTS = ("number", "overwrite", "fail")
+
+_UNITS = {"": 1, "b": 1}
+for _power, _letter in enumerate("kmgt", 1):
+    _UNITS[f"{_letter}b"] = 1000**_power
+    _UNITS[f"{_letter}ib"] = 1024**_power
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+
+
+def parse_size(size: str | int, parameter: str) -> int | None:
+    """Return a size in bytes, ``None`` for an empty text.
+
+    :param size: bytes, or a number with a unit: B, KB, MB, GB, TB (powers of 1,000), KiB, MiB, GiB, TiB (of 1,024).
+    :param parameter: whose value it is, for the error.
+    :raises SettingsError: for anything else.
+    """
+    if size == "":
+        return None
+    found = _SIZE.fullmatch(str(size)) if isinstance(size, (str, int)) and not isinstance(size, bool) else None
+    factor = _UNITS.get(found[2].lower()) if found else None
+    if found is None or factor is None:
+        raise SettingsError(
+            f"{parameter}={size!r}; a size in bytes or with a unit is accepted, such as 500, '10 KB', '1.5 MiB'.",
+            stage="settings",
+        )
+    return int(float(found[1]) * factor)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What of a mail to save, and how.
+
+    :param what: ``attachments``, ``message`` (its source, .eml) or ``both``.
+    :param names: globs of attachments' names, separated by ``|``, such as ``*.csv|*.txt``; one of them must match.
+    :param regex: a regular expression (RE2 syntax) that is found in the name; empty for any name.
+    :param match_case: whether ``names`` and ``regex`` tell upper from lower case.
+    :param larger: only attachments of more than this, as :func:`parse_size` takes it; empty for no limit.
+    :param smaller: only attachments of less than this.
+    :param sizes: whether both limits must hold (``and``) or one is enough (``or``: for example below 1 KB or above
+        1 MB).
+    :param folder_per_mail: a folder of its own for each mail, named by its key; else all go into one folder.
+    :param on_exists: ``number`` takes a new name, ``overwrite`` replaces, ``fail`` raises. A file with the very same
+        content under that name is never written twice.
+    """
+
+    what: str = "attachments"
+    names: str = "*"
+    regex: str = ""
+    match_case: bool = False
+    larger: str | int = ""
+    smaller: str | int = ""
+    sizes: str = "and"
+    folder_per_mail: bool = True
+    on_exists: str = "number"
+
+    def __post_init__(self) -> None:
+        for parameter, accepted in (("what", WHAT), ("sizes", SIZES), ("on_exists", ON_EXISTS)):
+            if getattr(self, parameter) not in accepted:
+                raise SettingsError(
+                    f"{parameter}={getattr(self, parameter)!r}; accepted are {', '.join(map(repr, accepted))}.",
+                    stage="settings",
+                )
+        for parameter in ("match_case", "folder_per_mail"):
+            if not isinstance(getattr(self, parameter), bool):
+                raise SettingsError(
+                    f"{parameter}={getattr(self, parameter)!r}; True or False is accepted.", stage="settings"
+                )
+        for parameter in ("names", "regex"):
+            if not isinstance(getattr(self, parameter), str):
+                raise SettingsError(f"{parameter}={getattr(self, parameter)!r}; a text is accepted.", stage="settings")
+        larger, smaller = parse_size(self.larger, "larger"), parse_size(self.smaller, "smaller")
+        if self.sizes == "and" and larger is not None and smaller is not None and larger + 1 >= smaller:
+            raise SettingsError(
+                f"no attachment is larger than {self.larger!r} and smaller than {self.smaller!r}.",
+                stage="settings",
+                remedy="Swap the two, or give sizes='or'.",
+            )
+        if self.regex:
+            matcher("regex", self.regex, case=self.match_case)
+
+    def takes(self, attachment: Attachment) -> bool:
+        """Tell whether an attachment is to be saved. Sizes are those that the server tells, after decoding."""
+        return self.what != "message" and self._takes_name(attachment.name) and self._takes_size(attachment.size)
+
+    def _takes_name(self, name: str) -> bool:
+        shown = fold(name, case=self.match_case)
+        if not any(matcher("glob", glob.strip(), case=self.match_case)(shown) for glob in self.names.split("|")):
+            return False
+        return not self.regex or matcher("regex", self.regex, case=self.match_case)(fold(name, case=True))
+
+    def _takes_size(self, size: int) -> bool:
+        larger, smaller = parse_size(self.larger, "larger"), parse_size(self.smaller, "smaller")
+        held = [size > larger] if larger is not None else []
+        held += [size < smaller] if smaller is not None else []
+        return not held or (all(held) if self.sizes == "and" else any(held))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what differs from the default."""
+        plain = Choice()
+        return {name: value for name, value in asdict(self).items() if value != getattr(plain, name)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Choice:
+        """Rebuild a choice from :meth:`to_json`'s form.
+
+        :raises SettingsError: for a name that it does not have, or a value that cannot be used.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in data:
+            if name not in known:
+                raise SettingsError(f"{name!r} is no option of saving; there are {', '.join(known)}.", stage="settings")
+        return cls(**data)

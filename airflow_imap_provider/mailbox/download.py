@@ -1,0 +1,137 @@
+"""From a part on the server to decoded chunks, in constant memory, and what was learnt on the way.
+
+The transfer encodings are decoded piece by piece, with the same tolerance and the same result as
+:func:`~airflow_imap_provider.mail.transfer.decode_transfer` gives for the whole. Where the bytes go is not known here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+
+from airflow_imap_provider.mail.transfer import decode_base64, decode_quoted_printable
+from airflow_imap_provider.transport.session import Session
+
+__all__ = ["Measured", "decoded", "download", "part_content"]
+
+log = logging.getLogger(__name__)
+
+PROGRESS = 16 * 1024 * 1024
+"""Bytes of a download between two lines in the log; most attachments are smaller and cause none."""
+
+LONGEST_LINE = 64 * 1024
+"""Bytes of a quoted-printable line that are kept back until its end comes. RFC 2045 allows 76."""
+
+_NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
+
+
+def download(session: Session, uid: int, part: str, encoding: str, *, octets: int = 0) -> Generator[bytes, None, None]:
+    """Yield the decoded content of a part of a mail in the open folder.
+
+    Until the generator ends or is closed the session takes no other command.
+
+    :param part: the part's number; empty for the mail itself, as it is.
+    :param encoding: its transfer encoding.
+    :param octets: its size as the server tells it, for the log and to judge the end; 0 if unknown.
+    :raises ImapError: the mail is gone, or the connection ends.
+    """
+    with closing(session.fetch_part(uid, part, octets=octets)) as pieces:
+        yield from decoded(_watched(pieces, uid, part, octets), encoding)
+
+
+def part_content(session: Session, uid: int, part: str, encoding: str, *, octets: int = 0) -> bytes:
+    """Return the decoded content of a part; needs little more memory than that."""
+    content = bytearray()
+    with closing(download(session, uid, part, encoding, octets=octets)) as chunks:
+        for chunk in chunks:
+            content += chunk
+    return bytes(content)
+
+
+def _watched(pieces: Iterable[bytes], uid: int, part: str, octets: int) -> Iterator[bytes]:
+    """Yield the raw pieces, telling the log how far a large one is and whether all came that was announced."""
+    received, told = 0, 0
+    for piece in pieces:
+        received += len(piece)
+        if received - told >= PROGRESS:
+            told = received
+            log.info("%s of mail %s: %s MiB of about %s", _part(part), uid, received >> 20, octets >> 20)
+        yield piece
+    if received < octets:
+        # Sizes that servers tell are not to be trusted (Exchange reckons them), so this is no error.
+        log.warning("%s of mail %s: the server announced %s bytes and gave %s", _part(part), uid, octets, received)
+
+
+def _part(part: str) -> str:
+    return f"part {part}" if part else "the source"
+
+
+def decoded(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    """Decode a transfer encoding piece by piece; an unknown one is taken for none.
+
+    :param pieces: of any length; closed at the end if it is a generator.
+    """
+    name = encoding.strip().lower()
+    if name == "base64":
+        return _base64(pieces)
+    if name == "quoted-printable":
+        return _quoted_printable(pieces)
+    return iter(pieces)
+
+
+def _base64(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    rest = b""
+    ended = False
+    for piece in pieces:
+        if ended:
+            continue  # read to its end, so that the size that came can be compared with the one announced
+        text, padding, _ = piece.partition(b"=")
+        ended = bool(padding)
+        body = rest + text.translate(None, _NOT_BASE64)
+        cut = len(body) - len(body) % 4
+        rest = body[cut:]
+        if cut:
+            yield decode_base64(body[:cut])
+    if last := decode_base64(rest):
+        yield last
+
+
+def _quoted_printable(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for piece in pieces:
+        rest += piece
+        cut = rest.rfind(b"\n") + 1
+        if not cut and len(rest) > LONGEST_LINE:
+            # Not within an escape: =3D and a soft line break, = at the end, stay whole.
+            escape = rest.rfind(b"=", len(rest) - 3)
+            cut = escape if escape > 0 else len(rest)
+        if cut:
+            yield decode_quoted_printable(rest[:cut])
+            rest = rest[cut:]
+    if rest:
+        yield decode_quoted_printable(rest)
+
+
+class Measured:
+    """Chunks that pass through, and are counted and hashed.
+
+    :ivar size: bytes so far.
+    """
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self.size = 0
+        self._chunks = chunks
+        self._digest = hashlib.sha256()
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self.size += len(chunk)
+            self._digest.update(chunk)
+            yield chunk
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal, of what has passed so far."""
+        return self._digest.hexdigest()

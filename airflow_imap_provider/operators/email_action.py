@@ -1,0 +1,279 @@
+"""Operators that do something with mails which an earlier task has: save, act, forward. Import them from ``email``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_imap_provider.errors import ImapError, SettingsError
+from airflow_imap_provider.hooks.outgoing import check_outgoing
+from airflow_imap_provider.hooks.templates import render_json
+from airflow_imap_provider.mailbox.actions import Action, Forward, Save, dump_actions, load_actions, unconditional
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.sdk import Context, ObjectStoragePath
+
+__all__ = ["EmailActionOperator", "ForwardEmailOperator", "SaveEmailOperator"]
+
+
+class _EmailOperator(BaseOperator):
+    """What these operators have in common: the mails, and the connection that leads to each."""
+
+    ui_color = "#d7e8f7"
+
+    def __init__(self, *, emails: Any, imap4_conn_id: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.emails = emails
+        self.imap4_conn_id = imap4_conn_id
+
+    def _by_connection(self) -> dict[str, list[Mapping[str, Any]]]:
+        """Return the mails by connection; mails know theirs."""
+        from airflow_imap_provider.hooks.imap4 import listed_emails
+
+        groups: dict[str, list[Mapping[str, Any]]] = {}
+        for email in listed_emails([] if self.emails is None else self.emails):
+            conn_id = self.imap4_conn_id or email.get("conn_id")
+            if not conn_id:
+                raise SettingsError("a mail names no connection: give imap4_conn_id.", stage="settings")
+            groups.setdefault(str(conn_id), []).append(email)
+        return groups
+
+    def _rendered(self, text: str, context: Any, jinja_env: jinja2.Environment | None) -> str:
+        env = jinja_env or self.get_template_env()
+        return render_json(text, lambda value: self.render_template(value, context, env))
+
+
+class SaveEmailOperator(_EmailOperator):
+    """Saves mails and their attachments to object storage, in constant memory, each file whole or not at all.
+
+    A retry writes nothing twice: files that are there with the same content are recognised.
+
+    :param emails: one mail or several, as the trigger, the operators and the sensor return them; usually the output of
+        an earlier task. They are found although they were moved meanwhile, by their Message-ID.
+    :param path: where to: a URL such as ``s3://conn_id@bucket/folder``, an absolute path, or an ``ObjectStoragePath``.
+    :param what: ``"attachments"``, ``"message"`` (its source, .eml) or ``"both"``.
+    :param names: globs of attachments' names, separated by ``|``; one of them must match.
+    :param regex: a regular expression (RE2 syntax) that is found in the name.
+    :param match_case: whether ``names`` and ``regex`` tell upper from lower case.
+    :param larger: only attachments of more than this: bytes, or such as ``"10 KB"`` or ``"1.5 MiB"``.
+    :param smaller: only attachments of less than this.
+    :param sizes: ``"and"`` if both limits must hold, ``"or"`` if one is enough.
+    :param folder_per_mail: a folder of its own for each mail, named by its key; else all go into one.
+    :param on_exists: ``"number"``, ``"overwrite"`` or ``"fail"`` if another file has the name.
+    :param imap4_conn_id: the connection of type IMAP4; empty for the one that each mail came by.
+    :return: a list of dicts, one per file: ``key`` of the mail, ``path``, ``name`` as the sender gave it, ``part``,
+        ``content_type``, ``size`` in bytes, ``sha256``, ``existed``.
+    """
+
+    template_fields: Sequence[str] = ("emails", "path", "names", "regex", "larger", "smaller", "imap4_conn_id")
+
+    def __init__(
+        self,
+        *,
+        emails: Any,
+        path: str | ObjectStoragePath,
+        what: str = "attachments",
+        names: str = "*",
+        regex: str = "",
+        match_case: bool = False,
+        larger: str | int = "",
+        smaller: str | int = "",
+        sizes: str = "and",
+        folder_per_mail: bool = True,
+        on_exists: str = "number",
+        imap4_conn_id: str = "",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(emails=emails, imap4_conn_id=imap4_conn_id, **kwargs)
+        self.path = path
+        self.what = what
+        self.names = names
+        self.regex = regex
+        self.match_case = match_case
+        self.larger = larger
+        self.smaller = smaller
+        self.sizes = sizes
+        self.folder_per_mail = folder_per_mail
+        self.on_exists = on_exists
+        if not _templated(path, names, regex, larger, smaller):
+            check_outgoing([Save(str(path), **self._options())])
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "what": self.what,
+            "names": self.names,
+            "regex": self.regex,
+            "match_case": self.match_case,
+            "larger": self.larger,
+            "smaller": self.smaller,
+            "sizes": self.sizes,
+            "folder_per_mail": self.folder_per_mail,
+            "on_exists": self.on_exists,
+        }
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:  # noqa: ARG002 - Airflow's signature
+        """Save."""
+        from airflow_imap_provider.hooks.imap4 import Imap4Hook
+
+        saved = []
+        for conn_id, emails in self._by_connection().items():
+            with Imap4Hook(conn_id) as hook:
+                saved += hook.save(emails, self.path, **self._options())
+        return saved
+
+
+class EmailActionOperator(_EmailOperator):
+    """Does actions to mails, wherever they are now: a mail can follow its run, from Processing to Done or Failed.
+
+    :param emails: one mail or several, as the trigger, the operators and the sensor return them; usually the output of
+        an earlier task. A mail that was moved is recognised by its Message-ID.
+    :param actions: what to do; see :mod:`airflow_imap_provider.mailbox.actions`. ``when`` is not for here.
+    :param look_in: folders to look into first, before the one in which the mail was seen.
+    :param missing: ``"fail"``, or ``"ignore"`` mails that are nowhere any more.
+    :param imap4_conn_id: the connection of type IMAP4; empty for the one that each mail came by.
+    :return: the mails, with the ``folder``, ``uid`` and ``uidvalidity`` that they have now; ``key`` stays the same.
+    """
+
+    template_fields: Sequence[str] = ("emails", "actions", "look_in", "imap4_conn_id")
+
+    def __init__(
+        self,
+        *,
+        emails: Any,
+        actions: Sequence[Action] | Action | str,
+        look_in: str | Sequence[str] = (),
+        missing: str = "fail",
+        imap4_conn_id: str = "",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(emails=emails, imap4_conn_id=imap4_conn_id, **kwargs)
+        if missing not in ("fail", "ignore"):
+            raise SettingsError(f"missing={missing!r}; accepted are 'fail' and 'ignore'.", stage="settings")
+        self.actions = dump_actions(unconditional(actions))
+        if self.actions == "[]":
+            raise SettingsError("actions=[]; at least one action is needed.", stage="settings")
+        check_outgoing(load_actions(self.actions))
+        self.look_in = [look_in] if isinstance(look_in, str) else list(look_in)
+        self.missing = missing
+
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        """Render, the actions text by text."""
+        actions = self.actions
+        self.actions = ""
+        super().render_template_fields(context, jinja_env)
+        self.actions = self._rendered(actions, context, jinja_env)
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Act."""
+        from airflow_imap_provider.hooks.imap4 import Imap4Hook
+
+        actions = load_actions(self.actions)
+        repeated = int(getattr(context["ti"], "try_number", 1) or 1) > 1
+        result: list[dict[str, Any]] = []
+        for conn_id, emails in self._by_connection().items():
+            with Imap4Hook(conn_id) as hook:
+                for email in emails:
+                    if self.missing == "ignore" and not hook.exists(email, self.look_in):
+                        self.log.warning("Mail %s is nowhere any more; nothing is done to it", email["key"])
+                        result.append(dict(email))
+                        continue
+                    result += hook.follow(email, actions, look_in=self.look_in, repeated=repeated)
+        return result
+
+
+class ForwardEmailOperator(_EmailOperator):
+    """Forwards mails by an SMTP connection of Airflow. Needs the extra ``smtp``.
+
+    At least once: what was sent before a crash is sent again by the retry, with the same Message-ID.
+
+    :param emails: one mail or several, as the trigger, the operators and the sensor return them; usually the output of
+        an earlier task. They are found although they were moved meanwhile, by their Message-ID.
+    :param to: addresses; or URLs of files with one address a line; or ``"mail:from"``, ``"mail:reply_to"``,
+        ``"mail:to"``, ``"mail:cc"`` for those of the mail. One text, or several.
+    :param cc: likewise.
+    :param bcc: likewise.
+    :param smtp_conn_id: the SMTP connection.
+    :param sender: the From address; empty for the connection's.
+    :param subject_prefix: put before the subject.
+    :param style: ``"attachment"``: the mail as it is, as message/rfc822; ``"inline"``: its text and its attachments.
+    :param separate: a message for each mail; else one for all of them.
+    :param max_size: larger mails fail; such as ``"25 MB"``.
+    :param imap4_conn_id: the connection of type IMAP4; empty for the one that each mail came by.
+    :return: a list of dicts, one per message: ``keys`` of the mails, ``message_id``, ``recipients``, and ``refused``,
+        those of them that the SMTP server did not take.
+    """
+
+    template_fields: Sequence[str] = (
+        "emails",
+        "to",
+        "cc",
+        "bcc",
+        "smtp_conn_id",
+        "sender",
+        "subject_prefix",
+        "imap4_conn_id",
+    )
+
+    def __init__(
+        self,
+        *,
+        emails: Any,
+        to: str | Sequence[str] = (),
+        cc: str | Sequence[str] = (),
+        bcc: str | Sequence[str] = (),
+        smtp_conn_id: str = "smtp_default",
+        sender: str = "",
+        subject_prefix: str = "Fwd: ",
+        style: str = "attachment",
+        separate: bool = True,
+        max_size: str | int = "25 MB",
+        imap4_conn_id: str = "",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(emails=emails, imap4_conn_id=imap4_conn_id, **kwargs)
+        self.to, self.cc, self.bcc = to, cc, bcc
+        self.smtp_conn_id = smtp_conn_id
+        self.sender = sender
+        self.subject_prefix = subject_prefix
+        self.style = style
+        self.separate = separate
+        self.max_size = max_size
+        if all(isinstance(each, (str, list, tuple)) for each in (to, cc, bcc)):
+            check_outgoing([Forward(to, **self._options())])
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "cc": self.cc,
+            "bcc": self.bcc,
+            "smtp_conn_id": self.smtp_conn_id,
+            "sender": self.sender,
+            "subject_prefix": self.subject_prefix,
+            "style": self.style,
+            "separate": self.separate,
+            "max_size": self.max_size,
+        }
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:  # noqa: ARG002 - Airflow's signature
+        """Forward."""
+        from airflow_imap_provider.hooks.imap4 import Imap4Hook
+
+        sent = []
+        groups = self._by_connection()
+        if not self.separate and len(groups) > 1:
+            raise ImapError("mails of several connections cannot be forwarded in one message.", stage="forward")
+        for conn_id, emails in groups.items():
+            with Imap4Hook(conn_id) as hook:
+                sent += hook.forward(emails, self.to, **self._options())
+        return sent
+
+
+def _templated(*values: object) -> bool:
+    """Tell whether a value is known only when the task runs."""
+    return any(
+        (not isinstance(value, (str, int)) and not hasattr(value, "__fspath__") and not hasattr(value, "protocol"))
+        or any(mark in str(value) for mark in ("{{", "{%"))
+        for value in values
+    )

@@ -1,0 +1,54 @@
+"""Every number that bounds what is done with a token endpoint, each with its reason."""
+
+from __future__ import annotations
+
+__all__ = [
+    "ASSERTION_LIFE",
+    "CACHED_TOKENS",
+    "DEFAULT_LIFE",
+    "EARLY",
+    "LONGEST_LIFE",
+    "MAX_ANSWER_BYTES",
+    "MAX_HEAD_BYTES",
+    "MAX_KEY_FILE_BYTES",
+    "MAX_TOKEN_CHARACTERS",
+    "RACE_GLANCES",
+    "RACE_PAUSE",
+    "SERVICE_ACCOUNT_LIFE",
+]
+
+EARLY = 300.0
+"""Seconds before its end at which a token is replaced: nobody logs in with one that ends on the way."""
+
+DEFAULT_LIFE = 300.0
+"""Seconds that a token is used whose life the endpoint does not tell (RFC 6749 section 5.1 allows that): short, as a
+needless request costs less than a refused login."""
+
+LONGEST_LIFE = 24 * 3600.0
+"""Seconds; whatever an endpoint claims beyond, a token is replaced once a day."""
+
+ASSERTION_LIFE = 300
+"""Seconds that a signed assertion counts: it is used at once, and clocks may differ by minutes (RFC 7523 section 3)."""
+
+SERVICE_ACCOUNT_LIFE = 3600
+"""Seconds; Google takes no longer ones, and the token lives as long as it."""
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Of an answer's header: Microsoft sends up to 4 KiB."""
+
+MAX_ANSWER_BYTES = 256 * 1024
+"""Of an answer in all: a token with a hundred groups in it has 20 KiB, and this is no place for downloads."""
+
+MAX_TOKEN_CHARACTERS = 64 * 1024
+"""Of an access or refresh token; mail servers take far less."""
+
+MAX_KEY_FILE_BYTES = 1024 * 1024
+"""Of a private key's file, as for client certificates."""
+
+CACHED_TOKENS = 20_000
+"""Tokens kept: twice as many as one triggerer has mailboxes (10,000), each with a service account's token of its own;
+2 KiB each."""
+
+RACE_GLANCES, RACE_PAUSE = 12, 0.25
+"""How often, and how many seconds apart, one looks for the refresh token that another process has just got: it needs
+one request to Airflow's API server to store it, some 15 ms on a quiet machine."""

@@ -1,0 +1,98 @@
+"""Saves and forwards mails for a trigger, on a connection of its own in a thread of its own.
+
+The connection on which the folder is watched stays free for new mail, however slow the storage is. When there is
+nothing more to carry, the connection ends.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from airflow_imap_provider.mailbox import executor
+
+if TYPE_CHECKING:
+    from airflow_imap_provider.connection.settings import Settings
+    from airflow_imap_provider.mail.message import Mail
+    from airflow_imap_provider.mailbox.actions import Action
+    from airflow_imap_provider.transport.session import Session
+
+__all__ = ["Courier", "is_separate"]
+
+log = logging.getLogger(__name__)
+
+
+def is_separate(action: Action) -> bool:
+    """Tell whether an action is done for each mail by itself."""
+    return bool(dict(action.options).get("separate", True))
+
+
+class Courier:
+    """Carries the mails of one folder.
+
+    :param conn_id: the connection of type IMAP4.
+    :param folder: the folder's name.
+    """
+
+    def __init__(self, conn_id: str, folder: str) -> None:
+        self._conn_id = conn_id
+        self._folder = folder
+        self._session: Session | None = None
+
+    async def perform(
+        self, uidvalidity: int | None, uids: Sequence[int], action: Action, begun: Callable[[], None]
+    ) -> bool:
+        """Save or forward mails; those that are gone are passed over.
+
+        :param begun: called when the mailbox is open: what fails before is the connection's trouble, not the action's.
+        :return: whether the UIDs still mean the same mails.
+        """
+        from airflow_imap_provider.hooks.settings import async_settings
+
+        settings = await async_settings(self._conn_id)
+        return await executor.transferring(lambda: self._carry(settings, uidvalidity, uids, action, begun))
+
+    async def rest(self) -> None:
+        """End the connection."""
+        session, self._session = self._session, None
+        if session is not None:
+            await executor.transferring(session.logout)
+
+    def _carry(
+        self,
+        settings: Settings,
+        uidvalidity: int | None,
+        uids: Sequence[int],
+        action: Action,
+        begun: Callable[[], None],
+    ) -> bool:
+        from airflow_imap_provider.hooks.outgoing import send_out
+        from airflow_imap_provider.mailbox.forwarding import HOPS_HEADER
+        from airflow_imap_provider.mailbox.lookup import mails_by_uid
+        from airflow_imap_provider.transport.session import open_session
+
+        session = self._session
+        if session is None or not session.usable:
+            session = self._session = open_session(settings)
+        session.noop()  # some servers tell of what has changed only when they are asked
+        status = session.select(self._folder, readonly=True)
+        begun()
+        if status.uidvalidity != uidvalidity:
+            return False
+        mails = mails_by_uid(session, status, uids, self._conn_id, (HOPS_HEADER,))
+        if len(mails) < len(uids):
+            log.warning(
+                "%s of %s mails of %s/%s are gone, and not to be %s",
+                len(uids) - len(mails),
+                len(uids),
+                self._conn_id,
+                self._folder,
+                "saved" if action.do == "save" else "forwarded",
+            )
+        send_out(session, [(mail.key, _at_hand(mail)) for mail in mails], action)
+        return True
+
+
+def _at_hand(mail: Mail) -> Callable[[], Mail]:
+    return lambda: mail

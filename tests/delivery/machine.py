@@ -1,0 +1,231 @@
+"""The machine: everything that can happen to a mail on its way, in any order, and after it a calm in which it arrives.
+
+A crash is planned by counting operations, so that it hits between any two of them. Hypothesis prints a failing story as
+a list of calls; ``docs/development.md`` says how to play it again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from airflow_imap_provider.mailbox.actions import Action, Copy, MarkRead, Move
+from tests.delivery.airflow_twin import Fault
+from tests.delivery.triggerer import TriggererProcess
+from tests.delivery.verdict import Judge
+from tests.delivery.world import Plan, World
+
+ACTIONS: tuple[tuple[Action, ...], ...] = ((), (MarkRead(),), (MarkRead(), Move("Done")), (Copy("Archive"),))
+SHORT = (0.005, 0.02, 0.1, 0.5)
+LONG = (1.0, 2.0, 4.0, 10.0, 40.0, 90.0, 400.0)
+CLOCKS = (0.0, -45.0, 75.0, 400.0)
+"""By how many seconds clocks are wrong."""
+
+LATEST = 3.0
+"""Seconds after which a write that nobody waits for any more is stored at the latest: within the commit's grace. The
+store knows no condition on a write, so nothing can be done about one that replaces a newer value much later."""
+
+
+class DeliveryMachine(RuleBasedStateMachine):
+    """See the module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world: Any = None
+        self.judge: Any = None
+        self.over = False
+
+    @initialize(
+        actions=st.sampled_from(ACTIONS),
+        shape=st.sampled_from(("one", "one", "second", "twins")),
+        batch_size=st.integers(1, 4),
+        max_mails=st.sampled_from((1, 3, 50)),
+        turn=st.sampled_from((1.0, 1.0, 3.0)),
+        ahead=st.sampled_from(CLOCKS),
+    )
+    def begin(
+        self, actions: tuple[Action, ...], shape: str, batch_size: int, max_mails: int, turn: float, ahead: float
+    ) -> None:
+        if shape == "second":
+            actions = tuple(action for action in actions if action.do != "move")
+        # The activation is reckoned by the triggerer's clock: one that is ahead passes over what came just before.
+        start = "new" if ahead == 0.0 else "all"
+        plan = Plan(actions, shape == "second", shape == "twins", batch_size, max_mails, turn, start)
+        self.world = World(plan)
+        self.world.__enter__()
+        self.judge = Judge(self.world)
+        for asset in plan.assets:
+            # One that wants everything, and of which the trigger knows.
+            self.world.manual_run(self.world.add_consumer(asset, history=True))
+        self.world.run(3.0)
+        self.world.start_triggerer(ahead=ahead)
+        self.world.run(3.0)
+
+    def teardown(self) -> None:
+        if self.world is None:
+            return
+        try:
+            if not self.over:
+                self.judge.calm()
+        finally:
+            world, self.world = self.world, None
+            world.__exit__(None, None, None)
+
+    @invariant()
+    def nothing_is_wrong(self) -> None:
+        if self.world is not None:
+            self.over = True  # unless the following passes
+            self.judge.check_now()
+            self.over = False
+
+    # --- mails and the server -----------------------------------------------------------------------------------
+
+    @rule(mails=st.lists(st.sampled_from((True, True, False)), min_size=1, max_size=6))
+    def mails_arrive(self, mails: list[bool]) -> None:
+        for matches in mails:
+            self.world.deliver(matches=matches)
+
+    @rule(seconds=st.sampled_from(SHORT))
+    def a_moment_passes(self, seconds: float) -> None:
+        self.world.run(seconds)
+
+    @rule(seconds=st.sampled_from(LONG))
+    def time_passes(self, seconds: float) -> None:
+        self.world.run(seconds)
+
+    @rule(index=st.integers(0, 5))
+    def somebody_removes_a_mail(self, index: int) -> None:
+        self.world.remove_mail(index)
+
+    @rule(restored=st.booleans())
+    def the_folder_is_made_anew(self, restored: bool) -> None:
+        self.world.recreate_folder(restored=restored)
+
+    @rule(seconds=st.sampled_from((0.0, 5.0, 60.0)), mute=st.booleans())
+    def the_connections_are_lost(self, seconds: float, mute: bool) -> None:
+        world = self.world
+        world.rough, world.server.mute = True, mute
+        world.server.lose_connections()
+        if seconds:
+            world.server.up = False
+            world.universe.call_in(seconds, lambda: setattr(world.server, "up", True))
+
+    @precondition(lambda self: self.world.plan.actions)
+    @rule(count=st.integers(1, 8))
+    def the_server_refuses_changes(self, count: int) -> None:
+        self.world.server.refusals = count
+
+    # --- triggerers ---------------------------------------------------------------------------------------------
+
+    def _process(self, index: int) -> TriggererProcess | None:
+        alive = self.world.alive
+        return alive[index % len(alive)] if alive else None
+
+    @precondition(lambda self: len(self.world.alive) < 3)
+    @rule(ahead=st.sampled_from(CLOCKS), straggling=st.sampled_from((0.0, 0.5, 1.5)))
+    def a_triggerer_starts(self, ahead: float, straggling: float) -> None:
+        self.world.rough = True
+        self.world.start_triggerer(ahead=ahead, straggling=straggling)
+
+    @rule(index=st.integers(0, 2))
+    def a_triggerer_is_killed(self, index: int) -> None:
+        if process := self._process(index):
+            self.world.rough = True
+            process.die()
+
+    @rule(
+        index=st.integers(0, 2), kind=st.sampled_from(("store", "stored", "imap", "sent", "event")), n=st.integers(0, 9)
+    )
+    def a_triggerer_will_crash(self, index: int, kind: str, n: int) -> None:
+        if process := self._process(index):
+            self.world.rough = True
+            process.crash_at[kind] = n
+
+    @rule(index=st.integers(0, 2))
+    def a_triggerer_freezes_or_thaws(self, index: int) -> None:
+        if process := self._process(index):
+            self.world.rough = True
+            process.loop.frozen = not process.loop.frozen
+
+    @rule(index=st.integers(0, 2), turns=st.integers(1, 2))
+    def confirmations_are_lost(self, index: int, turns: int) -> None:
+        if process := self._process(index):
+            self.world.rough = True
+            process.losing_confirmations = turns
+
+    @rule(index=st.integers(0, 2), seconds=st.sampled_from((5.0, 40.0, 400.0)))
+    def the_database_does_not_answer(self, index: int, seconds: float) -> None:
+        if process := self._process(index):
+            self.world.rough = True
+            process.stalled_until = self.world.universe.now + seconds
+
+    @rule(index=st.integers(0, 1), after=st.sampled_from((0.0, 0.2, 0.7, 1.1, 2.3)))
+    def the_dag_is_edited(self, index: int, after: float) -> None:
+        names = list(self.world.plan.triggers)
+        self.world.universe.call_in(after, lambda: self.world.edit_dag(names[index % len(names)]))
+
+    @rule(index=st.integers(0, 1), seconds=st.sampled_from((0.4, 3.0, 50.0)))
+    def the_row_goes_for_a_while(self, index: int, seconds: float) -> None:
+        world, names = self.world, list(self.world.plan.triggers)
+        name = names[index % len(names)]
+        world.rough = True
+        world.database.rows.pop(name, None)
+        world.universe.call_in(seconds, lambda: name in world.database.rows or world.database.add_row(name))
+
+    # --- Airflow's store and scheduler --------------------------------------------------------------------------
+
+    @rule(
+        n=st.integers(1, 8),
+        how=st.sampled_from(("refused", "unanswered", "late")),
+        late=st.sampled_from((0.05, 0.6, LATEST)),
+    )
+    def a_write_will_fail(self, n: int, how: str, late: float) -> None:
+        self.world.database.stores.faults[n] = Fault(how, late)
+
+    @rule(seconds=st.sampled_from((2.0, 15.0, 60.0)), index=st.integers(0, 1))
+    def an_asset_is_inactive(self, seconds: float, index: int) -> None:
+        world = self.world
+        asset = world.plan.assets[index % len(world.plan.assets)]
+        world.database.stores.inactive.add(asset)
+        world.universe.call_in(seconds, lambda: world.database.stores.inactive.discard(asset))
+
+    @rule(seconds=st.sampled_from((3.0, 70.0)))
+    def the_scheduler_stands_still(self, seconds: float) -> None:
+        world = self.world
+        world.database.scheduling = False
+        world.universe.call_in(seconds, lambda: setattr(world.database, "scheduling", True))
+
+    # --- consumers ----------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: len(self.world.consumers) < 4)
+    @rule(ahead=st.sampled_from(CLOCKS), manual=st.booleans())
+    def a_consumer_is_new_or_renamed(self, ahead: float, manual: bool) -> None:
+        consumer = self.world.add_consumer(ahead=ahead)
+        if manual:
+            self.world.manual_run(consumer)
+
+    def _consumer(self, index: int) -> Any:
+        consumers = list(self.world.consumers.values())
+        return consumers[index % len(consumers)]
+
+    @rule(index=st.integers(0, 3), most=st.sampled_from((1, 16)))
+    def a_dag_is_paused_or_unpaused(self, index: int, most: int) -> None:
+        dag = self._consumer(index).dag
+        dag.paused, dag.max_active_runs = not dag.paused, most
+
+    @rule(index=st.integers(0, 3))
+    def somebody_starts_a_run(self, index: int) -> None:
+        self.world.manual_run(self._consumer(index))
+
+    @rule(index=st.integers(0, 3), run=st.integers(0, 20))
+    def somebody_clears_a_run(self, index: int, run: int) -> None:
+        consumer = self._consumer(index)
+        over = [candidate for candidate in consumer.runs if not candidate.active]
+        if over:
+            consumer.clear(over[run % len(over)])
+
+    @rule(index=st.integers(0, 3), n=st.integers(0, 24))
+    def the_next_intake_will_be_killed(self, index: int, n: int) -> None:
+        self._consumer(index).crash_next = n

@@ -1,0 +1,282 @@
+"""A mail server with one watched folder, and the twin of :class:`Session` that talks to it: the transport's seam.
+
+It does what real servers do and what cannot be arranged with one at a given command: mail that arrives between two
+commands, a hint that never comes, a connection that breaks with a command done or not done, a folder that is made anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from airflow_imap_provider.connection.settings import Settings
+from airflow_imap_provider.errors import ConnectError, ImapError, LostConnectionError, RefusedError
+from airflow_imap_provider.transport.session import FolderStatus
+from tests.delivery.virtual import EPOCH, Universe, VirtualLoop, pause
+
+LATENCY = 0.01
+"""Seconds that a command takes."""
+
+
+@dataclass
+class StoredMail:
+    """A mail in a folder."""
+
+    name: str
+    subject: str
+    received: datetime
+    size: int
+    flags: set[str] = field(default_factory=set)
+
+    @property
+    def header(self) -> bytes:
+        return f"From: a@b.example\r\nSubject: {self.subject}\r\nMessage-ID: <{self.name}>\r\n\r\n".encode()
+
+
+class MailServer:
+    """One mailbox. UIDVALIDITY grows with every new INBOX."""
+
+    def __init__(self, universe: Universe) -> None:
+        self.universe = universe
+        self.up = True
+        self.mute = False
+        """Whether it forgets to push in IDLE."""
+        self.uidvalidity = 100
+        self.uidnext = 1
+        self.inbox: dict[int, StoredMail] = {}
+        self.elsewhere: list[tuple[str, StoredMail]] = []
+        """Folders and mails that were moved or copied there."""
+        self.sessions: list[TwinSession] = []
+        self.refusals = 0
+        """How many changes are still to be refused."""
+        self.before_command: Callable[[TwinSession, str], None] = lambda _session, _command: None
+        self.after_command: Callable[[TwinSession, str], None] = lambda _session, _command: None
+
+    def arrive(self, mail: StoredMail) -> int:
+        uid, self.uidnext = self.uidnext, self.uidnext + 1
+        self.inbox[uid] = mail
+        for session in list(self.sessions):
+            session.announce()
+        return uid
+
+    def lose_connections(self) -> None:
+        for session in list(self.sessions):
+            session.lose("connection reset")
+
+    def recreate(self, *, restored: bool) -> None:
+        """Make the folder anew, with the mails of before under new UIDs, or empty."""
+        self.uidvalidity += 100
+        mails = list(self.inbox.values()) if restored else []
+        self.inbox = dict(enumerate(mails, 1))
+        self.uidnext = len(mails) + 1
+        self.lose_connections()
+
+    def open_session(self, settings: Settings, *, clock: Any = None) -> TwinSession:
+        """Stands for ``airflow_imap_provider.transport.session.open_session``."""
+        pause(LATENCY * 4)
+        if not self.up:
+            raise ConnectError("nobody listens.", stage="tcp")
+        session = TwinSession(self, settings)
+        self.sessions.append(session)
+        return session
+
+
+class TwinSession:
+    """What the provider uses of a session. Each command takes its time, and the world may change meanwhile."""
+
+    greeting = "twin"
+    server_name = ""
+
+    def __init__(self, server: MailServer, settings: Settings) -> None:
+        self._server, self.settings = server, settings
+        self.arrivals = 0
+        self._pending = 0
+        self._failure: ImapError | None = None
+        self._channel: TwinChannel | None = None
+        self._status: FolderStatus | None = None
+        self.owner: Any = None
+
+    @property
+    def usable(self) -> bool:
+        return self._failure is None
+
+    def has(self, capability: str) -> bool:
+        return capability in {"IDLE", "MOVE", "UIDPLUS"}
+
+    def lose(self, words: str) -> None:
+        if self._failure is None:
+            self._failure = LostConnectionError(words, stage="folder")
+            if self in self._server.sessions:
+                self._server.sessions.remove(self)
+            if self._channel is not None:
+                self._channel.lost(self._failure)
+
+    def announce(self) -> None:
+        """A mail has arrived: told in IDLE, else with the answer to the next command."""
+        self._pending += 1
+        if self._channel is not None and not self._server.mute:
+            self.hear()
+            self._channel.hint()
+
+    def hear(self) -> None:
+        self.arrivals, self._pending = self.arrivals + self._pending, 0
+
+    def _command(self, name: str) -> None:
+        assert self._channel is None, "a command during IDLE"
+        pause(LATENCY / 2)
+        self._server.before_command(self, name)
+        if self._failure is not None:
+            raise self._failure
+
+    def _done(self, name: str) -> None:
+        self.hear()
+        pause(LATENCY / 2)
+        self._server.after_command(self, name)
+        if self._failure is not None:
+            raise self._failure
+
+    # --- commands -----------------------------------------------------------------------------------------------
+
+    def select(self, folder: str, *, readonly: bool) -> FolderStatus:
+        self._command("SELECT")
+        server = self._server
+        status = FolderStatus(folder, server.uidvalidity, server.uidnext, len(server.inbox), readonly)
+        self._status = status
+        self._done("SELECT")
+        return status
+
+    def noop(self) -> None:
+        self._command("NOOP")
+        self._done("NOOP")
+
+    def search(self, criteria: Sequence[object], charset: str | None = None) -> list[int]:
+        self._command("SEARCH")
+        found = [uid for uid, mail in self._server.inbox.items() if self._matches(uid, mail, list(criteria))]
+        self._done("SEARCH")
+        return found
+
+    def _matches(self, uid: int, mail: StoredMail, criteria: list[Any]) -> bool:
+        highest = max(self._server.inbox)
+        while criteria:
+            key = criteria.pop(0)
+            if key == "UID":
+                first, _, last = str(criteria.pop(0)).partition(":")
+                low = highest if first == "*" else int(first)
+                top = low if not last else highest if last == "*" else int(last)
+                if not min(low, top) <= uid <= max(low, top):
+                    return False
+            elif key == "UNSEEN":
+                if "\\Seen" in mail.flags:
+                    return False
+            elif key == "SINCE":
+                since = criteria.pop(0)
+                assert isinstance(since, date)
+                if mail.received.date() < since:
+                    return False
+            else:
+                raise AssertionError(f"the twin does not know {key}")
+        return True
+
+    def fetch(self, uids: Sequence[int], items: Sequence[str]) -> dict[int, dict[bytes, Any]]:
+        self._command("FETCH")
+        found: dict[int, dict[bytes, Any]] = {}
+        for uid in uids:
+            mail = self._server.inbox.get(uid)
+            if mail is not None:
+                found[uid] = {
+                    b"UID": uid,
+                    b"FLAGS": tuple(flag.encode() for flag in sorted(mail.flags)),
+                    b"INTERNALDATE": mail.received,
+                    b"RFC822.SIZE": mail.size,
+                    b"BODY[HEADER.FIELDS (FROM)]": mail.header,
+                }
+        self._done("FETCH")
+        return found
+
+    def _change(self, name: str, uids: Sequence[int], change: Callable[[int, StoredMail], None]) -> None:
+        assert self._status is not None
+        self._command(name)
+        if self._status.readonly:
+            raise RefusedError("the folder is open for reading only", stage=name)
+        if self._server.refusals:
+            self._server.refusals -= 1
+            raise RefusedError("not now", stage=name)
+        for uid in uids:
+            if uid in self._server.inbox:
+                change(uid, self._server.inbox[uid])
+        self._done(name)
+
+    def add_flags(self, uids: Sequence[int], flags: Sequence[str]) -> None:
+        self._change("STORE", uids, lambda _uid, mail: mail.flags.update(flags))
+
+    def remove_flags(self, uids: Sequence[int], flags: Sequence[str]) -> None:
+        self._change("STORE", uids, lambda _uid, mail: mail.flags.difference_update(flags))
+
+    def copy(self, uids: Sequence[int], folder: str) -> None:
+        self._change("COPY", uids, lambda _uid, mail: self._server.elsewhere.append((folder, mail)))
+
+    def move(self, uids: Sequence[int], folder: str) -> None:
+        def move(uid: int, mail: StoredMail) -> None:
+            self._server.elsewhere.append((folder, mail))
+            del self._server.inbox[uid]
+
+        self._change("MOVE", uids, move)
+
+    # --- waiting and ending -------------------------------------------------------------------------------------
+
+    def idle_channel(self) -> TwinChannel:
+        return TwinChannel(self)
+
+    def logout(self) -> None:
+        pause(LATENCY)
+        self.close()
+
+    def close(self) -> None:
+        self.lose("this side has closed the connection")
+
+
+class TwinChannel:
+    """A stay in IDLE; like the real one it calls back from the loop."""
+
+    def __init__(self, session: TwinSession) -> None:
+        self._session = session
+        self._over = False
+
+    def start(self, loop: VirtualLoop, on_arrival: Callable[[], None], on_lost: Callable[[ImapError], None]) -> None:
+        if self._session._failure is not None:
+            raise self._session._failure
+        self._loop, self._on_arrival, self._on_lost = loop, on_arrival, on_lost
+        self._session._channel = self
+        # What was announced with nobody looking is told now by some servers, and never by others: never, here.
+
+    def hint(self) -> None:
+        self._loop.call_later(LATENCY, lambda: None if self._over else self._on_arrival())
+
+    def lost(self, error: ImapError) -> None:
+        self._session._channel = None
+
+        def tell() -> None:
+            if not self._over:
+                self._over = True
+                self._on_lost(error)
+
+        self._loop.call_later(LATENCY, tell)
+
+    async def stop(self) -> None:
+        self._session._channel, over, self._over = None, self._over, True
+        if not over:
+            await asyncio.sleep(LATENCY)
+        self._session.hear()
+        if self._session._failure is not None:
+            raise self._session._failure
+
+    def abandon(self) -> None:
+        self._session._channel, self._over = None, True
+
+
+def received(universe: Universe) -> datetime:
+    """INTERNALDATE of a mail that arrives now: whole seconds."""
+    return (EPOCH + timedelta(seconds=universe.now)).replace(microsecond=0)

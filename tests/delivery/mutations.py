@@ -1,0 +1,171 @@
+"""Deliberate breakages of the production code, each of which the machine must find: they show that it has teeth.
+
+Each is a promise of ``docs/delivery.md`` that is not kept, most of them by a single step left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from airflow_imap_provider.mailbox import taking
+from airflow_imap_provider.mailbox.place import Place, first_place
+from airflow_imap_provider.mailbox.ranges import UidRanges
+from airflow_imap_provider.operators.email import ReceiveEmailsOperator
+from airflow_imap_provider.triggers import committer, store, subscriber
+from airflow_imap_provider.triggers.committer import Committer
+from airflow_imap_provider.triggers.journal import Journal
+from airflow_imap_provider.triggers.nudge import Nudge
+
+Mutation = Callable[[pytest.MonkeyPatch], None]
+
+
+def commit_without_grace(patch: pytest.MonkeyPatch) -> None:
+    """A confirmed event was dropped because the trigger's row had just gone."""
+    patch.setattr(committer, "GRACE", 0.0)
+    patch.setattr(committer, "GRACE_FACTOR", 0.0)
+
+
+def commit_without_confirmation(patch: pytest.MonkeyPatch) -> None:
+    """The triggerer dies between the event and its way into the database."""
+    patch.setattr(Committer, "_waits", lambda _self, _promise: None)
+
+
+def tell_without_an_entry_in_the_journal(patch: pytest.MonkeyPatch) -> None:
+    """The place moves although the entry could not be written."""
+    real = Journal.append
+
+    async def append(self: Journal, payload: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return await real(self, payload)
+        except Exception:  # noqa: BLE001
+            return {**payload, "at": self._clock.now().isoformat(), "journal": ["", 0]}
+
+    patch.setattr(Journal, "append", append)
+
+
+def claim_beside_the_ranges(patch: pytest.MonkeyPatch) -> None:
+    """The record grows first; the claim is stored only when the mails are returned."""
+    real = taking.Taking.claim
+
+    def claim(self: taking.Taking, run_id: str) -> taking.Claim | None:
+        found = real(self, run_id)
+        self.record.claims.pop(run_id, None)
+        return found
+
+    patch.setattr(taking.Taking, "claim", claim)
+
+
+def forget_the_epoch(patch: pytest.MonkeyPatch) -> None:
+    """UIDs of before and after a change of UIDVALIDITY are taken for the same mails."""
+    patch.setattr(taking.Entry, "generation", property(lambda _self: "0.0"))
+
+
+def one_journal_for_all(patch: pytest.MonkeyPatch) -> None:
+    """Two triggerers write entries of the same numbers."""
+    real = Journal.__init__
+
+    def init(self: Journal, *arguments: Any) -> None:
+        real(self, *arguments)
+        self._id = "shared" + self._stream.place
+
+    patch.setattr(Journal, "__init__", init)
+
+
+def never_nudge(patch: pytest.MonkeyPatch) -> None:
+    """A consumer that a burst or a pause has left behind waits for ever."""
+    patch.setattr(Nudge, "next_in", lambda _self: None)
+
+
+def nudge_for_the_new_folder_only(patch: pytest.MonkeyPatch) -> None:
+    """What was told before UIDVALIDITY changed is asked for under UIDs of after it."""
+    real = Nudge._who_lacks
+
+    async def who_lacks(self: Nudge, place: Place) -> frozenset[str]:
+        return await real(self, replace(place, told_in=place.generation, told_uid=place.covered))
+
+    patch.setattr(Nudge, "_who_lacks", who_lacks)
+
+
+def nudge_for_ever(patch: pytest.MonkeyPatch) -> None:
+    """Whoever has taken all is nudged too."""
+    patch.setattr(subscriber, "Nudge", _Nagging)
+
+
+class _Nagging(Nudge):
+    async def _who_lacks(self, place: Place) -> frozenset[str]:
+        return frozenset({"everybody"})
+
+
+def start_over_when_the_store_looks_empty(patch: pytest.MonkeyPatch) -> None:
+    """An inactive asset reads as empty; the first write after it takes the place away."""
+
+    async def load(self: Any) -> Place:
+        record = store.furthest_behind(await self._store.read(self._stream.key("place")))
+        if record is not None:
+            return Place.from_json(record)
+        return first_place(self._terms.start, self._clock.now())
+
+    patch.setattr(subscriber.Subscriber, "_load_place", load)
+
+
+def drop_owed_actions(patch: pytest.MonkeyPatch) -> None:
+    """Actions are no part of the stored place."""
+    real = Place.to_json
+    patch.setattr(Place, "to_json", lambda self: {**real(self), "todo": []})
+
+
+def a_first_run_begins_now(patch: pytest.MonkeyPatch) -> None:
+    """A new consumer begins at its own clock's time instead of the event that has started it."""
+    patch.setattr(ReceiveEmailsOperator, "_triggering_times", lambda _self, _context: [])
+    patch.setattr("airflow_imap_provider.operators.email.MANUAL_LOOK_BACK", timedelta(0))
+
+
+def take_what_others_have_taken(patch: pytest.MonkeyPatch) -> None:
+    """Nothing is known by its UID, and what is told twice is taken twice."""
+    patch.setattr(UidRanges, "__contains__", lambda _self, _uid: False)
+
+
+def die_of_a_lost_connection(patch: pytest.MonkeyPatch) -> None:
+    """An error of the network reaches Airflow, which starts the trigger again every two seconds."""
+
+    async def step(self: Any) -> Any:
+        return await self._step()
+
+    patch.setattr(subscriber.Subscriber, "_guarded_step", step)
+
+
+def take_a_mail_again_when_the_folder_was_made_anew(patch: pytest.MonkeyPatch) -> None:
+    """Consumers do not recognise what was told before the change of UIDVALIDITY and not committed."""
+    patch.setattr(taking, "_mark", lambda email: f"{email['uidvalidity']}.{email['uid']}")
+
+
+def do_not_look_for_an_earlier_claim(patch: pytest.MonkeyPatch) -> None:
+    """A retry or a cleared run takes other mails than before."""
+    patch.setattr(ReceiveEmailsOperator, "_earlier_claim", lambda *_arguments: None)
+
+
+def step_over_the_next_mail(patch: pytest.MonkeyPatch) -> None:
+    """A place one too far, as when a batch is full."""
+    real = Place.after
+    patch.setattr(
+        Place, "after", lambda self, last_uid, told, *rest, **more: real(self, last_uid + 1, told, *rest, **more)
+    )
+
+
+def nobody_registers(patch: pytest.MonkeyPatch) -> None:
+    """The trigger does not know whom to wake."""
+    patch.setattr(ReceiveEmailsOperator, "_register", lambda _self, _store: None)
+
+
+def keep_every_claim(patch: pytest.MonkeyPatch) -> None:
+    """What is stored grows with every run."""
+
+    def keep(self: Any, _context: Any, kept: Any, _record: Any, run_id: str, claim: taking.Claim) -> None:
+        kept.set(self._claim_key(run_id), claim.to_json())
+
+    patch.setattr(ReceiveEmailsOperator, "_keep", keep)

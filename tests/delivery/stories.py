@@ -1,0 +1,196 @@
+"""Short stories for the machine, told by hand: each hits a step of the protocol that must not be left out.
+
+With the production code all end well; with the mutation that stands beside it none does (``test_teeth.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from airflow_imap_provider.mailbox.actions import Action, MarkRead
+from tests.delivery import mutations
+from tests.delivery.machine import DeliveryMachine
+
+Story = Callable[[DeliveryMachine], None]
+
+
+def begin(
+    machine: DeliveryMachine, shape: str = "one", *, actions: tuple[Action, ...] = (), max_mails: int = 3
+) -> None:
+    machine.begin(actions=actions, shape=shape, batch_size=2, max_mails=max_mails, turn=1.0, ahead=0.0)
+
+
+def quiet_day(machine: DeliveryMachine) -> None:
+    begin(machine)
+    machine.mails_arrive([True, False, True, True, True, False])
+    machine.time_passes(40.0)
+
+
+def edited_with_an_event_on_its_way(machine: DeliveryMachine) -> None:
+    begin(machine)
+    for after in (0.2, 0.7, 1.1):
+        machine.mails_arrive([True])
+        machine.the_dag_is_edited(0, after)
+        machine.time_passes(10.0)
+
+
+def writes_that_fail(machine: DeliveryMachine) -> None:
+    begin(machine)
+    for number in range(1, 7):
+        machine.a_write_will_fail(number, "refused", 0.0)
+        machine.mails_arrive([True])
+        machine.time_passes(40.0)
+
+
+def intakes_killed_at_every_step(machine: DeliveryMachine) -> None:
+    begin(machine)
+    for step in range(14):
+        machine.the_next_intake_will_be_killed(0, step)
+        machine.mails_arrive([True])
+        machine.a_moment_passes(0.5)
+        machine.time_passes(4.0)
+        machine.mails_arrive([True])
+        machine.time_passes(40.0)
+
+
+def a_new_folder_with_the_old_uids(machine: DeliveryMachine) -> None:
+    begin(machine)
+    machine.mails_arrive([True, True, True])
+    machine.time_passes(40.0)
+    machine.the_folder_is_made_anew(restored=False)
+    machine.mails_arrive([True, True])
+    machine.time_passes(40.0)
+
+
+def emptied_with_an_event_untaken(machine: DeliveryMachine) -> None:
+    begin(machine)
+    machine.a_dag_is_paused_or_unpaused(0, 16)
+    machine.mails_arrive([True, True])
+    machine.time_passes(10.0)
+    machine.the_folder_is_made_anew(restored=True)
+    machine.time_passes(10.0)
+    machine.a_triggerer_is_killed(0)
+    machine.a_triggerer_starts(0.0, 0.5)
+    machine.the_folder_is_made_anew(restored=False)
+    machine.time_passes(40.0)
+
+
+def told_and_remade_before_the_commit(machine: DeliveryMachine) -> None:
+    begin(machine)
+    machine.mails_arrive([True, True])
+    machine.time_passes(2.0)
+    machine.a_triggerer_is_killed(0)
+    machine.the_folder_is_made_anew(restored=True)
+    machine.a_triggerer_starts(0.0, 0.5)
+    machine.time_passes(90.0)
+
+
+def frozen_while_another_takes_over(machine: DeliveryMachine) -> None:
+    begin(machine)
+    machine.the_scheduler_stands_still(70.0)
+    machine.mails_arrive([True, True])
+    machine.time_passes(10.0)
+    machine.a_triggerer_freezes_or_thaws(0)
+    machine.a_triggerer_starts(-45.0, 0.5)
+    machine.time_passes(40.0)
+    machine.mails_arrive([True])
+    machine.time_passes(40.0)
+    machine.a_triggerer_freezes_or_thaws(0)
+    machine.time_passes(40.0)
+
+
+def paused_while_mail_comes(machine: DeliveryMachine) -> None:
+    begin(machine)
+    machine.a_dag_is_paused_or_unpaused(0, 16)
+    machine.mails_arrive([True])
+    machine.time_passes(90.0)
+
+
+def started_while_the_asset_is_inactive(machine: DeliveryMachine) -> None:
+    begin(machine)
+    machine.mails_arrive([True])
+    machine.time_passes(10.0)
+    machine.a_triggerer_is_killed(0)
+    machine.mails_arrive([True])
+    machine.time_passes(40.0)
+    machine.an_asset_is_inactive(15.0, 0)
+    machine.a_triggerer_starts(0.0, 0.5)
+    machine.time_passes(40.0)
+
+
+def killed_around_every_command(machine: DeliveryMachine) -> None:
+    begin(machine, actions=(MarkRead(),))
+    for number in range(3, 10):
+        machine.mails_arrive([True])
+        machine.a_triggerer_will_crash(0, "imap", number)
+        machine.time_passes(10.0)
+        machine.a_triggerer_is_killed(0)
+        machine.a_triggerer_starts(0.0, 0.5)
+        machine.time_passes(40.0)
+
+
+def killed_before_the_commit(machine: DeliveryMachine) -> None:
+    begin(machine)
+    machine.mails_arrive([True])
+    machine.time_passes(4.0)
+    machine.a_triggerer_is_killed(0)
+    machine.a_triggerer_starts(0.0, 0.5)
+    machine.time_passes(40.0)
+
+
+def a_new_consumer(machine: DeliveryMachine) -> None:
+    begin(machine)
+    machine.a_consumer_is_new_or_renamed(0.0, manual=False)
+    machine.mails_arrive([True])
+    machine.time_passes(40.0)
+
+
+def many_runs_some_done_again(machine: DeliveryMachine) -> None:
+    begin(machine, max_mails=1)
+    for _ in range(16):
+        machine.mails_arrive([True])
+        machine.time_passes(10.0)
+    for run in (1, 3, 8, 15):
+        machine.somebody_clears_a_run(0, run)
+        machine.mails_arrive([True])
+        machine.time_passes(10.0)
+
+
+def lost_connections(machine: DeliveryMachine) -> None:
+    begin(machine)
+    machine.mails_arrive([True])
+    machine.the_connections_are_lost(60.0, mute=True)
+    machine.time_passes(90.0)
+
+
+def two_triggers_restarted(machine: DeliveryMachine) -> None:
+    begin(machine, "second")
+    machine.mails_arrive([True, *[False] * 14])
+    machine.time_passes(10.0)
+    machine.a_triggerer_is_killed(0)
+    machine.a_triggerer_starts(0.0, 0.5)
+    machine.time_passes(40.0)
+
+
+TEETH: tuple[tuple[Story, mutations.Mutation], ...] = (
+    (edited_with_an_event_on_its_way, mutations.commit_without_grace),
+    (quiet_day, mutations.commit_without_confirmation),
+    (writes_that_fail, mutations.tell_without_an_entry_in_the_journal),
+    (intakes_killed_at_every_step, mutations.claim_beside_the_ranges),
+    (a_new_folder_with_the_old_uids, mutations.forget_the_epoch),
+    (told_and_remade_before_the_commit, mutations.take_a_mail_again_when_the_folder_was_made_anew),
+    (emptied_with_an_event_untaken, mutations.nudge_for_the_new_folder_only),
+    (frozen_while_another_takes_over, mutations.one_journal_for_all),
+    (paused_while_mail_comes, mutations.never_nudge),
+    (paused_while_mail_comes, mutations.nobody_registers),
+    (quiet_day, mutations.nudge_for_ever),
+    (started_while_the_asset_is_inactive, mutations.start_over_when_the_store_looks_empty),
+    (killed_around_every_command, mutations.drop_owed_actions),
+    (killed_before_the_commit, mutations.take_what_others_have_taken),
+    (a_new_consumer, mutations.a_first_run_begins_now),
+    (many_runs_some_done_again, mutations.do_not_look_for_an_earlier_claim),
+    (many_runs_some_done_again, mutations.keep_every_claim),
+    (lost_connections, mutations.die_of_a_lost_connection),
+    (two_triggers_restarted, mutations.commit_without_confirmation),
+    (quiet_day, mutations.step_over_the_next_mail),
+)

@@ -1,0 +1,288 @@
+"""The world in which the production code delivers: a mailbox, triggerers, Airflow, consumers, and what happens to them.
+
+Every process, server and clock is simulated; ``triggers/``, ``mailbox/`` and ``operators/`` are what is shipped, and so
+are Airflow's shared streams. The judges stand in ``verdict.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, Asset
+
+from airflow_imap_provider.connection.settings import Settings
+from airflow_imap_provider.hooks import settings as hook_settings
+from airflow_imap_provider.mail.conditions import Subject
+from airflow_imap_provider.mailbox import actions, watcher
+from airflow_imap_provider.operators import email as operators
+from airflow_imap_provider.transport import clock
+from airflow_imap_provider.triggers import subscriber
+from tests.delivery.airflow_twin import AssetEvent, Dag, Database
+from tests.delivery.consumer import Consumer, Run
+from tests.delivery.mailserver import MailServer, StoredMail, TwinSession, received
+from tests.delivery.triggerer import TriggererProcess
+from tests.delivery.virtual import HostClock, Universe
+
+CONN_ID = "mailbox"
+ASSETS = {name: Asset(name, uri=f"imap://mail.example.com/{name}") for name in ("inbox", "twin")}
+CLAIMS_KEPT = 12
+"""Instead of a thousand, so that a short story gets there."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is set up.
+
+    :param actions: what the first trigger does to matching mails.
+    :param second: whether a second trigger, with another place and for all mails, shares the connection.
+    :param twins: whether the first trigger serves two assets.
+    :param batch_size: mails in an event.
+    :param max_mails: mails in a run.
+    :param start: the start policy.
+    :param turn: seconds that a turn of a triggerer takes.
+    """
+
+    actions: tuple[actions.Action, ...] = ()
+    second: bool = False
+    twins: bool = False
+    batch_size: int = 3
+    max_mails: int = 4
+    turn: float = 1.0
+    start: str = "all"
+
+    @property
+    def triggers(self) -> dict[str, tuple[dict[str, Any], tuple[str, ...]]]:
+        base: dict[str, Any] = {
+            "imap4_conn_id": CONN_ID,
+            "start": self.start,
+            "poll_interval": 600.0,
+            "batch_size": self.batch_size,
+            "server_search": False,
+        }
+        first = {**base, "conditions": [Subject.contains("invoice")], "on_match": list(self.actions)}
+        found: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {"first": (first, self.assets)}
+        if self.second:
+            found["second"] = {**base, "place": "second", "payload": "minimal"}, self.assets[:1]
+        return found
+
+    @property
+    def assets(self) -> tuple[str, ...]:
+        return ("inbox", "twin") if self.twins else ("inbox",)
+
+    @property
+    def streams(self) -> dict[str, tuple[str, ...]]:
+        """The assets of each stream."""
+        found = {f"{CONN_ID}/INBOX/default": self.assets}
+        return {**found, f"{CONN_ID}/INBOX/second": self.assets[:1]} if self.second else found
+
+
+@dataclass
+class Arrival:
+    """A mail that has come in, and what became of it.
+
+    :param touched: whether somebody else has removed it from the folder.
+    :param remade: whether the folder was made anew with it inside.
+    """
+
+    name: str
+    matches: bool
+    at: float
+    touched: bool = False
+    remade: bool = False
+
+    def meant_for(self, stream: str) -> bool:
+        return self.matches or stream.endswith("/second")
+
+
+class World:
+    """All of it. Use it as a context manager: it puts itself in the place of clock, network and Airflow."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.universe = Universe()
+        self.server = MailServer(self.universe)
+        self.database = Database(self.universe)
+        self.processes: list[TriggererProcess] = []
+        self.consumers: dict[str, Consumer] = {}
+        self.arrivals: dict[str, Arrival] = {}
+        self.failures: list[str] = []
+        self.rough = False
+        """Whether anything has happened that may repeat an action (a crash, a lost connection, a second owner)."""
+        self.given_up: list[str] = []
+        self.turn_of_scheduler = 1.0
+        self._numbers = itertools.count(1)
+        self._stack = contextlib.ExitStack()
+
+    # --- being in the place of everything -----------------------------------------------------------------------
+
+    def __enter__(self) -> World:
+        patch = self._stack.enter_context(pytest.MonkeyPatch.context())
+        universe, tokens = self.universe, itertools.count()
+        patch.setattr(clock._SystemClock, "monotonic", lambda _self: universe.clock.monotonic())
+        patch.setattr(clock._SystemClock, "now", lambda _self: universe.clock.now())
+        patch.setattr(watcher, "open_session", self.server.open_session)
+        patch.setattr("secrets.token_hex", lambda _bytes: f"journal{next(tokens)}")
+        patch.setattr(hook_settings, "async_settings", _settings)
+        patch.setattr(operators, "CLAIMS_KEPT", CLAIMS_KEPT)
+        for registry in (watcher._watchers, subscriber._holders):
+            registry.clear()
+        self._stack.enter_context(_logged(self))
+        self.server.before_command = lambda session, _command: self._on_command(session, "imap")
+        self.server.after_command = lambda session, _command: self._on_command(session, "sent")
+        self.database.start_run = self._start_run
+        for name in self.plan.triggers:
+            self.database.add_row(name)
+        self._schedule()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for consumer in self.consumers.values():
+            for run in consumer.runs:
+                if run.strand is not None:
+                    run.strand.kill()
+        for process in self.processes:
+            process.die()
+        self.server.lose_connections()
+        for process in self.processes:
+            process.loop.bury()
+        for registry in (watcher._watchers, subscriber._holders):
+            registry.clear()
+        self._stack.close()
+
+    def _schedule(self) -> None:
+        self.database.schedule()
+        self.universe.call_in(self.turn_of_scheduler, self._schedule)
+
+    def _on_command(self, session: TwinSession, kind: str) -> None:
+        for process in self.processes:
+            if process.clock is self.universe.clock:
+                process.on_operation(kind)
+                if process.dead:
+                    session.lose("the process is dead")
+
+    def failed(self, who: str, what: Any) -> None:
+        """Something came out that Airflow would restart, or that nobody has looked at."""
+        self.failures.append(f"{who}: {what!r}")
+
+    # --- who is there -------------------------------------------------------------------------------------------
+
+    def start_triggerer(self, *, ahead: float = 0.0, straggling: float = 0.5) -> TriggererProcess:
+        process = TriggererProcess(
+            f"triggerer{next(self._numbers)}",
+            self.universe,
+            self.database,
+            self.plan.triggers,
+            ahead=ahead,
+            turn=self.plan.turn,
+            straggling=straggling,
+            failed=self.failed,
+        )
+        self.processes.append(process)
+        return process
+
+    @property
+    def alive(self) -> list[TriggererProcess]:
+        return [process for process in self.processes if not process.dead]
+
+    def add_consumer(self, asset: str = "inbox", *, ahead: float = 0.0, **arguments: Any) -> Consumer:
+        dag_id = f"dag{len(self.consumers)}"
+        consumer = Consumer(
+            self.universe,
+            self.database,
+            dag_id,
+            ASSETS[asset],
+            ahead=ahead,
+            failed=self.failed,
+            max_mails=self.plan.max_mails,
+            dag=DAG(dag_id, schedule=None),
+            **arguments,
+        )
+        self.consumers[dag_id] = consumer
+        return consumer
+
+    def _start_run(self, dag: Dag, run_after: datetime, events: list[AssetEvent]) -> None:
+        self.consumers[dag.name].start(run_after, events)
+
+    @property
+    def runs(self) -> list[Run]:
+        return [run for consumer in self.consumers.values() for run in consumer.runs]
+
+    # --- what happens -------------------------------------------------------------------------------------------
+
+    def deliver(self, *, matches: bool) -> None:
+        number = len(self.arrivals) + 1
+        name, subject = f"mail{number}", f"{'invoice' if matches else 'other'} {number}"
+        self.arrivals[name] = Arrival(name, matches, self.universe.now)
+        self.server.arrive(StoredMail(name, subject, received(self.universe), 1000 + number))
+
+    def remove_mail(self, index: int) -> None:
+        """Another client removes a mail."""
+        if self.server.inbox:
+            uid = sorted(self.server.inbox)[index % len(self.server.inbox)]
+            self.arrivals[self.server.inbox.pop(uid).name].touched = True
+
+    def recreate_folder(self, *, restored: bool) -> None:
+        for mail in self.server.inbox.values():
+            self.arrivals[mail.name].remade = True
+            self.arrivals[mail.name].touched |= not restored
+        self.rough = True
+        self.server.recreate(restored=restored)
+
+    def edit_dag(self, trigger: str) -> None:
+        """The trigger's row goes, and comes again under another number: an edited DAG, or one paused and unpaused."""
+        self.rough = True
+        self.database.add_row(trigger)
+
+    def run(self, seconds: float) -> None:
+        self.universe.run(seconds)
+
+    def manual_run(self, consumer: Consumer) -> None:
+        now = HostClock(self.universe).now()
+        consumer.start(now + timedelta(0), [])
+
+
+async def _settings(conn_id: str) -> Settings:
+    return Settings(conn_id=conn_id, host="twin")
+
+
+class _Ears(logging.Handler):
+    """Hears what the provider reports as errors; an unexpected one is a defect."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(logging.ERROR)
+        self.world = world
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if "is given up" in text:
+            self.world.given_up.append(text)
+        elif "unexpected" in text or record.exc_info:
+            self.world.failed(record.name, (text, record.exc_info and record.exc_info[1]))
+
+
+@contextlib.contextmanager
+def _logged(world: World) -> Iterator[None]:
+    ours, ears = logging.getLogger("airflow_imap_provider"), _Ears(world)
+    loggers = [ours, logging.getLogger("airflow.task.operators")]
+    before = [(logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+        logger.propagate = False
+    ours.addHandler(ears)
+    try:
+        yield
+    finally:
+        ours.removeHandler(ears)
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+            logger.propagate = propagate

@@ -1,0 +1,205 @@
+"""Downloading: decoding in pieces gives what decoding the whole gives, and servers may answer as they like."""
+
+from __future__ import annotations
+
+import base64
+import random
+import re
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_imap_provider.errors import ImapError, LostConnectionError, RefusedError
+from airflow_imap_provider.mail.transfer import decode_transfer
+from airflow_imap_provider.mailbox.download import decoded, download, part_content
+from airflow_imap_provider.transport import partial
+from airflow_imap_provider.transport.session import Session, open_session
+from tests.servers.dovecot import Dovecot, User
+from tests.servers.scripted import Peer, ScriptedServer
+from tests.transport.conftest import settings_for
+
+TEXTS = st.lists(
+    st.one_of(
+        st.sampled_from(
+            [b"\r\n", b"\n", b"=", b"==", b"=\r\n", b"=3D", b"=4", b" ", b"\t", b"!", b"QUJD", b"\x00\xff"]
+        ),
+        st.binary(max_size=20),
+    ),
+    max_size=30,
+).map(b"".join)
+
+
+@given(TEXTS, st.sampled_from(["base64", "quoted-printable", "7bit", "x-unknown"]), st.lists(st.integers(0, 40)))
+def test_decoding_in_pieces_gives_what_decoding_the_whole_gives(raw: bytes, encoding: str, cuts: list[int]) -> None:
+    def pieces() -> Iterator[bytes]:
+        begin = 0
+        for length in cuts:
+            yield raw[begin : begin + length]
+            begin += length
+        yield raw[begin:]
+
+    assert b"".join(decoded(pieces(), encoding)) == decode_transfer(raw, encoding)
+
+
+def test_a_line_without_end_is_not_kept_in_memory() -> None:
+    pieces = [b"=41" * 30_000] * 10
+    chunks = list(decoded(pieces, "Quoted-Printable "))
+    assert b"".join(chunks) == b"A" * 300_000
+    assert len(chunks) > 5
+
+
+# --- on a real server ------------------------------------------------------------------------------------------------
+
+
+def mail_with(content: bytes, encoding: str = "base64") -> bytes:
+    coded = base64.encodebytes(content).replace(b"\n", b"\r\n") if encoding == "base64" else content
+    return (
+        b'Subject: s\r\nContent-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n\r\nHello.\r\n--b'
+        b"\r\nContent-Type: application/octet-stream\r\nContent-Disposition: attachment; filename=data\r\n"
+        b"Content-Transfer-Encoding: " + encoding.encode() + b"\r\n\r\n" + coded + b"\r\n--b--\r\n"
+    )
+
+
+@pytest.fixture
+def session(dovecot: Dovecot, user: User) -> Iterator[Session]:
+    opened = open_session(dovecot.settings(user))
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 3_000_000, partial.PIECE * 57 // 78, 5 * partial.PIECE])
+def test_attachments_of_any_size_come_whole(dovecot: Dovecot, user: User, session: Session, size: int) -> None:
+    content = random.Random(size).randbytes(size)
+    dovecot.deliver(user, mail_with(content))
+    session.select("INBOX", readonly=True)
+    assert part_content(session, 1, "2", "base64") == content
+    session.noop()
+    assert session.fetch([1], ["FLAGS"])[1][b"FLAGS"] in ((), (b"\\Recent",))
+
+
+@pytest.mark.parametrize("content", [b"007", b"NIL", b"12", b'"quoted"', b"{5}", b"()"])
+def test_content_that_looks_like_protocol_is_content(
+    dovecot: Dovecot, user: User, session: Session, content: bytes
+) -> None:
+    dovecot.deliver(user, mail_with(content, "7bit"))
+    session.select("INBOX", readonly=True)
+    assert part_content(session, 1, "2", "7bit") == content
+
+
+def test_a_download_that_is_broken_off_leaves_the_session_in_order(
+    dovecot: Dovecot, user: User, session: Session
+) -> None:
+    dovecot.deliver(user, mail_with(bytes(6_000_000)))
+    session.select("INBOX", readonly=True)
+    with closing(download(session, 1, "2", "base64")) as chunks:
+        next(chunks)
+        with pytest.raises(ImapError, match="in use"):
+            session.noop()
+    session.noop()
+    assert session.search(["ALL"]) == [1]
+    assert len(part_content(session, 1, "2", "base64")) == 6_000_000
+
+
+def test_a_mail_that_is_not_there_is_an_error(session: Session) -> None:
+    session.select("INBOX", readonly=True)
+    with pytest.raises(ImapError, match="gone"):
+        part_content(session, 99, "1", "7bit")
+    session.noop()
+
+
+# --- servers that answer in their own ways ----------------------------------------------------------------------
+
+CONTENT = random.Random(7).randbytes(2_000)
+Answer = Callable[[int], "bytes | None"]
+
+
+def serve(answer: Answer) -> Callable[[Peer], None]:
+    """A server that answers the FETCH of an offset; ``None`` is the mail's absence."""
+
+    def script(peer: Peer) -> None:
+        peer.serve_inbox()
+        while True:
+            arguments = peer.expect("UID")
+            if not arguments.startswith("FETCH"):
+                raise AssertionError(arguments)
+            found = re.search(r"<(\d+)\.\d+>", arguments)
+            assert found is not None
+            given = answer(int(found[1]))
+            if given is None:
+                peer.ok()
+            elif given == b"NO":
+                peer.no("behind the end")
+            else:
+                peer.send_raw(b"* 1 FETCH (UID 1 BODY[2]<%s> {%d}\r\n%s)\r\n" % (found[1].encode(), len(given), given))
+                peer.ok()
+
+    return script
+
+
+def fetched(answer: Answer, octets: int = 0) -> bytes:
+    with ScriptedServer(serve(answer)) as server:
+        session = open_session(settings_for(server))
+        try:
+            session.select("INBOX", readonly=True)
+            return part_content(session, 1, "2", "7bit", octets=octets)
+        finally:
+            session.close()
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    if request.node.name.startswith("test_a_server"):
+        monkeypatch.setattr(partial, "PIECE", 100)
+
+
+def test_a_server_that_gives_less_than_asked_for_gives_all_in_the_end() -> None:
+    assert fetched(lambda offset: CONTENT[offset : offset + 37]) == CONTENT
+
+
+def test_a_server_that_gives_more_than_asked_for_doubles_nothing() -> None:
+    assert fetched(lambda offset: CONTENT[offset : offset + 150]) == CONTENT
+
+
+def test_a_server_that_refuses_what_lies_behind_the_end_has_given_all() -> None:
+    assert fetched(lambda offset: CONTENT[offset : offset + 100] or b"NO", octets=len(CONTENT)) == CONTENT
+    with pytest.raises(RefusedError):
+        fetched(lambda offset: CONTENT[offset : offset + 100] if offset < 500 else b"NO", octets=len(CONTENT))
+
+
+def test_a_server_whose_mail_vanishes_in_the_middle_is_no_end() -> None:
+    with pytest.raises(ImapError, match="gone"):
+        fetched(lambda offset: CONTENT[offset : offset + 100] if offset < 500 else None)
+
+
+def test_a_server_that_ignores_the_offset_is_believed_once() -> None:
+    def script(peer: Peer) -> None:
+        peer.serve_inbox()
+        for _ in range(2):
+            peer.expect("UID")
+            peer.send_raw(b"* 1 FETCH (UID 1 BODY[2] {%d}\r\n%s)\r\n" % (len(CONTENT), CONTENT))
+            peer.ok()
+
+    with ScriptedServer(script) as server:
+        session = open_session(settings_for(server))
+        session.select("INBOX", readonly=True)
+        assert part_content(session, 1, "2", "7bit") == CONTENT
+        session.close()
+
+
+def test_a_server_that_goes_away_in_the_middle_is_a_lost_connection() -> None:
+    def script(peer: Peer) -> None:
+        peer.serve_inbox()
+        peer.expect("UID")
+        peer.send_raw(b"* 1 FETCH (UID 1 BODY[2]<0> {100}\r\n" + CONTENT[:50])
+        peer.close()
+
+    with ScriptedServer(script) as server:
+        session = open_session(settings_for(server))
+        session.select("INBOX", readonly=True)
+        with pytest.raises(LostConnectionError):
+            part_content(session, 1, "2", "7bit")
+        assert not session.usable
+        session.close()
