@@ -16,7 +16,6 @@ __all__ = [
     "ImapTimeoutError",
     "LoginRefusedError",
     "LostConnectionError",
-    "NotAvailableError",
     "ProtocolError",
     "ProxyAuthenticationError",
     "ProxyError",
@@ -59,10 +58,6 @@ def _rebuild(kind: type[ImapError], problem: str, stage: str, reply: str, remedy
 
 class SettingsError(ImapError, ValueError):
     """A field of the connection, or a parameter, has a value that cannot be used."""
-
-
-class NotAvailableError(SettingsError):
-    """A declared choice that this version cannot carry out yet."""
 
 
 class ConnectError(ImapError, ConnectionError):

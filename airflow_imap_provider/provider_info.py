@@ -16,7 +16,6 @@ __all__ = ["get_provider_info"]
 
 _PACKAGE = "airflow_imap_provider"
 _INTEGRATION = "Internet Message Access Protocol (IMAP4)"
-_NOT_YET = "not available yet"
 
 _JSON_TYPES = {
     Kind.INTEGER: "integer",
@@ -98,10 +97,7 @@ def _form_field(field: Field) -> dict[str, Any]:
     if field.choices:
         # Airflow draws a drop-down from "enum", and a selection of several from "examples".
         schema["examples" if field.kind is Kind.CHOICES else "enum"] = list(field.accepted)
-        schema["values_display"] = {
-            choice.value: choice.label if choice.available else f"{choice.label} ({_NOT_YET})"
-            for choice in field.choices
-        }
+        schema["values_display"] = {choice.value: choice.label for choice in field.choices}
     if schema["type"][0] == "array":
         schema["items"] = {"type": "string"}
     if field.kind is Kind.FLAG:
@@ -110,5 +106,4 @@ def _form_field(field: Field) -> dict[str, Any]:
         schema["format"] = "password"
     elif field.kind is Kind.CERTIFICATES:
         schema["format"] = "multiline"
-    note = "" if field.choices or field.available else f" ({_NOT_YET[0].upper()}{_NOT_YET[1:]}.)"
-    return {"label": field.label, "description": field.help + note, "schema": schema}
+    return {"label": field.label, "description": field.help, "schema": schema}

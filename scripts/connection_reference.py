@@ -15,8 +15,6 @@ PAGE = Path(__file__).parent.parent / "docs" / "connection.md"
 BEGIN = "<!-- field reference: written by python -m scripts.connection_reference -->"
 END = "<!-- end of the field reference -->"
 
-NOT_YET = "*not yet*"
-
 _ACCEPTED = {
     Kind.TEXT: "text",
     Kind.HOST: "host name, IPv4 or IPv6 address",
@@ -54,9 +52,8 @@ def _tab(tab: str) -> str:
 
 
 def _row(field: Field) -> str:
-    label = field.label if field.choices or field.available else f"{field.label} ({NOT_YET})"
     help_text = f"{field.help} Secret." if field.secret else field.help
-    return f"| {label} | `{field.key}` | {_accepts(field)} | {help_text} |"
+    return f"| {field.label} | `{field.key}` | {_accepts(field)} | {help_text} |"
 
 
 def _accepts(field: Field) -> str:
@@ -69,7 +66,7 @@ def _accepts(field: Field) -> str:
 
 
 def _choice(choice: Choice) -> str:
-    return f"`{choice.value}` {choice.label}" + ("" if choice.available else f" ({NOT_YET})")
+    return f"`{choice.value}` {choice.label}"
 
 
 def main() -> None:

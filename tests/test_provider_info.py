@@ -111,15 +111,6 @@ def test_only_switches_come_filled_in(form: dict[str, Any]) -> None:
     assert filled == {"strict_x509": True, "tunnel_use_credentials": True, "tunnel_remote_dns": True}
 
 
-def test_the_form_says_what_is_not_available_yet(form: dict[str, Any]) -> None:
-    for field in EXTRA_FIELDS:
-        shown = form["extra_fields"][field.key]
-        for choice in field.choices:
-            assert ("not available yet" in shown["schema"]["values_display"][choice.value]) is not choice.available
-        if not field.choices:
-            assert ("Not available yet" in shown["description"]) is not field.available
-
-
 def test_airflow_finds_the_asset_functions() -> None:
     providers = ProvidersManagerTaskRuntime()
     for scheme, factory in (("imap", imap.create_asset), ("imaps", imap.create_imaps_asset)):

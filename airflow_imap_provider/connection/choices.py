@@ -1,7 +1,6 @@
 """The entries of the drop-downs of the connection form.
 
-Stored values are part of the public interface and stay as they are. A choice that this version cannot carry out yet
-is listed all the same, so that a connection written for a later version gets a clear answer.
+Stored values are part of the public interface and stay as they are.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """What one field of the connection form is.
 
-The types of the field table, apart from the table itself. A field knows how the form shows it, how its value is read,
-where the value goes in :class:`~airflow_imap_provider.connection.settings.Settings`, and whether this version can
-already do what it asks for.
+The types of the field table, apart from the table itself. A field knows how the form shows it, how its value is read
+and where the value goes in :class:`~airflow_imap_provider.connection.settings.Settings`.
 """
 
 from __future__ import annotations
@@ -43,12 +42,10 @@ class Choice:
 
     :param value: what is stored: lower case and stable, part of the public interface.
     :param label: what the form shows.
-    :param available: whether this version can carry it out.
     """
 
     value: str
     label: str
-    available: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,6 @@ class Field:
         nothing at all.
     :param example: shown in an empty standard field.
     :param secret: never shown, neither in errors nor by Airflow, which masks by key.
-    :param available: whether this version can do anything with a value; for fields with choices each choice says so.
     :param minimum: smallest number accepted, in the unit that the help names.
     :param maximum: largest number accepted.
     """
@@ -77,7 +73,6 @@ class Field:
     default: str | float | bool | None = None
     example: str = ""
     secret: bool = False
-    available: bool = True
     minimum: int | None = None
     maximum: int | None = None
 
@@ -94,11 +89,3 @@ class Field:
     def choice(self, value: str) -> Choice | None:
         """The choice that is stored as this value."""
         return next((choice for choice in self.choices if choice.value == value), None)
-
-    def can(self, value: object) -> bool:
-        """Whether this version can do what this value of the field asks for."""
-        if not self.choices:
-            return self.available
-        asked = value if isinstance(value, tuple) else (value,)
-        able = {choice.value for choice in self.choices if choice.available}
-        return able.issuperset(asked)

@@ -1,8 +1,8 @@
 """The one table of all fields of an IMAP4 connection.
 
-The form, the parsing, the errors, the check of what is available and the field reference in the documentation all come
-from here. The order is the order of the form. Keys that Airflow would mask by their name (``proxy``, ``token``…) are
-kept for secrets: hence ``tunnel_*`` for the fields labelled "Proxy …".
+The form, the parsing, the errors and the field reference in the documentation all come from here. The order is the
+order of the form. Keys that Airflow would mask by their name (``proxy``, ``token``…) are kept for secrets: hence
+``tunnel_*`` for the fields labelled "Proxy …".
 """
 
 from __future__ import annotations
@@ -222,9 +222,9 @@ FIELDS: tuple[Field, ...] = (
         ENCRYPTION,
         Kind.CERTIFICATES,
         "tls.ca_bundle",
-        "Trust these issuers instead of the system's: a path (on every machine that connects) or PEM text. "
-        "Not used where Verify certificate does not check the issuer. A token endpoint is trusted by these and by the "
-        "system's.",
+        "Trust these issuers instead of the system's: a path (on every machine that connects) or PEM text; for S/MIME "
+        "signatures too. Not used for servers where Verify certificate does not check the issuer. A token endpoint is "
+        "trusted by these and by the system's.",
     ),
     Field(
         "pins",
@@ -285,9 +285,9 @@ FIELDS: tuple[Field, ...] = (
         ENCRYPTION,
         Kind.KEY,
         "smime.private_key",
-        "Opens encrypted mails: certificates with their keys, PEM (several one after the other) or PKCS#12 as base64.",
+        "Opens encrypted mails: certificates with their keys, PEM (a path or the text, several one after the other) or "
+        "PKCS#12 (a path or base64). Needs the extra smime.",
         secret=True,
-        available=False,
     ),
     Field(
         "smime_private_key_passphrase",
@@ -297,7 +297,6 @@ FIELDS: tuple[Field, ...] = (
         "smime.passphrase",
         "Empty if the key is not encrypted.",
         secret=True,
-        available=False,
     ),
     # -- Proxy
     Field(

@@ -1,8 +1,6 @@
 """From an Airflow connection's raw values to :class:`Settings`, or to one error that says what to change.
 
-Reads no file and opens no connection, so bad settings are found at parse time. What this version cannot carry out yet
-is parsed and checked like the rest; :func:`~airflow_imap_provider.connection.availability.require_available` refuses it
-when a session is to be opened.
+Reads no file and opens no connection, so bad settings are found at parse time.
 """
 
 from __future__ import annotations

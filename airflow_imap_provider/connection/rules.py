@@ -205,9 +205,14 @@ def tunnel_settings(values: Values, host: str) -> TunnelSettings:
 
 
 def smime_settings(values: Values) -> SmimeSettings:
-    """What opens encrypted mails."""
+    """What opens encrypted mails, and whose signatures are believed."""
     _passphrase_has_a_key(values, "smime_private_key_passphrase", "smime_private_key")
-    return SmimeSettings(values.text("smime_private_key"), values.text("smime_private_key_passphrase"))
+    # Whatever the server's certificate is checked for, a signature without an issuer that is trusted says nothing.
+    return SmimeSettings(
+        private_key=values.text("smime_private_key"),
+        passphrase=values.text("smime_private_key_passphrase"),
+        issuers=values.text("ca_bundle"),
+    )
 
 
 def _oauth_has_a_method(values: Values, method: str) -> None:

@@ -139,10 +139,16 @@ class TunnelSettings:
 
 @dataclass(frozen=True)
 class SmimeSettings:
-    """What opens encrypted mails."""
+    """What opens encrypted mails, and whose signatures are believed.
+
+    :param private_key: certificates with their keys: path, PEM text or PKCS#12 as base64.
+    :param passphrase: empty if no key is encrypted.
+    :param issuers: path or PEM text of the issuers that are trusted for signatures; empty for the system's.
+    """
 
     private_key: str = _secret()
     passphrase: str = _secret()
+    issuers: str = ""
 
 
 @dataclass(frozen=True)

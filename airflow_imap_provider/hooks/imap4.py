@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from airflow.sdk import BaseHook
 
 from airflow_imap_provider.connection.code_pages import as_code_page
 from airflow_imap_provider.errors import ImapError, SettingsError
+from airflow_imap_provider.hooks.opened import Attachment, OpenedEmail, opened_email
 from airflow_imap_provider.hooks.settings import connection_settings
 
 if TYPE_CHECKING:
@@ -29,29 +30,10 @@ if TYPE_CHECKING:
     from airflow_imap_provider.transport.report import Report
     from airflow_imap_provider.transport.session import Folder, FolderStatus, Session
 
-__all__ = ["Attachment", "Imap4Hook", "listed_emails"]
+__all__ = ["Attachment", "Imap4Hook", "OpenedEmail", "listed_emails"]
 
 BUTTON_LIMIT = 20.0
 """Seconds that the Test button gives each wait: the browser, and gateways before Airflow, give up after 30 to 60."""
-
-
-@dataclass(frozen=True)
-class Attachment:
-    """An attachment of a mail, downloaded.
-
-    :param name: the file name as the mail gives it; not safe as a path.
-    :param content_type: such as ``text/csv``.
-    :param part: its number in the mail (RFC 3501, section 6.4.5).
-    :param content: the decoded bytes.
-    """
-
-    name: str
-    content_type: str
-    part: str
-    content: bytes
-
-    def __repr__(self) -> str:
-        return f"<Attachment {self.name!r} {self.content_type} {len(self.content)} bytes>"
 
 
 class Imap4Hook(BaseHook):
@@ -118,6 +100,7 @@ class Imap4Hook(BaseHook):
         most: int = 1000,
         text: bool = False,
         headers: Sequence[str] = (),
+        smime: bool = False,
         code_page: str = "",
     ) -> list[dict[str, Any]]:
         """Return the mails of a folder that meet conditions, oldest first. Nothing is marked.
@@ -125,6 +108,7 @@ class Imap4Hook(BaseHook):
         :param most: how many mails to return at most.
         :param text: whether to return the text, too.
         :param headers: names of headers to return, too.
+        :param smime: whether to check S/MIME signatures and return what came of it, too.
         :param code_page: charset for text that declares none or a wrong one; overrides the connection's.
         """
         from airflow_imap_provider.mail.conditions import Condition, Conditions
@@ -140,6 +124,7 @@ class Imap4Hook(BaseHook):
             conditions=conditions,
             text=text,
             headers=tuple(headers),
+            smime=smime,
             code_page=as_code_page(code_page),
         )
         return self.read(wish, first_place("all", SYSTEM_CLOCK.now()), enough=most)[:most]
@@ -230,6 +215,21 @@ class Imap4Hook(BaseHook):
                 raise _gone(part, mail)
             content = part_content(session, mail.uid, part.part, part.encoding, octets=part.octets)
             yield Attachment(part.name, part.content_type, part.part, content)
+
+    def open_smime(self, email: Mapping[str, Any]) -> OpenedEmail:
+        """Decrypt a mail and check its signatures; the text and the attachments are those within.
+
+        A mail without S/MIME is returned as it is. It is found although an action has moved it meanwhile.
+
+        :param email: a mail as the trigger, the operators and this hook return it.
+        :raises SettingsError: the extra ``smime`` is missing, or the S/MIME key or CA bundle cannot be read.
+        :raises ImapError: if the mail is nowhere to be found, or too large.
+        """
+        from airflow_imap_provider.mailbox.unwrapping import whole
+
+        mail = self._locate(email)
+        session = self.session()
+        return opened_email(mail, whole(session, mail), session.settings)
 
     def save(
         self, emails: Sequence[Mapping[str, Any]] | Mapping[str, Any], path: Any, **options: Any

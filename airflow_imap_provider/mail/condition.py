@@ -50,6 +50,11 @@ class Condition(ABC):
         return False
 
     @property
+    def needs_smime(self) -> bool:
+        """Whether signatures must be checked to decide."""
+        return False
+
+    @property
     def headers(self) -> frozenset[str]:
         """The lower-case names of headers that must be fetched to decide, besides those that always are."""
         return frozenset()
@@ -129,6 +134,10 @@ class _Joined(Condition):
         return any(condition.needs_text for condition in self.conditions)
 
     @property
+    def needs_smime(self) -> bool:
+        return any(condition.needs_smime for condition in self.conditions)
+
+    @property
     def headers(self) -> frozenset[str]:
         return frozenset[str]().union(*(condition.headers for condition in self.conditions))
 
@@ -183,6 +192,10 @@ class Not(Condition):
     @property
     def needs_text(self) -> bool:
         return self.condition.needs_text
+
+    @property
+    def needs_smime(self) -> bool:
+        return self.condition.needs_smime
 
     @property
     def headers(self) -> frozenset[str]:

@@ -15,6 +15,7 @@ from airflow_imap_provider.mail.date_condition import age_condition, date_condit
 from airflow_imap_provider.mail.header_block import check_header_name
 from airflow_imap_provider.mail.mark_condition import FlagCondition, ProtectionCondition
 from airflow_imap_provider.mail.number_condition import number_condition
+from airflow_imap_provider.mail.smime_condition import SignatureCondition
 from airflow_imap_provider.mail.text_condition import TextCondition
 from airflow_imap_provider.mail.trust_condition import AuthenticationCondition, SenderCondition
 
@@ -36,8 +37,11 @@ __all__ = [
     "Received",
     "ReplyTo",
     "Sent",
+    "SignatureField",
     "Signed",
     "Size",
+    "SmimeSignature",
+    "SmimeSigner",
     "Subject",
     "TextField",
     "To",
@@ -229,7 +233,7 @@ class FlagsField:
 
 
 def Signed(by: str = "") -> Condition:  # noqa: N802 - reads as a noun in DAG files, like the others
-    """The mail is signed, as its structure says; whether the signature is good is not looked at.
+    """The mail is signed, as its structure says; whether the signature is good, ``SmimeSignature`` tells.
 
     :param by: ``smime`` or ``pgp``; empty for either.
     """
@@ -242,6 +246,22 @@ def Encrypted(by: str = "") -> Condition:  # noqa: N802
     :param by: ``smime`` or ``pgp``; empty for either.
     """
     return ProtectionCondition("encrypted", by)
+
+
+class SignatureField:
+    """What came of checking a mail's S/MIME signatures. A mail without any meets none of these."""
+
+    def is_valid(self) -> Condition:
+        """It is signed as it is by its author, whose certificate a trusted issuer vouches for."""
+        return SignatureCondition("valid")
+
+    def equals(self, state: str) -> Condition:
+        """It is in this state: ``valid``, ``other-sender``, ``expired``, ``untrusted``, ``weak``, ``unsupported``,
+        ``partial`` or ``invalid``.
+
+        :raises SettingsError: for another one.
+        """
+        return SignatureCondition(state)
 
 
 def AllowedSenders(allowed: Iterable[str]) -> Condition:  # noqa: N802
@@ -289,6 +309,8 @@ From = TextField("from")
 To = TextField("to")
 Cc = TextField("cc")
 ReplyTo = TextField("reply_to")
+SmimeSignature = SignatureField()
+SmimeSigner = TextField("smime_signer")
 Subject = TextField("subject")
 Body = TextField("body")
 Received = DateField("received")

@@ -21,6 +21,7 @@ from airflow_imap_provider.mail.date_condition import (
 from airflow_imap_provider.mail.header_block import check_header_name
 from airflow_imap_provider.mail.mark_condition import PROTECTIONS, FlagCondition, ProtectionCondition
 from airflow_imap_provider.mail.number_condition import NUMBER_FIELDS, NUMBER_OPS, number_condition
+from airflow_imap_provider.mail.smime_condition import SignatureCondition
 from airflow_imap_provider.mail.text_condition import ATTACHMENT_FIELDS, FIELDS, TEXT_OPS, TextCondition
 from airflow_imap_provider.mail.trust_condition import AuthenticationCondition, SenderCondition
 
@@ -92,6 +93,12 @@ def _protection(field: str, value: Mapping[str, Any]) -> Condition:
     return ProtectionCondition(field, by)
 
 
+def _signature(field: str, value: Mapping[str, Any]) -> Condition:
+    _only(value, ("field", "op", "value"))
+    _op(field, value, ("equals",))
+    return SignatureCondition(value.get("value"))  # type: ignore[arg-type]  # it checks what it is given
+
+
 def _senders(field: str, value: Mapping[str, Any]) -> Condition:
     _only(value, ("field", "op", "value"))
     _op(field, value, ("one_of",))
@@ -113,6 +120,7 @@ _OTHERS: dict[str, Callable[[str, Mapping[str, Any]], Condition]] = {
     "authentication": _authentication,
     "flags": _flag,
     "senders": _senders,
+    "smime_signature": _signature,
 }
 """The fields whose tests are not about text, and how such a test is read."""
 

@@ -29,6 +29,8 @@ from airflow_imap_provider.mail.condition_fields import (
     Sent,
     Signed,
     Size,
+    SmimeSignature,
+    SmimeSigner,
     Subject,
     To,
 )
@@ -54,6 +56,8 @@ __all__ = [
     "Sent",
     "Signed",
     "Size",
+    "SmimeSignature",
+    "SmimeSigner",
     "Subject",
     "To",
 ]
@@ -103,6 +107,11 @@ class Conditions:
     def needs_text(self) -> bool:
         """Whether the text of a mail must be fetched to decide."""
         return any(condition.needs_text for condition in self.conditions)
+
+    @property
+    def needs_smime(self) -> bool:
+        """Whether signatures must be checked to decide."""
+        return any(condition.needs_smime for condition in self.conditions)
 
     @property
     def headers(self) -> frozenset[str]:

@@ -16,6 +16,7 @@ from airflow_imap_provider.mail.mark_condition import FlagCondition, ProtectionC
 from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.mail.number_condition import NumberCondition
 from airflow_imap_provider.mail.search import criteria_for, search_criteria
+from airflow_imap_provider.mail.smime_condition import SignatureCondition
 from airflow_imap_provider.mail.text_condition import ADDRESS_FIELDS, ATTACHMENT_FIELDS, TextCondition
 from airflow_imap_provider.mail.trust_condition import AuthenticationCondition, SenderCondition
 
@@ -243,7 +244,7 @@ def _reason(leaf: Condition, wanted: bool, text: bool, asked: bool) -> str:
         return "servers compare days in a time zone of their own, so a day of margin; the moment is decided here"
     if isinstance(leaf, (AuthenticationCondition, SenderCondition)):
         return "no server decides whom to believe"
-    if isinstance(leaf, ProtectionCondition):
+    if isinstance(leaf, (ProtectionCondition, SignatureCondition)):
         return "no server searches for it"
     if isinstance(leaf, TextCondition):
         return _reason_for_text(leaf, wanted, text)
@@ -259,6 +260,8 @@ def _reason(leaf: Condition, wanted: bool, text: bool, asked: bool) -> str:
 def _reason_for_text(leaf: TextCondition, wanted: bool, text: bool) -> str:
     if leaf.field in ATTACHMENT_FIELDS:
         return "no server searches for attachments"
+    if leaf.field == "smime_signer":
+        return "no server checks signatures"
     if leaf.field == "body":
         return "a server looks into the HTML source, not into its text"
     if not wanted:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from airflow_imap_provider.mail.authentication import MethodResult
+from airflow_imap_provider.mail.smime.outcome import SmimeOutcome
 
 __all__ = ["Address", "Attachment", "Mail", "TextPart"]
 
@@ -116,6 +117,7 @@ class Mail:
         ``pgp-encrypted``.
     :param authentication: by a server's name in lower case, what its Authentication-Results say; of all servers that
         the mail names, so it is for the reader to know which one to believe. Empty if it was not asked for.
+    :param smime: what came of its S/MIME signatures and encryption; ``None`` if it has none or nobody asked.
     :param structured: whether the server told a body structure that can be one of this mail.
     """
 
@@ -141,6 +143,7 @@ class Mail:
     protection: tuple[str, ...] = ()
     authentication: Mapping[str, tuple[MethodResult, ...]] = field(default_factory=dict, hash=False)
     structured: bool = True
+    smime: SmimeOutcome | None = None
 
     @property
     def key(self) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.json_safety import JsonValue, json_safe
 from airflow_imap_provider.mail.message import Address, Attachment, Mail
+from airflow_imap_provider.mail.smime.outcome import SignatureOutcome, SmimeOutcome
 
 __all__ = ["PAYLOAD_LIMIT", "STYLES", "TEXT_LIMIT", "JsonValue", "json_safe", "payload"]
 
@@ -31,9 +32,25 @@ sender) make the payload longer by as much."""
 TEXT_LIMIT = 8 * 1_024
 """Bytes of the text, likewise. A mail whose whole text is needed is better read in the task."""
 
+SMIME_LIMIT = 384
+"""Bytes by which the payload of a mail may be longer whose S/MIME was looked at: as :data:`_STEPS` shortens it last,
+it takes 350 at most."""
+
 _IDENTITY = ("key", "conn_id", "folder", "uid", "uidvalidity")
 
-_ORDER = ("defects", "cc", "to", "reply_to", "flags", "headers", "attachments", "subject", "from", "message_id")
+_ORDER = (
+    "defects",
+    "cc",
+    "to",
+    "reply_to",
+    "flags",
+    "headers",
+    "attachments",
+    "smime",
+    "subject",
+    "from",
+    "message_id",
+)
 """What is shortened first. Who else got the mail is what a pipeline needs least."""
 
 _STEPS = ((256, 20), (64, 5), (32, 2), (12, 1), (4, 0))
@@ -58,8 +75,8 @@ def payload(
     """Return the payload of a mail, at most :data:`PAYLOAD_LIMIT` bytes besides the text.
 
     What does not fit is shortened, each field a little before any much, in this order: defects, Cc, To, Reply-To,
-    flags, headers, attachments, subject, From, Message-ID. A shortened text has a ``…``, a shortened list its first
-    items, and the last defect names the fields that are not complete.
+    flags, headers, attachments, S/MIME, subject, From, Message-ID. A shortened text has a ``…``, a shortened list its
+    first items, and the last defect names the fields that are not complete.
 
     :param mail: with its text if the payload is to hold it.
     :param style: one of :data:`STYLES`.
@@ -73,7 +90,7 @@ def payload(
     if servers:
         whole["trust"] = {"authentication": {server: _results(mail, server) for server in sorted(servers)}}
     identity = len(json.dumps({name: whole[name] for name in _IDENTITY})) + len(json.dumps(whole["trust"]))
-    limit = PAYLOAD_LIMIT + max(identity - IDENTITY_LIMIT, 0)
+    limit = PAYLOAD_LIMIT + max(identity - IDENTITY_LIMIT, 0) + (SMIME_LIMIT if mail.smime else 0)
     out = _fitting(whole, limit)
     if mail.text is not None:
         out["text"] = _fitting_text(mail.text)
@@ -104,6 +121,8 @@ def _whole(mail: Mail, *, full: bool, headers: Sequence[str]) -> dict[str, Any]:
     out["headers"] = {name: mail.headers[name] for name in asked if name in mail.headers}
     out["attachments"] = [_attachment(each) for each in mail.attachments]
     out["trust"] = {}
+    if mail.smime is not None:
+        out["smime"] = _smime(mail.smime, full=full)
     out["defects"] = mail.defects
     safe: dict[str, Any] = json_safe(out)
     return safe
@@ -116,6 +135,15 @@ def _results(mail: Mail, server: str) -> dict[str, str]:
         if each.method not in out or each.result == "pass":
             out[each.method] = each.result
     return {method: out[method] for method in sorted(out)}
+
+
+def _smime(outcome: SmimeOutcome, *, full: bool) -> dict[str, Any]:
+    """Return what came of signatures and encryption, without what was within."""
+    best = outcome.best or SignatureOutcome("")
+    out: dict[str, Any] = {"signature": outcome.signature, "encryption": outcome.encryption}
+    if full:
+        out |= {"signer": best.addresses, "subject": best.subject, "issuer": best.issuer}
+    return out | {"signed_at": best.signed_at, "reason": best.reason or outcome.problem}
 
 
 def _addresses(addresses: Iterable[Address]) -> list[dict[str, str]]:
@@ -162,6 +190,8 @@ def _shortened(field: str, value: Any, longest: int, most: int) -> Any:
     if field == "attachments":
         whole = [each for each in value if len(each["part"]) <= _PART_LIMIT]
         return [{**each, **_cut_names(each, longest)} for each in whole[:most]]
+    if field == "smime":
+        return _cut_smime(value, longest, most)
     if field == "from":
         return value and _cut_address(value, longest)
     return [_cut_address(each, longest) for each in value[:most]]
@@ -173,6 +203,16 @@ def _cut(text: str, longest: int) -> str:
 
 def _cut_address(address: dict[str, str], longest: int) -> dict[str, str]:
     return {key: _cut(text, longest) for key, text in address.items()}
+
+
+def _cut_smime(smime: dict[str, Any], longest: int, most: int) -> dict[str, Any]:
+    out = dict(smime)
+    for name in ("subject", "issuer", "reason"):
+        if name in out:
+            out[name] = _cut(out[name], longest)
+    if "signer" in out:
+        out["signer"] = [_cut(address, longest) for address in out["signer"][:most]]
+    return out
 
 
 def _cut_names(attachment: dict[str, Any], longest: int) -> dict[str, str]:

@@ -20,7 +20,7 @@ from airflow_imap_provider.mail.fetching import TEXT_LIMIT, listed_defects, mail
 from airflow_imap_provider.mail.message import Attachment, Mail
 from airflow_imap_provider.mail.structure import DEPTH_LIMIT, PARTS_LIMIT, Structure, read_structure
 
-__all__ = ["RAW_LIMIT", "RawMail", "mail_from_raw", "structured_by"]
+__all__ = ["RAW_LIMIT", "Entity", "RawMail", "mail_from_raw", "structured_by"]
 
 RAW_LIMIT = 16 * 1024 * 1024
 """Bytes of a whole mail that are fetched and looked at, where the server does not tell its structure. It is held in
@@ -82,6 +82,45 @@ class RawMail:
         """Return the content of a part as it is transferred, like FETCH of ``BODY[number]``; empty if it is none."""
         begin, end = self.sections.get(number, (0, 0))
         return self.raw[begin:end]
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A mail or part with its bytes as they are, for what is signed to the byte.
+
+    :param raw: header and body.
+    :param content_type: ``type/subtype`` in lower case.
+    :param parameters: those of the type, by lower-case name.
+    :param encoding: the transfer encoding in lower case.
+    :param body: where the body begins.
+    :param parts: of a multipart, its parts with their headers.
+    """
+
+    raw: bytes = field(repr=False)
+    content_type: str
+    parameters: Mapping[str, bytes]
+    encoding: str
+    body: int
+    parts: tuple[bytes, ...] = field(repr=False)
+
+    @classmethod
+    def of(cls, raw: bytes) -> Entity:
+        """Look at a mail or part, not into its parts; never raises."""
+        finder = _Finder(raw)
+        header_end, body = finder.body(0, len(raw))
+        fields = _fields(raw[:header_end], b"text/plain")
+        pairs = fields.parameters or ()
+        spans = finder._spans(fields, body, len(raw)) if fields.type == b"multipart" else []
+        return cls(
+            raw=raw,
+            content_type=f"{fields.type.decode('latin-1')}/{fields.subtype.decode('latin-1')}",
+            parameters={
+                name.decode("latin-1").lower(): value for name, value in zip(pairs[::2], pairs[1::2], strict=False)
+            },
+            encoding=fields.encoding.decode("latin-1"),
+            body=body,
+            parts=tuple(raw[first:last] for first, last in spans),
+        )
 
 
 def mail_from_raw(

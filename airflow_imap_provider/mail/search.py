@@ -19,7 +19,7 @@ given only where it provably keeps every mail that the decision would take:
 - *Subjects, names, other headers*: never. Mail breaks the rules for encoded words, and servers then read them otherwise
   than we do, or not at all: Dovecot 2.3 finds nothing in a word whose charset it does not know, not even its ASCII.
 - *Bodies*: never. A server looks into HTML source, we into its text.
-- *Attachments, signatures, encryption, trust*: never. No server searches for them.
+- *Attachments, signatures and their signers, encryption, trust*: never. No server searches for them.
 - *Regular expressions, globs, and negations of text*: never. Negations of dates, sizes and flags are such themselves.
 """
 

@@ -16,6 +16,7 @@ from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.charsets import fold
 from airflow_imap_provider.mail.condition import VALUES_SHOWN, Condition, shown
 from airflow_imap_provider.mail.matching import compile_regex, matcher
+from airflow_imap_provider.mail.smime_condition import checked_outcome
 
 if TYPE_CHECKING:
     from airflow_imap_provider.mail.message import Address, Mail
@@ -30,12 +31,16 @@ FIELDS = {
     "from": "From",
     "header": "Header",
     "reply_to": "ReplyTo",
+    "smime_signer": "SmimeSigner",
     "subject": "Subject",
     "to": "To",
 }
 """The fields of text tests as they are stored, and as a DAG author writes them."""
 
 ADDRESS_FIELDS = frozenset({"from", "to", "cc", "reply_to"})
+
+NEVER_EMPTY = ADDRESS_FIELDS | {"smime_signer"}
+"""Fields of which no text is empty, so that an empty value is a mistake."""
 
 ATTACHMENT_FIELDS = frozenset({"attachment_name", "attachment_type"})
 
@@ -88,7 +93,7 @@ class TextCondition(Condition):
             object.__setattr__(self, "value", self._checked_values(self.value))
             return
         # An empty text is contained in every other: such a condition is a mistake. Only an equal one can be meant.
-        value = self._checked(self.value, empty=self.op == "equals" and self.field not in ADDRESS_FIELDS)
+        value = self._checked(self.value, empty=self.op == "equals" and self.field not in NEVER_EMPTY)
         object.__setattr__(self, "value", value)
         if self.op == "regex":
             compile_regex(str(self.value), case=self.case)
@@ -123,7 +128,7 @@ class TextCondition(Condition):
                 stage="settings",
                 remedy="For a single text use equals.",
             )
-        distinct = {self._checked(value, empty=self.field not in ADDRESS_FIELDS) for value in values}
+        distinct = {self._checked(value, empty=self.field not in NEVER_EMPTY) for value in values}
         if not distinct or len(distinct) > VALUES_LIMIT:
             raise SettingsError(f"{self._call} takes 1 to {VALUES_LIMIT} texts, not {len(distinct)}", stage="settings")
         return tuple(sorted(distinct))
@@ -155,6 +160,9 @@ class TextCondition(Condition):
             if mail.text is None and mail.text_parts:
                 raise RuntimeError("a condition on the body is asked before the mail's text was fetched")
             return (mail.text or "",)
+        if self.field == "smime_signer":
+            outcome = checked_outcome(mail)
+            return outcome.signers if outcome else ()
         if self.field == "attachment_name":
             return tuple(each.name for each in mail.attachments)
         if self.field == "attachment_type":
@@ -165,6 +173,10 @@ class TextCondition(Condition):
     @property
     def needs_text(self) -> bool:
         return self.field == "body"
+
+    @property
+    def needs_smime(self) -> bool:
+        return self.field == "smime_signer"
 
     @property
     def headers(self) -> frozenset[str]:

@@ -24,6 +24,7 @@ from airflow_imap_provider.mailbox.actions import Action, wanted
 from airflow_imap_provider.mailbox.place import Place, Todo, rebase
 from airflow_imap_provider.mailbox.ranges import UidRanges
 from airflow_imap_provider.mailbox.searching import finds_substrings
+from airflow_imap_provider.mailbox.unwrapping import is_smime, not_looked_at, opened, require_smime
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Wish:
     :param style: ``full`` or ``minimal`` payloads.
     :param headers: names of headers that the payload shows.
     :param text: whether the payload holds the text.
+    :param smime: whether S/MIME signatures are checked although no condition asks for it.
     :param code_page: charset for text that declares none.
     :param server_search: whether the server may be asked to leave mails out.
     """
@@ -85,6 +87,7 @@ class Wish:
     style: str = "full"
     headers: tuple[str, ...] = ()
     text: bool = False
+    smime: bool = False
     code_page: str = ""
     server_search: bool = True
 
@@ -98,6 +101,7 @@ class Wish:
             "style": self.style,
             "headers": list(self.headers),
             "text": self.text,
+            "smime": self.smime,
             "code_page": self.code_page,
             "server_search": self.server_search,
         }
@@ -117,6 +121,11 @@ class Wish:
     def needs_text(self) -> bool:
         """Whether bodies must be fetched."""
         return self.text or self.conditions.needs_text
+
+    @property
+    def needs_smime(self) -> bool:
+        """Whether S/MIME signatures must be checked."""
+        return self.smime or self.conditions.needs_smime
 
 
 @dataclass(frozen=True)
@@ -183,6 +192,8 @@ class Reader:
         :param status: what opening the folder said.
         :raises ImapError: if the connection breaks; nothing is lost by calling again with the same place.
         """
+        if self.wish.needs_smime or (self.wish.needs_text and session.settings.smime.private_key):
+            require_smime()
         # Some servers show new mail to SEARCH only after a NOOP (Courier), or in the second SEARCH (Dovecot).
         session.noop()
         arrivals = session.arrivals
@@ -336,6 +347,8 @@ class Reader:
             )
             if not mail.structured and b"UNREADABLE" not in answer:
                 mail = self._structured(session, mail)
+            if is_smime(mail) and (self.wish.needs_smime or (self.wish.needs_text and not mail.text_parts)):
+                mail = self._opened(session, mail)
             if self.wish.needs_text and mail.text_parts and mail.text is None:
                 mail = self._with_text(session, mail)
             yield uid, mail
@@ -346,19 +359,30 @@ class Reader:
 
         Exchange answers NIL for what it cannot parse, Courier does for very deep trees.
         """
+        raw = self._whole(session, mail)
+        return mail if raw is None else structured_by(mail, raw, self._code_page(session), text=self.wish.needs_text)
+
+    def _opened(self, session: Session, mail: Mail) -> Mail:
+        """Return a mail with what came of its signatures and encryption, and its text from within them."""
+        if mail.size >= RAW_LIMIT:
+            return not_looked_at(mail, f"the mail has {RAW_LIMIT} bytes or more")
+        raw = self._whole(session, mail)
+        text = self.wish.needs_text
+        return opened(mail, raw, session.settings.smime, text=text, code_page=self._code_page(session))
+
+    def _whole(self, session: Session, mail: Mail) -> bytes | None:
+        """Return a mail from its beginning, up to :data:`RAW_LIMIT`; ``None`` if it cannot be had."""
         if self._losses.get(mail.uid, 0) >= LOSSES_PER_LEVEL:
-            return mail
+            return None
         try:
             answer = self._guarded(session, [mail.uid], [f"BODY.PEEK[]<0.{RAW_LIMIT}>"]).get(mail.uid, {})
         except (ProtocolError, RefusedError) as error:
             if not session.usable:
                 raise
             log.warning("mail %s cannot be fetched whole: %s", mail.uid, error)
-            return mail
+            return None
         raw = next((value for key, value in answer.items() if key.startswith(b"BODY[]")), None)
-        if not isinstance(raw, bytes):
-            return mail
-        return structured_by(mail, raw, self._code_page(session), text=self.wish.needs_text)
+        return raw if isinstance(raw, bytes) else None
 
     def _with_text(self, session: Session, mail: Mail) -> Mail:
         answer: Mapping[bytes, Any] = {}

@@ -47,6 +47,7 @@ class EmailSensor(BaseSensorOperator):
     :param payload: ``"full"``, or ``"minimal"`` without subject and addresses.
     :param headers: names of headers to show in the payload.
     :param text: whether the payload holds the mail's text.
+    :param smime: whether S/MIME signatures are checked, and told in the payload, although no condition asks for it.
     :param code_page: charset for text that declares none or a wrong one; overrides the connection's.
     :param idle: ``False`` polls only.
     :param deferrable: wait in the triggerer, on the connection that all watchers of the folder share, and not on a
@@ -73,6 +74,7 @@ class EmailSensor(BaseSensorOperator):
         payload: str = "full",
         headers: Sequence[str] = (),
         text: bool = False,
+        smime: bool = False,
         code_page: str = "",
         idle: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -92,6 +94,7 @@ class EmailSensor(BaseSensorOperator):
         self.payload = as_style(payload)
         self.headers = list(headers)
         self.text = text
+        self.smime = smime
         self.code_page = as_code_page(code_page)
         self.idle = idle
         self.deferrable = deferrable
@@ -195,6 +198,7 @@ class EmailSensor(BaseSensorOperator):
             style=self.payload,
             headers=tuple(self.headers),
             text=self.text,
+            smime=self.smime,
             code_page=self.code_page,
         )
 

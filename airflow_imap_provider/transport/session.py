@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_imap_provider.connection.availability import require_available
 from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import (
     FolderNotFoundError,
@@ -84,7 +83,7 @@ def open_session(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, trace: Trac
     """Connect and log in; blocks for at most ``settings.timeout`` seconds.
 
     :param trace: who listens to what happens.
-    :raises NotAvailableError: the settings ask for what this version cannot do yet; nothing was sent.
+    :raises SettingsError: the S/MIME key cannot be opened; nothing was sent.
     :raises ConnectError: the name does not resolve, or nobody listens.
     :raises TlsError: no encryption as the connection demands it.
     :raises AuthenticationError: the server does not accept the login.
@@ -92,7 +91,11 @@ def open_session(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, trace: Trac
     :raises ImapError: any other child.
     """
     trace.enter("settings")
-    require_available(settings)
+    if settings.smime.private_key:
+        from airflow_imap_provider.connection.keys import smime_identities
+
+        # A wrong passphrase shows when the connection is tested, not when the first encrypted mail comes.
+        smime_identities(settings.smime)
     from airflow_imap_provider.transport.opening import connect
 
     return Session(settings, connect(settings, clock, trace))

@@ -60,6 +60,7 @@ class EmailTrigger(BaseEventTrigger):
     :param payload: ``"full"``, or ``"minimal"`` without subject and addresses.
     :param headers: names of headers to show in the payload.
     :param text: whether the payload holds the mail's text.
+    :param smime: whether S/MIME signatures are checked, and told in the payload, although no condition asks for it.
     :param code_page: charset for text that declares none or a wrong one; overrides the connection's.
     :param server_search: whether the server may be asked to leave out mails that cannot match when many are new.
     :raises SettingsError: when the DAG file is parsed, if an argument cannot be used.
@@ -84,6 +85,7 @@ class EmailTrigger(BaseEventTrigger):
         payload: str = "full",
         headers: Sequence[str] = (),
         text: bool = False,
+        smime: bool = False,
         code_page: str = "",
         server_search: bool = True,
         **kwargs: Any,
@@ -112,6 +114,7 @@ class EmailTrigger(BaseEventTrigger):
             raise SettingsError(f"headers={headers!r}; a list of header names is accepted.", stage="settings")
         self.headers = [_name("headers", name) for name in headers]
         self.text = bool(text)
+        self.smime = bool(smime)
         self.code_page = as_code_page(code_page)
         self.server_search = bool(server_search)
         self._subscriber: Any = None
@@ -136,6 +139,7 @@ class EmailTrigger(BaseEventTrigger):
                 "payload": self.payload,
                 "headers": self.headers,
                 "text": self.text,
+                "smime": self.smime,
                 "code_page": self.code_page,
                 "server_search": self.server_search,
             },
@@ -185,6 +189,7 @@ class EmailTrigger(BaseEventTrigger):
             style=self.payload,
             headers=tuple(self.headers),
             text=self.text,
+            smime=self.smime,
             code_page=self.code_page,
             server_search=self.server_search,
         )

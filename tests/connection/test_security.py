@@ -114,3 +114,9 @@ def test_a_passphrase_without_its_key_is_an_error(key: str) -> None:
     with pytest.raises(SettingsError, match=rf"\({key}\): it is filled in, but there is no") as caught:
         connect(**{key: "sesame"})
     assert "sesame" not in str(caught.value)
+
+
+def test_the_ca_bundle_counts_for_signatures_whatever_is_checked_of_the_server() -> None:
+    for verify in ("full", "none"):
+        assert connect(verify=verify, ca_bundle=CERTIFICATE).smime.issuers == CERTIFICATE
+    assert connect(verify="none", ca_bundle=CERTIFICATE).tls.ca_bundle == ""

@@ -156,7 +156,7 @@ def test_the_test_says_in_one_short_line_what_is_right_or_wrong(
         ({"timeout": "soon"}, "this connection, tab Main settings: Timeout (timeout) is 'soon'"),
         ({"encryptoin": "ssl"}, "Did you mean Cryptographic protocol (encryption)"),
         ({"a_long_name_of_no_field": 1}, "Remove it, or name a field by its key"),
-        ({"smime_private_key": "/tmp/key.pem"}, "this connection, tab Encryption: S/MIME key"),
+        ({"smime_private_key": "/nowhere/key.pem"}, "Encryption, S/MIME key (smime_private_key): '/nowhere/key.p"),
         ({"ca_bundle": "/nowhere/ca.pem"}, "Give the path of a PEM file"),
         ({"tls_versions": "SSLv3"}, "Choose TLSv1"),
     ],
@@ -178,11 +178,13 @@ def test_bad_settings_are_a_report_too_and_its_line_does_not_have_the_id_that_th
     assert line.endswith(brief(step.remedy))
 
 
-def test_a_connection_that_is_missing_or_not_available_yet_says_what_to_do(
+def test_a_connection_that_is_missing_or_has_an_unreadable_key_says_what_to_do(
     dovecot: Dovecot, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(SettingsError, match="Add a connection of type IMAP4"):
         Imap4Hook("nowhere").session()
-    monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", connection(dovecot, user, extra={"smime_private_key": "/tmp/key.pem"}))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_MAILBOX", connection(dovecot, user, extra={"smime_private_key": "/nowhere/key.pem"})
+    )
     with pytest.raises(SettingsError, match=r"S/MIME key \(smime_private_key\)"):
         Imap4Hook("mailbox").session()

@@ -27,12 +27,15 @@ from airflow_imap_provider.mail.conditions import (
     Sent,
     Signed,
     Size,
+    SmimeSignature,
+    SmimeSigner,
     Subject,
     To,
 )
 from airflow_imap_provider.mail.fetching import EPOCH
 from airflow_imap_provider.mail.message import Attachment as Part
 from airflow_imap_provider.mail.message import Mail
+from airflow_imap_provider.mail.smime.outcome import SIGNATURE_STATES, SignatureOutcome, SmimeOutcome
 from tests.mail.builders import mail
 
 NEEDLES = (
@@ -212,6 +215,8 @@ SERVERS = ("mx.example.org", "MX2.example.org")
 
 trust_tests = st.one_of(
     st.sampled_from((Signed(), Signed("smime"), Signed("pgp"), Encrypted(), Encrypted("smime"), Encrypted("pgp"))),
+    st.sampled_from(SIGNATURE_STATES).map(SmimeSignature.equals),
+    st.sampled_from((SmimeSigner.equals("billing@example.com"), SmimeSigner.not_contains("@example"))),
     st.sampled_from((AllowedSenders(["@example.com"]), AllowedSenders(["billing@example.com", "@*.org"]))),
     st.builds(
         lambda server, method, result: getattr(AuthenticationResults(server), method).equals(result),
@@ -283,6 +288,13 @@ results = st.lists(
 ).map(tuple)
 
 
+outcomes = st.builds(
+    lambda state, signer: SmimeOutcome("", (SignatureOutcome(state, (signer,)),)),
+    st.sampled_from(SIGNATURE_STATES),
+    st.sampled_from(("billing@example.com", "other@example.org")),
+)
+
+
 @st.composite
 def mails(draw: st.DrawFn) -> Mail:
     """Mails with texts that conditions may meet."""
@@ -302,6 +314,7 @@ def mails(draw: st.DrawFn) -> Mail:
         flags=tuple(draw(st.lists(st.sampled_from(FLAGS), max_size=3))),
         attachments=tuple(draw(st.lists(attachments, max_size=3))),
         protection=tuple(draw(st.sets(st.sampled_from(("smime-signed", "pgp-signed", "pgp-encrypted"))))),
+        smime=draw(outcomes),
         authentication=draw(st.dictionaries(st.just("mx.example.org"), results)),
         headers=draw(st.sampled_from(({}, {"x-priority": ("x",)}, {"x-priority": ("1", "invoice 4711")}))),
     )

@@ -22,7 +22,16 @@ from airflow_imap_provider.mail.conditions import Conditions
 from airflow_imap_provider.mail.fetching import TEXT_LIMIT, fetch_items, mail_from_fetch
 from airflow_imap_provider.mail.payload import IDENTITY_LIMIT, PAYLOAD_LIMIT, payload
 from airflow_imap_provider.mail.payload import TEXT_LIMIT as PAYLOAD_TEXT_LIMIT
+from airflow_imap_provider.mail.raw import RAW_LIMIT
+from airflow_imap_provider.mail.smime.outcome import (
+    ENCRYPTION_STATES,
+    SIGNATURE_STATES,
+    SignatureOutcome,
+    SmimeOutcome,
+)
+from airflow_imap_provider.mailbox.unwrapping import WHOLE_LIMIT
 from airflow_imap_provider.transport.session import open_session
+from tests.mail.builders import mail
 from tests.servers.dovecot import Dovecot, User
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -38,6 +47,22 @@ def test_the_examples_of_conditions_run() -> None:
         exec(compile(block, "conditions.md", "exec"), names)
     (shown,) = blocks("conditions.md", "json")
     assert Conditions.loads(shown) == Conditions(names["wanted"])
+
+
+def test_the_page_on_smime_says_what_is_so() -> None:
+    (example,) = blocks("smime.md", "python")
+    exec(compile(example, "smime.md", "exec"), {})
+    page = (DOCS / "smime.md").read_text()
+    for state in (*SIGNATURE_STATES, *ENCRYPTION_STATES):
+        assert f"| `{state}` |" in page
+    (shown,) = blocks("smime.md", "json")
+    best = SignatureOutcome("valid", ("boss@example.com",), "CN=Boss", "CN=Issuer", SIGNED_AT)
+    told = payload(mail(smime=SmimeOutcome("opened", (best,))))
+    assert told["smime"] == json.loads(shown)["smime"]
+    assert f"{RAW_LIMIT // 1024**2} MiB or more (`open_smime`: {WHOLE_LIMIT // 1024**2} MiB)" in page
+
+
+SIGNED_AT = datetime(2026, 3, 31, 7, 15, tzinfo=timezone.utc)
 
 
 def test_every_operator_is_described() -> None:
@@ -77,7 +102,7 @@ def test_the_example_of_the_payload_is_real(dovecot: Dovecot, user: User) -> Non
 def test_the_fields_and_bounds_of_the_payload_are_described() -> None:
     page = (DOCS / "payload.md").read_text()
     described = set(re.findall(r"`(\w+)`", "\n".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE))))
-    assert set(json.loads(blocks("payload.md", "json")[0])) | {"text"} == described
+    assert set(json.loads(blocks("payload.md", "json")[0])) | {"text", "smime"} == described
     for bound in (f"{PAYLOAD_LIMIT:,} bytes", f"{IDENTITY_LIMIT} bytes", f"{PAYLOAD_TEXT_LIMIT // 1024} KiB"):
         assert bound in page
     assert decode(b"\0", "", "")[0] in page

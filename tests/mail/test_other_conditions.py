@@ -18,8 +18,11 @@ from airflow_imap_provider.mail.conditions import (
     Sent,
     Signed,
     Size,
+    SmimeSignature,
+    SmimeSigner,
 )
 from airflow_imap_provider.mail.message import Attachment as Part
+from airflow_imap_provider.mail.smime.outcome import SignatureOutcome, SmimeOutcome
 from tests.mail.builders import mail
 
 TWO = mail(
@@ -161,3 +164,36 @@ def test_a_mistake_is_told_when_the_condition_is_made(make: Any, words: str) -> 
 def test_json_that_means_nothing_is_refused(data: dict[str, Any], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         Condition.from_json(data)
+
+
+def test_signatures_are_asked_for_their_state_and_their_signer() -> None:
+    valid = SignatureOutcome("valid", ("Boss@example.com", "ceo@example.com"))
+    other = SignatureOutcome("untrusted", ("thief@example.net",))
+    both = mail(protection=("smime-signed",), smime=SmimeOutcome("", (other, valid)))
+    bad = mail(protection=("smime-signed",), smime=SmimeOutcome("", (other,)))
+    for condition, of_both, of_bad, of_none in (
+        (SmimeSignature.is_valid(), True, False, False),
+        (SmimeSignature.equals("untrusted"), False, True, False),
+        (SmimeSigner.equals("boss@example.com"), True, False, False),
+        (SmimeSigner.one_of(["x@example.com", "ceo@example.com"]), True, False, False),
+        (SmimeSigner.ends_with("@example.net"), False, False, False),
+        (SmimeSigner.not_equals("boss@example.com"), False, True, True),
+    ):
+        assert [condition.holds(each) for each in (both, bad, mail())] == [of_both, of_bad, of_none]
+        assert Condition.from_json(condition.to_json()) == condition
+        assert (condition.needs_smime, condition.needs_text) == (True, False)
+
+
+def test_a_signature_that_nobody_has_looked_at_is_not_decided_about() -> None:
+    for condition in (SmimeSignature.is_valid(), SmimeSigner.equals("a@example.com")):
+        with pytest.raises(RuntimeError, match="before it was checked"):
+            condition.holds(mail(protection=("smime-signed",)))
+
+
+def test_an_unknown_state_or_an_empty_signer_is_a_mistake() -> None:
+    with pytest.raises(SettingsError, match=r"SmimeSignature has no state 'good'\. Choose one of valid, other-sender"):
+        SmimeSignature.equals("good")
+    with pytest.raises(SettingsError, match=r"SmimeSigner\.equals needs a text"):
+        SmimeSigner.equals("")
+    with pytest.raises(SettingsError, match="unknown key"):
+        Condition.from_json({"field": "smime_signature", "op": "equals", "value": "valid", "x": 1})

@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.message import Address, Attachment
-from airflow_imap_provider.mail.payload import IDENTITY_LIMIT, PAYLOAD_LIMIT, TEXT_LIMIT, json_safe, payload
+from airflow_imap_provider.mail.payload import (
+    _STEPS,
+    IDENTITY_LIMIT,
+    PAYLOAD_LIMIT,
+    SMIME_LIMIT,
+    TEXT_LIMIT,
+    _cut_smime,
+    json_safe,
+    payload,
+)
+from airflow_imap_provider.mail.smime.outcome import SignatureOutcome, SmimeOutcome
 from tests.mail.builders import RECEIVED, mail
 
 FIELDS = (
@@ -147,6 +157,22 @@ def test_the_worst_mail_fits(letter: str) -> None:
     assert_is_a_payload(told)
     assert (told["conn_id"], told["folder"]) == ("c" * 60, "F" * 120)
     assert told["defects"][-1].startswith("payload: shortened defects, cc, to, reply_to, flags, headers")
+
+
+@pytest.mark.parametrize("letter", ["x", "😀", "\\"])
+def test_the_worst_signature_fits(letter: str) -> None:
+    text = letter * 300
+    at = datetime(2026, 12, 31, 23, 59, 59, 999_999, tzinfo=timezone.utc)
+    signature = SignatureOutcome("other-sender", (text,) * 50, text, text, at, text)
+    worst = mail(subject=text, smime=SmimeOutcome("unsupported", (signature,) * 8, text), text=None, cc=CROWD, to=CROWD)
+    told = payload(worst)
+    assert len(json.dumps(told)) <= PAYLOAD_LIMIT + SMIME_LIMIT
+    assert (told["smime"]["signature"], told["smime"]["encryption"]) == ("other-sender", "unsupported")
+    shortest = _cut_smime(told["smime"], *_STEPS[-1])
+    assert len(json.dumps({"smime": shortest})) <= 350
+
+
+CROWD = (Address("日" * 100, "x" * 100 + "@example.com"),) * 100
 
 
 def test_a_longer_folder_name_is_never_cut_but_makes_the_payload_longer_by_as_much() -> None:

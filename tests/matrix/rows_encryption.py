@@ -11,6 +11,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tests.mail.smime.people import CLERK, closed, encrypted, mail, packed
 from tests.matrix.row import EMPTY, FILLED, OFF, ON, Row, opens, says
 from tests.matrix.rows_authentication import certified
 from tests.matrix.world import ELSEWHERE, SELF_SIGNED, SLOPPY, SNI, Form, World
@@ -84,6 +85,25 @@ def with_certificate(world: World, how: str) -> Form:
 
 def shown(field: str, value: str, how: str, twin: object = None) -> Row:
     return Row(field, value, lambda w: with_certificate(w, how), lambda o: o.method == "EXTERNAL", twin)
+
+
+def sealed(world: World, how: str) -> Form:
+    """The form of somebody who has an encrypted mail, with the key to it in one of these ways, or without it."""
+    path = world.folder / "clerk.pem"
+    path.write_text(CLERK.pem + CLERK.key_pem)
+    key, passphrase = {
+        "path": (str(path), None),
+        "PEM text": (CLERK.pem + CLERK.key_pem, None),
+        "encrypted": (CLERK.pem + closed(CLERK), PASSPHRASE),
+        "PKCS#12": (in_base64(packed(CLERK)), PASSPHRASE),
+        "": (None, None),
+    }[how]
+    user = world.with_mail(mail(encrypted(world.folder)))
+    return world.form(login=user.login, smime_private_key=key, smime_private_key_passphrase=passphrase)
+
+
+def reads(field: str, value: str, how: str, twin: object = None) -> Row:
+    return Row(field, value, lambda w: sealed(w, how), lambda o: "invoice 4711" in o.text_within, twin)
 
 
 def version(value: str) -> Row:
@@ -164,26 +184,16 @@ ENCRYPTION = [
     Row("strict_x509", ON, lambda w: at(w, SLOPPY, strict_x509=True), says("strict_x509"), False),
     Row("strict_x509", OFF, lambda w: at(w, SLOPPY, strict_x509=False), opens, True),
     Row("strict_x509", EMPTY, lambda w: at(w, SLOPPY), says("strict_x509"), False),
-    *(
-        Row(
-            "smime_private_key",
-            value,
-            lambda w, how=how: {
-                **w.form(),
-                "smime_private_key": with_certificate(w, how)["client_private_key"],
-            },
-            says("S/MIME key (smime_private_key) is not available"),
-            None,
-        )
-        for value, how in (("path", "paths"), ("PEM text", "texts"), ("PKCS#12", "PKCS#12"))
-    ),
-    Row("smime_private_key", EMPTY, lambda w: w.form(smime_private_key=""), opens, "/etc/ssl/smime.p12"),
+    *(reads("smime_private_key", kind, kind) for kind in ("path", "PEM text", "PKCS#12")),
     Row(
-        "smime_private_key_passphrase",
-        FILLED,
-        lambda w: w.form(smime_private_key_passphrase="0pen b4rley s3same"),
-        says("S/MIME key's passphrase (smime_private_key_passphrase)", "no S/MIME key"),
-        None,
+        "smime_private_key",
+        EMPTY,
+        lambda w: sealed(w, ""),
+        lambda o: o.kept_shut == "no-key",
+        CLERK.pem + CLERK.key_pem,
     ),
-    Row("smime_private_key_passphrase", EMPTY, lambda w: w.form(), opens, "0pen b4rley s3same"),
+    reads("smime_private_key_passphrase", FILLED, "PKCS#12", "0pen wheat s3same"),
+    reads("smime_private_key_passphrase", FILLED, "encrypted", "0pen wheat s3same"),
+    reads("smime_private_key_passphrase", FILLED, "encrypted"),
+    reads("smime_private_key_passphrase", EMPTY, "PEM text", "0pen wheat s3same"),
 ]

@@ -24,6 +24,7 @@ WRONG = {
     "password": "wr0ng-s3cret/of:the@mailbox",
     "tunnel_password": "wr0ng s3cret/of:the@proxy",
     "client_private_key_passphrase": "wr0ng s3cret of the key",
+    "smime_private_key_passphrase": "wr0ng s3cret of the mails",
     "oauth_client_secret": "wr0ng s3cret/of:the@application",
     "oauth_refresh_token": "wr0ng r3fresh token/of:the@user",
 }

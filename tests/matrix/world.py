@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from airflow_imap_provider.connection.parsing import parse
 from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import ImapError
-from airflow_imap_provider.hooks.imap4 import Imap4Hook
+from airflow_imap_provider.hooks.imap4 import Imap4Hook, OpenedEmail
 from airflow_imap_provider.transport.session import Session, open_session
 from tests.matrix import tokens
 from tests.matrix.tokens import Tokens
@@ -137,8 +137,12 @@ class World:
 
     def with_a_mail(self, subject: bytes = b"whose is it") -> User:
         """A user of the server whose INBOX has one mail."""
+        return self.with_mail(b"Subject: " + subject + b"\r\n\r\nThis one's.\r\n")
+
+    def with_mail(self, raw: bytes) -> User:
+        """The same with this mail."""
         user = self.server.new_user(PASSWORD)
-        self.server.deliver(user, b"Subject: " + subject + b"\r\n\r\nThis one's.\r\n")
+        self.server.deliver(user, raw)
         return user
 
     def by_token(self, method: str = "oauth-client-credentials", **values: Any) -> Form:
@@ -267,9 +271,28 @@ class Outcome:
     @property
     def first_subject(self) -> str:
         """The subject of the first mail, as the hook returns it."""
+        return str(self._hook.fetch([1])[0]["subject"]) if self.session else ""
+
+    @property
+    def text_within(self) -> str:
+        """The text of the first mail, decrypted; empty if that was not opened."""
+        return self._without_smime.text if self.session else ""
+
+    @property
+    def kept_shut(self) -> str:
+        """What came of the first mail's encryption; empty if there is no session."""
+        return self._without_smime.smime.encryption if self.session else ""
+
+    @property
+    def _without_smime(self) -> OpenedEmail:
+        [email] = self._hook.fetch([1], text=False)
+        return self._hook.open_smime(email)
+
+    @property
+    def _hook(self) -> Imap4Hook:
         hook = Imap4Hook(CONN_ID)
         hook._session = self.session
-        return str(hook.fetch([1])[0]["subject"]) if self.session else ""
+        return hook
 
     @property
     def method(self) -> str:

@@ -15,10 +15,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from airflow_imap_provider.connection.keys import MAX_FILE_BYTES
 from airflow_imap_provider.connection.parsing import parse
 from airflow_imap_provider.connection.settings import TlsSettings
 from airflow_imap_provider.errors import SettingsError, TlsError
-from airflow_imap_provider.transport.client_certificate import MAX_FILE_BYTES
 from airflow_imap_provider.transport.tls import _contexts, context_for
 from tests.servers.certificates import Authority, self_signed
 from tests.servers.client_material import PASSPHRASE, Material, in_base64

@@ -11,8 +11,8 @@ from airflow_imap_provider.errors import (
     ConnectError,
     ImapTimeoutError,
     LostConnectionError,
-    NotAvailableError,
     ProtocolError,
+    SettingsError,
 )
 from airflow_imap_provider.transport.session import open_session
 from tests.servers.dovecot import Dovecot, User
@@ -32,11 +32,11 @@ def test_a_session_opens_with_every_security(security: str, opened: Opener, dove
     assert session.capabilities >= {"MOVE", "UIDPLUS"}
 
 
-def test_what_this_version_cannot_do_is_said_before_anything_is_sent() -> None:
+def test_a_key_for_mails_that_cannot_be_opened_is_said_before_anything_is_sent() -> None:
     settings = Settings(
         conn_id="x", host="127.0.0.1", port=free_port(), smime=SmimeSettings(private_key="/tmp/key.pem")
     )
-    with pytest.raises(NotAvailableError):
+    with pytest.raises(SettingsError, match="smime_private_key"):
         open_session(settings)
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from airflow_imap_provider.connection.availability import require_available
 from airflow_imap_provider.connection.parsing import parse
 from airflow_imap_provider.connection.settings import TlsSettings, Verification
 from airflow_imap_provider.errors import TlsError
@@ -115,7 +114,6 @@ def test_a_pin_works_in_every_form_that_tools_print(form: str, opened: Opener, a
     }[form]
     extra = {"verify": "pinned", "pins": f"{OTHER}, {written}"}
     settings = parse("mail", host="localhost", port=None, login="joe", password="x", extra=extra)
-    require_available(settings)
     with server_for(alone) as server:
         assert opened(settings_for(server, security="implicit", tls=settings.tls)).usable
 
