@@ -297,8 +297,10 @@ class Room:
         """Return the mails of a folder: by number, their UIDs and flags."""
         found: dict[str, list[tuple[int, str]]] = {}
         with self.dovecot.connection(self.user) as client:
-            status, _ = client.select(f'"{folder or self.folder}"', readonly=True)
+            status, exists = client.select(f'"{folder or self.folder}"', readonly=True)
             assert status == "OK"
+            if exists == [b"0"]:
+                return {}
             _, rows = client.fetch("1:*", "(UID FLAGS BODY.PEEK[HEADER.FIELDS (MESSAGE-ID SUBJECT)])")
         for row in rows:
             if isinstance(row, tuple):
