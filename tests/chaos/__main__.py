@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import statistics
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from tests.chaos.rounds import choose, play
 
 log = logging.getLogger("chaos")
 
-AT_ONCE = 3
+AT_ONCE = 4
 """Scenarios that play beside the one of the whole house: as many as two cores carry without taking minutes for each."""
 
 
@@ -77,6 +78,8 @@ def main(words: list[str] | None = None) -> int:
         return 0
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    # Whoever ends it wants all of its processes to end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
     home = chosen.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
     begun = time.monotonic()
     found: list[tuple[Room, Verdict]] = []

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 
 from tests.chaos.registry import scenario
-from tests.chaos.room import FLAGS, Room
+from tests.chaos.room import Room
 from tests.servers.rough_line import plan
 
 
@@ -94,7 +94,8 @@ def server_restarted(room: Room) -> Iterator[None]:
 @scenario(own_server=True)
 def server_upgraded_to_another_uidvalidity(room: Room) -> Iterator[None]:
     """The server comes back with another UIDVALIDITY, in a burst of which some mails are told and some are not."""
-    room.open(action=FLAGS)
+    # Actions that are owed to mails of before the change are dropped, and the log says so: docs/delivery.md.
+    room.open(action="")
     room.deliver(room.rng.randint(8, 14))
     room.await_told()
     yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import threading
 import time
@@ -41,22 +42,32 @@ def play(house: House, scenarios: Sequence[Scenario], seed: int) -> list[tuple[R
     broken: dict[str, str] = {}
     _at_once(rooms, broken)
     prepared = [(room, acts) for room, acts in rooms if room.name not in broken]
-    log.info("seed %s: %s", seed, ", ".join(room.scenario for room, _ in prepared))
+    log.info("seed %s, load %.1f: %s", seed, os.getloadavg()[0], ", ".join(room.scenario for room, _ in prepared))
     _at_once(prepared, broken)
-    healed = time.monotonic()
     house.dismiss_second()
     house.revive()
+    # A fault of the whole house is everybody's, those of the other rooms are not.
+    everybodys = max((room.healed for room, _ in rooms if SCENARIOS[room.scenario].whole_house), default=0.0)
     found = []
     for room, _ in rooms:
-        room.healed = healed
-        verdict = room.settle() if room.name not in broken else room.verdict()
-        if room.name in broken:
-            verdict.failed = True
-            verdict.remarks = f"{verdict.remarks}; {broken[room.name].strip().splitlines()[-1][:200]}"
-            log.error("%s could not be played to its end:\n%s", room.name, broken[room.name])
-        found.append((room, verdict))
-        room.close()
+        room.healed = max(room.healed, everybodys)
+        found.append((room, _settled(room, broken)))
     return found
+
+
+def _settled(room: Room, broken: dict[str, str]) -> Verdict:
+    verdict = room.verdict()
+    if room.name not in broken:
+        try:
+            verdict = room.settle()
+            room.close()
+        except Exception:  # noqa: BLE001 - told in the verdict; the next seed plays all the same
+            broken[room.name] = traceback.format_exc()
+    if room.name in broken:
+        verdict.failed = True
+        verdict.remarks = f"{verdict.remarks}; {broken[room.name].strip().splitlines()[-1][:200]}"
+        log.error("%s could not be played to its end:\n%s", room.name, broken[room.name])
+    return verdict
 
 
 def _at_once(rooms: Sequence[tuple[Room, Iterator[None]]], broken: dict[str, str]) -> None:
@@ -67,7 +78,6 @@ def _at_once(rooms: Sequence[tuple[Room, Iterator[None]]], broken: dict[str, str
             next(acts, None)
         except Exception:  # noqa: BLE001 - told in the verdict; the others play on
             broken[room.name] = traceback.format_exc()
-        # Not at the end of all: a fault of the whole house may last much longer than this one.
         room.healed = time.monotonic()
 
     threads = [threading.Thread(target=go_on, args=item, name=item[0].name) for item in rooms]
