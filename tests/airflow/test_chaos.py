@@ -18,7 +18,10 @@ def test_nothing_is_lost_and_nothing_taken_twice_in_a_short_storm(
     airflow: AirflowUnderTest, dovecot: Dovecot, tmp_path: Path
 ) -> None:
     house = House(airflow, dovecot, tmp_path)
-    played = play(house, [SCENARIOS[name] for name in PART], SEED)
+    try:
+        played = play(house, [SCENARIOS[name] for name in PART], SEED)
+    finally:
+        house.leave()
     for room, verdict in played:
         again = room.verdict()
         room.clear()

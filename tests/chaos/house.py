@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, TypeVar
@@ -88,8 +88,14 @@ class House:
         self.api = PatientApi(airflow.url)
         self.offset = timedelta()
         self.revived: list[str] = []
+        self.departure = ExitStack()  # whoever opens a room leaves its key here
         self._down: set[str] = set()
         self._lock = threading.RLock()
+
+    def leave(self) -> None:
+        """Close what this has opened; Airflow and the servers are those of whoever gave them."""
+        self.departure.close()
+        self.api.disconnect()
 
     # -- the clock ------------------------------------------------------------------------------------------------
 
@@ -197,7 +203,11 @@ def building(home: Path) -> Iterator[House]:
                 airflow.start()
                 ledgers = home / "ledgers"
                 ledgers.mkdir()
-                yield House(airflow, dovecot, ledgers, postgresql)
+                house = House(airflow, dovecot, ledgers, postgresql)
+                try:
+                    yield house
+                finally:
+                    house.leave()
             finally:
                 airflow.shut_down()
                 left = processes_of_home(airflow.home)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -131,10 +130,6 @@ def database_restarted(room: Room) -> Iterator[None]:
         room.sleep(0, 6)
         database.up()
         burst.join()
-    before = time.monotonic()
-    while time.monotonic() < before + 10:
-        room.house.revive()
-        time.sleep(1)
 
 
 def _can_move_the_clock(house: House) -> bool:

@@ -140,6 +140,7 @@ class Room:
         self.line: RoughLine | None = None
         self.healed = 0.0
         self._files: list[Path] = []
+        self.house.departure.callback(self.clear)
 
     # -- setting up -----------------------------------------------------------------------------------------------
 

@@ -18,6 +18,9 @@ from tests.chaos.room import Room
 
 __all__ = ["choose", "play"]
 
+REVIVAL = 2.0
+"""Seconds between looks at what has ended."""
+
 log = logging.getLogger(__name__)
 
 assert all((consumer, mailbox, network, processes)), "they have entered their scenarios"
@@ -80,8 +83,11 @@ def _at_once(rooms: Sequence[tuple[Room, Iterator[None]]], broken: dict[str, str
             broken[room.name] = traceback.format_exc()
         room.healed = time.monotonic()
 
-    threads = [threading.Thread(target=go_on, args=item, name=item[0].name) for item in rooms]
+    threads = [threading.Thread(target=go_on, args=item, name=item[0].name, daemon=True) for item in rooms]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        while thread.is_alive():
+            # Airflow's processes end when the database is away; production has a process manager for that, too.
+            rooms[0][0].house.revive()
+            thread.join(REVIVAL)
