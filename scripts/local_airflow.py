@@ -51,8 +51,12 @@ TRIGGERER = "triggerer"
 SECOND_TRIGGERER = "second-triggerer"
 
 # Which job a component reports its heartbeats under; the API server has none and is asked directly.
-JOB_TYPES = {SCHEDULER: "SchedulerJob", DAG_PROCESSOR: "DagProcessorJob", TRIGGERER: "TriggererJob"}
-JOB_TYPES[SECOND_TRIGGERER] = JOB_TYPES[TRIGGERER]
+JOB_TYPES = {
+    SCHEDULER: "SchedulerJob",
+    DAG_PROCESSOR: "DagProcessorJob",
+    TRIGGERER: "TriggererJob",
+    SECOND_TRIGGERER: "TriggererJob",
+}
 COMMANDS = {
     API_SERVER: ["api-server"],
     # The servers for logs of other machines are not needed: all logs lie in one folder.

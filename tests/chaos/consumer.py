@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.chaos.dags import Dag
 from tests.chaos.registry import scenario
-from tests.chaos.room import FROM_US, Dag, Room
+from tests.chaos.room import FROM_US, Room
 
 
 @scenario()

@@ -7,6 +7,7 @@ started again, as a process manager would in production.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +24,7 @@ from tests.airflow.processes import AirflowUnderTest
 from tests.servers.dovecot import Dovecot
 from tests.servers.postgresql import PostgreSql
 
-__all__ = ["House", "PatientApi", "building"]
+__all__ = ["MENDED", "House", "PatientApi", "building"]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -44,6 +45,9 @@ SETTINGS: Mapping[tuple[str, str], str] = {
     ("scheduler", "orphaned_tasks_check_interval"): "10",
     ("scheduler", "scheduler_health_check_threshold"): "15",
 }
+
+MENDED = Path(__file__).parent / "moved_clock"
+"""What Python needs beside libfaketime."""
 
 _FAKETIME = "/usr/lib/*/faketime/libfaketimeMT.so.1"
 
@@ -87,6 +91,7 @@ class House:
         self.ledger_folder = ledger_folder
         self.api = PatientApi(airflow.url)
         self.offset = timedelta()
+        self._python_path = airflow.environment["PYTHONPATH"]
         self.revived: list[str] = []
         self.departure = ExitStack()  # whoever opens a room leaves its key here
         self._down: set[str] = set()
@@ -127,6 +132,7 @@ class House:
                 # What is measured in seconds goes on as it is, and files keep their dates.
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
                 "NO_FAKE_STAT": "1",
+                "PYTHONPATH": os.pathsep.join([str(MENDED), self._python_path]),
             }
             self.airflow.start()
 
@@ -148,7 +154,7 @@ class House:
         with self._lock:
             dead = [name for name in COMMANDS if name not in self._down and not self.airflow.running(name)]
             for name in dead:
-                log.warning("%s has ended and is started again:\n%s", name, self.airflow.tail(name, lines=15))
+                log.warning("%s has ended and is started again:\n%s", name, self.airflow.tail(name, lines=5))
                 self.revived.append(name)
                 self.airflow.launch(name)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
+from tests.chaos.dags import Dag
 from tests.chaos.mails import ordinary
 from tests.chaos.registry import scenario
-from tests.chaos.room import FLAGS, MOVE, Dag, Room
+from tests.chaos.room import FLAGS, MOVE, Room
 
 
 @scenario()

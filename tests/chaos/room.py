@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos import mails
+from tests.chaos.dags import Dag, module
 from tests.chaos.house import House
 from tests.chaos.ledger import Consumer, Verdict, judge, notes, number_of
 from tests.servers.dovecot import Dovecot
@@ -21,89 +22,19 @@ from tests.servers.rough_line import RoughLine
 
 __all__ = ["Room"]
 
-MODULE = """
-from airflow.sdk import Asset, AssetWatcher
-from airflow_imap_provider.mail.conditions import *
-from airflow_imap_provider.mailbox.actions import *
-from airflow_imap_provider.triggers.email import EmailTrigger
-"""
-
-ASSET = """
-{name} = Asset("{name}", watchers=[
-{watchers}
-])
-"""
-
-WATCHER = '    AssetWatcher(name="watcher{number}", trigger=EmailTrigger(imap4_conn_id="{conn_id}", {arguments})),'
-
-DAG = """
-import json
-import os
-import signal
-import time
-from pathlib import Path
-
-from airflow.sdk import dag, task
-from airflow_imap_provider.operators.email import ReceiveEmailsOperator
-from {module} import {asset} as inbox
-
-
-class Intake(ReceiveEmailsOperator):
-    def execute(self, context):
-        emails = super().execute(context)
-        {after_the_claim}
-        return emails
-
-
-@dag(
-    dag_id="{dag_id}",
-    schedule=[inbox],
-    catchup=False,
-    max_active_runs={active},
-    default_args={{"retries": {retries}, "retry_delay": 2}},
-)
-def take():
-    @task
-    def note(emails, run_id=None):
-        {before_the_note}
-        found = [[email["subject"], email["message_id"]] for email in emails]
-        line = {{"dag_id": "{dag_id}", "run_id": run_id, "mails": found, "at": time.monotonic()}}
-        with open({ledger!r}, "a") as ledger:
-            ledger.write(json.dumps(line) + "\\n")
-
-    note(Intake(task_id="emails", asset=inbox, {operator}).output)
-
-
-take()
-"""
-
 FLAGS = "on_match=[MarkRead(), AddKeyword('Taken')]"
 MOVE = "on_match=[Move('Done')]"
 FROM_US = f"From.equals('{mails.SENDER}')"
 
 STRANGERS = 8
 """One mail in so many is from somebody whom nobody waits for."""
+GLANCE = 0.5
+"""Seconds between two looks at the ledger."""
 LOST_AFTER = 420.0
 """Seconds from the end of the last fault until a mail that was not taken counts as lost: some ways back go over the
 nudge, which comes after a minute and then after two, four, ..."""
 ACTIONS_LATE_AFTER = 120.0
 """Seconds from the last mail taken until an action that was not done counts as missing."""
-
-
-@dataclass
-class Dag:
-    """How a consumer is written.
-
-    :param before_the_note: a statement of the noting task, before it notes.
-    :param after_the_claim: a statement of the intake, after it has claimed.
-    """
-
-    asset: str
-    operator: str = ""
-    active: int = 16
-    retries: int = 5
-    before_the_note: str = "pass"
-    after_the_claim: str = "pass"
 
 
 @dataclass
@@ -192,15 +123,11 @@ class Room:
 
         The conditions, the folder, the action and ``start="all"`` are added where the arguments do not say otherwise.
         """
-        text = MODULE
+        named = {}
         for number, watchers in enumerate(assets):
             name = self.name if not number else f"{self.name}_{number}"
-            lines = [
-                WATCHER.format(number=place, conn_id=self.name, arguments=self._arguments(arguments))
-                for place, arguments in enumerate([watchers] if isinstance(watchers, str) else watchers)
-            ]
-            text += ASSET.format(name=name, watchers="\n".join(lines))
-        self.house.airflow.write_module(f"{self.name}_asset", text)
+            named[name] = list(map(self._arguments, [watchers] if isinstance(watchers, str) else watchers))
+        self.house.airflow.write_module(f"{self.name}_asset", module(self.name, named))
 
     def _arguments(self, arguments: str) -> str:
         given = {
@@ -221,17 +148,7 @@ class Room:
         dag_id = dag_id or self.name
         known = dag_id in self.consumers
         self.consumers.setdefault(dag_id, Consumer(dag_id))
-        text = DAG.format(
-            module=f"{self.name}_asset",
-            asset=dag.asset,
-            dag_id=dag_id,
-            ledger=str(self.ledger),
-            active=dag.active,
-            retries=dag.retries,
-            operator=dag.operator,
-            before_the_note=dag.before_the_note,
-            after_the_claim=dag.after_the_claim,
-        )
+        text = dag.source(dag_id, f"{self.name}_asset", self.ledger)
         self._files.append(self.house.airflow.write_dags(dag_id, text))
         (self.house.reparse if known else self.house.wait_dag)(dag_id)
         return dag_id
@@ -405,10 +322,6 @@ class Room:
             self.line.close()
         if self.own_server:
             self.dovecot.remove()
-
-
-GLANCE = 0.5
-"""Seconds between two looks at the ledger."""
 
 
 def _acted(mail: tuple[int, str]) -> bool:

@@ -27,10 +27,14 @@ assert all((consumer, mailbox, network, processes)), "they have entered their sc
 
 
 def choose(seed: int, at_once: int, house: House | None = None) -> list[Scenario]:
-    """Return the scenarios of a seed: one of the whole house, and others; consecutive seeds go through all of them."""
-    everywhere = [item for item in SCENARIOS.values() if item.whole_house and (house is None or item.possible(house))]
-    here = [item for item in SCENARIOS.values() if not item.whole_house and (house is None or item.possible(house))]
-    chosen = [everywhere[seed % len(everywhere)]]
+    """Return the scenarios of a seed: one of the whole house, and others; consecutive seeds go through all of them.
+
+    :param house: leaves out what it cannot play, and takes the next one instead.
+    """
+    everywhere = [item for item in SCENARIOS.values() if item.whole_house]
+    here = [item for item in SCENARIOS.values() if not item.whole_house]
+    turns = [everywhere[(seed + step) % len(everywhere)] for step in range(len(everywhere))]
+    chosen = [next(item for item in turns if house is None or item.possible(house))]
     chosen += [here[(seed * at_once + step) % len(here)] for step in range(at_once)]
     random.Random(seed).shuffle(chosen)
     return chosen
