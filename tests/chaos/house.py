@@ -119,21 +119,27 @@ class House:
         return datetime.now(timezone.utc) + self.offset
 
     def restart_later(self, days: float) -> None:
-        """Stop all of Airflow and start it so many days later."""
+        """Stop all of Airflow, and start it with its database so many days later."""
         library = self.faketime()
         assert library is not None
         with self.held(*COMMANDS):
             self.airflow.stop(*(name for name in list(COMMANDS)[1:] if self.airflow.running(name)))
             self.airflow.stop(next(iter(COMMANDS)))
             self.offset += timedelta(days=days)
-            self.airflow.environment |= {
+            moved = {
                 "LD_PRELOAD": str(library),
                 "FAKETIME": f"{self.offset.total_seconds():+.0f}",
                 # What is measured in seconds goes on as it is, and files keep their dates.
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
                 "NO_FAKE_STAT": "1",
-                "PYTHONPATH": os.pathsep.join([str(MENDED), self._python_path]),
             }
+            if self.postgresql is not None:
+                # The scheduler compares dates with those of its database.
+                self.postgresql.environment = moved
+                self.postgresql.down()
+                self.postgresql.up()
+            path = os.pathsep.join([str(MENDED), self._python_path])
+            self.airflow.environment |= {**moved, "PYTHONPATH": path}
             self.airflow.start()
 
     # -- components -----------------------------------------------------------------------------------------------

@@ -31,12 +31,14 @@ class PostgreSql(Daemon):
     """One running server with a database named ``airflow``; a context manager.
 
     :ivar url: the database as an SQLAlchemy URL.
+    :ivar environment: more environment variables for its next start.
     """
 
     last_signal = signal.SIGQUIT  # immediately: its folder is deleted anyhow
 
     def __init__(self) -> None:
         super().__init__("postgres", "postgresql")
+        self.environment: dict[str, str] = {}
         self._account = ACCOUNT if is_root() else my_name()
         if is_root():
             entry = pwd.getpwnam(ACCOUNT)
@@ -52,7 +54,8 @@ class PostgreSql(Daemon):
     def command(self) -> list[str]:
         settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
         place = ["-h", self.host, "-p", str(self.port), "-k", str(self.folder)]
-        return [*self._as_account(), self.program, "-D", str(self.folder / "data"), *place, *settings]
+        moved = ["env", *(f"{name}={value}" for name, value in self.environment.items())]
+        return [*self._as_account(), *moved, self.program, "-D", str(self.folder / "data"), *place, *settings]
 
     def __enter__(self) -> PostgreSql:
         super().__enter__()
