@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 GLANCE = 0.5
 """Seconds between looks: many rooms look at once, at an API server that has work to do."""
-PATIENCE = 150.0
+PATIENCE = 300.0
 """Seconds for anything that Airflow does by itself, on a machine that is busy and in the middle of a fault."""
 RETRY = 1.0
 """Seconds between attempts at the API while the database is away."""

@@ -253,7 +253,7 @@ class Room:
         """Return how many notes the DAG has made so far."""
         return sum(len(note.mails) for note in notes(self.ledger, dag_id or self.name))
 
-    def await_taken(self, count: int, dag_id: str = "", seconds: float = 240) -> None:
+    def await_taken(self, count: int, dag_id: str = "", seconds: float = LOST_AFTER) -> None:
         """Wait until a DAG has taken at least so many mails."""
         self.house.wait(lambda: self.taken(dag_id) >= count, f"{dag_id or self.name} to take {count} mails", seconds)
 
