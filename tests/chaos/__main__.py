@@ -87,7 +87,7 @@ def main(words: list[str] | None = None) -> int:
         log.info("the house stands in %s after %.0f s", home, time.monotonic() - begun)
         for item in SCENARIOS.values():
             if not item.possible(house):
-                log.warning("NOT COVERED here: %s (is faketime installed?)", item.name)
+                log.warning("NOT COVERED here: %s (is there a C compiler?)", item.name)
         seed = chosen.seed
         while not (chosen.seeds and seed >= chosen.seed + chosen.seeds):
             if chosen.minutes and time.monotonic() > begun + chosen.minutes * 60:

@@ -7,7 +7,9 @@ started again, as a process manager would in production.
 from __future__ import annotations
 
 import logging
-import os
+import shutil
+import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,10 +23,11 @@ import httpx
 from scripts.airflow_api import AirflowApi, Row
 from scripts.local_airflow import COMMANDS, SECOND_TRIGGERER, processes_of_home, wait_until
 from tests.airflow.processes import AirflowUnderTest
+from tests.servers.daemon import find_program
 from tests.servers.dovecot import Dovecot
 from tests.servers.postgresql import PostgreSql
 
-__all__ = ["MENDED", "House", "PatientApi", "building"]
+__all__ = ["House", "PatientApi", "building", "moved_clock"]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -46,10 +49,21 @@ SETTINGS: Mapping[tuple[str, str], str] = {
     ("scheduler", "scheduler_health_check_threshold"): "15",
 }
 
-MENDED = Path(__file__).parent / "moved_clock"
-"""What Python needs beside libfaketime."""
+CLOCK = Path(__file__).parent / "clock.c"
 
-_FAKETIME = "/usr/lib/*/faketime/libfaketimeMT.so.1"
+
+def moved_clock(folder: Path, shift: timedelta) -> dict[str, str]:
+    """Return the environment of a process whose wall clock is moved, and build what that takes.
+
+    :param folder: where to.
+    :raises MissingServerError: there is no C compiler.
+    """
+    compiler = find_program("cc", "gcc libc6-dev")
+    library = folder / "clock.so"
+    if not library.exists():
+        subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", str(library), str(CLOCK)], check=True)
+        folder.chmod(0o755)  # the database runs as somebody else
+    return {"LD_PRELOAD": str(library), "CLOCK_SHIFT": f"{shift.total_seconds():.0f}"}
 
 
 class PatientApi(AirflowApi):
@@ -90,10 +104,11 @@ class House:
         self.airflow, self.dovecot, self.postgresql = airflow, dovecot, postgresql
         self.ledger_folder = ledger_folder
         self.api = PatientApi(airflow.url)
-        self.offset = timedelta()
-        self._python_path = airflow.environment["PYTHONPATH"]
-        self.revived: list[str] = []
         self.departure = ExitStack()  # whoever opens a room leaves its key here
+        self.offset = timedelta()
+        # Not in Airflow's home, which only its own account can enter.
+        self._tools = Path(self.departure.enter_context(tempfile.TemporaryDirectory(prefix="clock-")))
+        self.revived: list[str] = []
         self._down: set[str] = set()
         self._lock = threading.RLock()
 
@@ -104,15 +119,10 @@ class House:
 
     # -- the clock ------------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def faketime() -> Path | None:
-        """Return the library that moves a process's clock, if it is installed (Debian: libfaketime)."""
-        return next(iter(sorted(Path("/").glob(_FAKETIME[1:]))), None)
-
     @property
     def clock_can_move(self) -> bool:
         """Whether Airflow can be restarted some days later."""
-        return self.faketime() is not None and self.offset < LONGEST_SHIFT
+        return shutil.which("cc") is not None and self.offset < LONGEST_SHIFT
 
     def now(self) -> datetime:
         """Return the time by Airflow's clock."""
@@ -120,26 +130,17 @@ class House:
 
     def restart_later(self, days: float) -> None:
         """Stop all of Airflow, and start it with its database so many days later."""
-        library = self.faketime()
-        assert library is not None
         with self.held(*COMMANDS):
             self.airflow.stop(*(name for name in list(COMMANDS)[1:] if self.airflow.running(name)))
             self.airflow.stop(next(iter(COMMANDS)))
             self.offset += timedelta(days=days)
-            moved = {
-                "LD_PRELOAD": str(library),
-                "FAKETIME": f"{self.offset.total_seconds():+.0f}",
-                # What is measured in seconds goes on as it is, and files keep their dates.
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-                "NO_FAKE_STAT": "1",
-            }
+            moved = moved_clock(self._tools, self.offset)
             if self.postgresql is not None:
                 # The scheduler compares dates with those of its database.
                 self.postgresql.environment = moved
                 self.postgresql.down()
                 self.postgresql.up()
-            path = os.pathsep.join([str(MENDED), self._python_path])
-            self.airflow.environment |= {**moved, "PYTHONPATH": path}
+            self.airflow.environment |= moved
             self.airflow.start()
 
     # -- components -----------------------------------------------------------------------------------------------
