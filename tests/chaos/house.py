@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -123,10 +123,6 @@ class House:
     def clock_can_move(self) -> bool:
         """Whether Airflow can be restarted some days later."""
         return shutil.which("cc") is not None and self.offset < LONGEST_SHIFT
-
-    def now(self) -> datetime:
-        """Return the time by Airflow's clock."""
-        return datetime.now(timezone.utc) + self.offset
 
     def restart_later(self, days: float) -> None:
         """Stop all of Airflow, and start it with its database so many days later."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 from tests.chaos.dags import Dag
 from tests.chaos.mails import ordinary
@@ -17,7 +17,7 @@ def folder_deleted_and_made_again(room: Room) -> Iterator[None]:
     from a backup."""
     room.open(folder="Orders", action="")
     yield
-    sent_at = room.house.now() - timedelta(minutes=1)
+    sent_at = datetime.now(timezone.utc) - timedelta(minutes=1)
     first = room.deliver(room.rng.randint(10, 15), received=sent_at)
     room.await_taken(len(first))
     room.house.wait(

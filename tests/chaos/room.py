@@ -200,8 +200,7 @@ class Room:
 
     def _append(self, batch: Sequence[bytes], folder: str, received: datetime | None) -> None:
         if batch:
-            when = received or self.house.now()
-            self.dovecot.deliver_all(self.user, batch, folder or self.folder, received=when)
+            self.dovecot.deliver_all(self.user, batch, folder or self.folder, received=received)
 
     def give_up(self, numbers: Iterable[str]) -> None:
         """These mails were removed by somebody else: taken or not, both are right, but not twice."""
