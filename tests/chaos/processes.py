@@ -137,8 +137,8 @@ def _can_move_the_clock(house: House) -> bool:
 
 @scenario(whole_house=True, possible=_can_move_the_clock)
 def triggerer_down_for_days(room: Room) -> Iterator[None]:
-    """The triggerer is down for days: mail comes again and again, the clock of all of Airflow is moved, and everything is
-    started again."""
+    """The triggerer is down for days: mail comes again and again, and all of Airflow is started again with its clock
+    moved."""
     room.open()
     yield
     house = room.house
