@@ -1,13 +1,14 @@
 # Everything a developer types. Each target sets up what it needs: nothing has to be installed or edited before.
 
 .DEFAULT_GOAL := help
-.PHONY: help environment servers test test-next demo lint types unit clean
+.PHONY: help environment servers test test-next demo chaos lint types unit clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo '  make test REQUIRE_SERVERS=1     a missing server is a failure, not a remark'
 	@echo '  make demo ONCE=1                ends by itself; exit status 0 only if every mail was taken exactly once'
+	@echo '  make chaos SEED=7 MINUTES=60    for so long, from that seed on; SCENARIO=name plays only that one'
 	@echo '  PYTHON=/path/to/python make … use this interpreter (3.10 to 3.14)'
 
 environment: ## the virtual environment in .venv, made or brought up to date
@@ -24,6 +25,10 @@ test-next: ## the tests that need Airflow, with the newest pre-release of it on 
 
 demo: environment ## Airflow with a mailbox of its own: watch mails start DAG runs
 	@ONCE='$(ONCE)' .venv/bin/python -m scripts.demo
+
+chaos: servers ## the fault suite: SEED=… SEEDS=… or MINUTES=…, SCENARIO=…; exit status 1 if a mail is lost or taken twice
+	@.venv/bin/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
+		$(if $(MINUTES),--minutes $(MINUTES)) $(foreach name,$(SCENARIO),--scenario $(name)) $(if $(KEEP),--keep $(KEEP))
 
 lint: ## style only
 	@scripts/check lint

@@ -47,9 +47,16 @@ API_SERVER = "api-server"
 SCHEDULER = "scheduler"
 DAG_PROCESSOR = "dag-processor"
 TRIGGERER = "triggerer"
+# Not started with the others: a second one is for fail-over.
+SECOND_TRIGGERER = "second-triggerer"
 
 # Which job a component reports its heartbeats under; the API server has none and is asked directly.
-JOB_TYPES = {SCHEDULER: "SchedulerJob", DAG_PROCESSOR: "DagProcessorJob", TRIGGERER: "TriggererJob"}
+JOB_TYPES = {
+    SCHEDULER: "SchedulerJob",
+    DAG_PROCESSOR: "DagProcessorJob",
+    TRIGGERER: "TriggererJob",
+    SECOND_TRIGGERER: "TriggererJob",
+}
 COMMANDS = {
     API_SERVER: ["api-server"],
     # The servers for logs of other machines are not needed: all logs lie in one folder.
@@ -57,6 +64,7 @@ COMMANDS = {
     DAG_PROCESSOR: ["dag-processor"],
     TRIGGERER: ["triggerer", "--skip-serve-logs"],
 }
+MORE_COMMANDS = {SECOND_TRIGGERER: COMMANDS[TRIGGERER]}
 
 # (section, option): value, and why it is not Airflow's default.
 SETTINGS: dict[tuple[str, str], str] = {
@@ -234,7 +242,7 @@ class LocalAirflow:
             raise RuntimeError(f"{name} is running already")
         with self.log_file(name).open("ab") as output:
             self._processes[name] = psutil.Popen(
-                [sys.executable, "-m", "airflow", *COMMANDS[name]],
+                [sys.executable, "-m", "airflow", *{**COMMANDS, **MORE_COMMANDS}[name]],
                 env=self.environment,
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,
@@ -280,6 +288,10 @@ class LocalAirflow:
         """Return the id of the component's main process."""
         pid: int = self._processes[name].pid
         return pid
+
+    def tree(self, name: str) -> list[psutil.Process]:
+        """Return the component's main process and its descendants."""
+        return process_tree(self._processes[name])
 
     def running(self, name: str) -> bool:
         """Return whether the component's process runs."""

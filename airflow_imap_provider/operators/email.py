@@ -85,14 +85,18 @@ class ReceiveEmailsOperator(BaseOperator):
         kwargs["max_active_tis_per_dag"] = 1
         kwargs["retries"] = max(retries or 0, RETRIES)
         kwargs["retry_delay"] = RETRY_DELAY if retry_delay is None else retry_delay
-        self._remainder = AssetAlias(name=f"imap4-remainder:{asset.name}")
         inlets, outlets = _listed(kwargs.pop("inlets", None)), _listed(kwargs.pop("outlets", None))
         super().__init__(
             # The asset as an inlet keeps its state store alive while a DAG file is missing for a moment.
             inlets=inlets if asset in inlets else [*inlets, asset],
-            outlets=[*outlets, self._remainder],
+            outlets=outlets,
             **kwargs,
         )
+        # An alias of its own: two tasks that use one for the first time in the same moment both write that it leads to
+        # the asset, and Airflow 3.3.2 answers the second by failing the task, without a retry (UniqueViolation in
+        # asset_alias_asset, update_state of the execution API). Known only now that the task has its DAG.
+        self._remainder = AssetAlias(name=f"imap4-remainder:{self.dag_id}/{self.task_id}")
+        self.add_outlets([self._remainder])
         self.asset = asset
         self.max_mails = max_mails
         self.history = history

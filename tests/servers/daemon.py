@@ -23,6 +23,8 @@ from tests.servers.waiting import free_port, wait_until
 START_LIMIT = 20.0
 """Seconds for a program to answer after its start; Squid with helpers needs about one."""
 
+OFF_THE_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/lib/squid")
+
 Self = TypeVar("Self", bound="Daemon")
 
 
@@ -31,7 +33,10 @@ def find_program(name: str, package: str) -> str:
 
     :raises MissingServerError: it is not installed.
     """
-    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin:/usr/lib/squid")
+    # Debian keeps several versions of PostgreSQL beside each other; the newest will do.
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name), reverse=True)
+    hidden = [*OFF_THE_PATH, *map(str, versions)]
+    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *hidden]))
     if found is None:
         raise MissingServerError(f"{name} is not installed (Debian: apt-get install {package})")
     return found

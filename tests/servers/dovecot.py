@@ -305,6 +305,11 @@ class Dovecot:
             ["doveadm", "-c", str(self._configuration), "kick", user.login], check=True, capture_output=True, timeout=30
         )
 
+    def set_uidvalidity(self, user: User, value: int, folder: str = "INBOX") -> None:
+        """Give a folder another UIDVALIDITY, as a migration to another server does."""
+        command = ["doveadm", "-c", str(self._configuration), "mailbox", "update", "-u", user.login]
+        subprocess.run([*command, "--uid-validity", str(value), folder], check=True, capture_output=True, timeout=30)
+
     # -- configuration ------------------------------------------------------------------------------------------
 
     def _write_configuration(self) -> None:

@@ -1,0 +1,111 @@
+"""Scenarios in which the line to the mail server, or the server itself, fails."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+
+from tests.chaos.registry import scenario
+from tests.chaos.room import Room
+from tests.servers.rough_line import plan
+
+
+@scenario()
+def rough_line(room: Room) -> Iterator[None]:
+    """The line is cut, reset, stalled, dripping, refused, swallowed and injected into for half a minute, by the seed's
+    plan, while mail comes in."""
+    plain = room.rng.random() < 0.5
+    room.open(f"poll_interval={room.rng.choice([3, 10])}", plain=plain, timeout=5)
+    room.remarks.append("plain" if plain else "TLS")
+    yield
+    faults = plan(room.rng, 25)
+    # A generator of its own: two threads that share one would not repeat themselves.
+    weather = random.Random(room.rng.random())
+    storm = threading.Thread(target=room.rough.suffer, args=(faults, weather, threading.Event()), name="storm")
+    storm.start()
+    room.deliver(room.rng.randint(25, 35), gap=1.5)
+    storm.join()
+
+
+@scenario()
+def black_hole(room: Room) -> Iterator[None]:
+    """The line swallows everything and answers nothing; TCP goes on acknowledging, so no keepalive ever notices. Mail
+    comes meanwhile, and the old connections stay dead for ever."""
+    room.open("poll_interval=5", timeout=5)
+    room.deliver(6)
+    yield
+    room.await_told()
+    room.rough.swallow()
+    room.deliver(room.rng.randint(20, 28), gap=0.5)
+    room.house.wait(lambda: room.health().get("connected") is False, "the watcher to notice that nobody answers")
+    room.sleep(2, 15)
+    room.rough.flow()
+    room.deliver(4)
+
+
+@scenario()
+def mail_at_every_moment_of_idle(room: Room) -> Iterator[None]:
+    """A mail arrives in the very moment in which IDLE is sent, agreed to, left, and has been left; the line holds what
+    is on it while the mail is stored. With an hour between polls, or with IDLE renewed every three seconds."""
+    poll = room.rng.choice([3, 3600])
+    room.open(f"poll_interval={poll}", plain=True)
+    room.remarks.append(f"poll every {poll} s")
+    yield
+    line = room.rough
+    lock = threading.Lock()
+
+    def one() -> None:
+        with lock:
+            room.deliver(1)
+
+    # The line acts on each in its turn, so each mail causes the next moment, too.
+    for pattern in (b" IDLE\r\n", b"+ ", b"DONE\r\n", b"OK Idle completed"):
+        line.at(pattern, one, times=3)
+        line.at(pattern, one, passed=True, times=3)
+    one()
+    room.house.wait(lambda: not line.moments_left, "all moments of IDLE to come", seconds=200)
+
+
+@scenario(own_server=True)
+def server_restarted(room: Room) -> Iterator[None]:
+    """The mail server is restarted, killed, and frozen for longer than the timeout, in a burst each."""
+    room.open("poll_interval=5", timeout=5)
+    yield
+    ways = ["restart", "kill", "freeze"]
+    room.rng.shuffle(ways)
+    for way in ways:
+        room.deliver(room.rng.randint(6, 10))
+        room.sleep(0, 2)
+        if way == "restart":
+            room.dovecot.stop()
+            room.sleep(0, 4)
+            room.dovecot.start()
+        elif way == "kill":
+            room.dovecot.kill()
+            room.sleep(0, 4)
+            room.dovecot.start()
+        else:
+            with room.dovecot.frozen():
+                room.sleep(6, 12)
+        room.deliver(room.rng.randint(2, 5))
+
+
+@scenario(own_server=True)
+def server_upgraded_to_another_uidvalidity(room: Room) -> Iterator[None]:
+    """The server comes back with another UIDVALIDITY, in a burst of which some mails are told and some are not."""
+    # Actions that are owed to mails of before the change are dropped, and the log says so: docs/delivery.md.
+    room.open(action="")
+    room.deliver(room.rng.randint(8, 14))
+    room.await_told()
+    yield
+    for _ in range(2):
+        room.deliver(room.rng.randint(6, 10))
+        room.sleep(0, 3)
+        room.rough.refuse()
+        room.dovecot.set_uidvalidity(room.user, room.rng.randrange(10**8, 2**31), room.folder)
+        room.dovecot.restart()
+        room.deliver(room.rng.randint(3, 6))
+        room.rough.flow()
+        room.await_connected()
+        room.sleep(2, 5)
