@@ -36,13 +36,13 @@ def assert_is_a_payload(value: dict[str, Any]) -> None:
     text = value.get("text", "")
     rest = {name: field for name, field in value.items() if name != "text"}
     dumped = json.dumps(rest, allow_nan=False)
-    assert len(dumped) <= PAYLOAD_LIMIT
+    assert len(dumped) <= PAYLOAD_LIMIT + (SMIME_LIMIT if "smime" in value else 0)
     assert len(json.dumps(text)) <= TEXT_LIMIT
     assert json.loads(dumped) == rest
     json.dumps(value, ensure_ascii=False).encode("utf-8")
     assert "\\u0000" not in dumped
     assert "\\ud8" not in json.dumps(json.loads(dumped), ensure_ascii=False)
-    assert set(value) - {"text"} in ({*FIELDS}, {*FIELDS} - {*PERSONAL})
+    assert set(value) - {"text", "smime"} in ({*FIELDS}, {*FIELDS} - {*PERSONAL})
 
 
 def test_an_ordinary_mail_is_told_whole() -> None:
