@@ -32,6 +32,7 @@ from airflow_imap_provider.connection.material import is_path
 from airflow_imap_provider.connection.material import pkcs12 as packed
 from airflow_imap_provider.connection.settings import TlsSettings
 from airflow_imap_provider.errors import SettingsError
+from airflow_imap_provider.transport.shown_path import shown_path
 
 __all__ = ["load_client_certificate", "unreadable"]
 
@@ -110,9 +111,11 @@ def _content(part: str, material: str) -> bytes:
         with Path(material).open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as exc:
-        raise unreadable(part, f"{material!r} cannot be read ({exc.strerror}).") from None
+        raise unreadable(part, f"{shown_path(material)} cannot be read ({exc.strerror}).") from None
+    except ValueError:
+        raise unreadable(part, "it is no PEM text, no PKCS#12, and no path that there could be.") from None
     if len(content) > MAX_FILE_BYTES:
-        raise unreadable(part, f"{material!r} is larger than any certificate or key.")
+        raise unreadable(part, f"{shown_path(material)} is larger than any certificate or key.")
     return content
 
 

@@ -16,6 +16,7 @@ from airflow_imap_provider.connection.material import is_path
 from airflow_imap_provider.connection.material import pkcs12 as packed
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.transport.oauth.limits import MAX_KEY_FILE_BYTES
+from airflow_imap_provider.transport.shown_path import shown_path
 
 __all__ = ["ServiceAccount", "SigningKey", "application_key", "service_account"]
 
@@ -119,9 +120,11 @@ def _content(material: str) -> bytes:
         with Path(material).open("rb") as file:
             content = file.read(MAX_KEY_FILE_BYTES + 1)
     except OSError as exc:
-        raise _unreadable(f"{material!r} cannot be read ({exc.strerror}).") from None
+        raise _unreadable(f"{shown_path(material)} cannot be read ({exc.strerror}).") from None
+    except ValueError:
+        raise _unreadable("it is no PEM text, no JSON, no PKCS#12, and no path that there could be.") from None
     if len(content) > MAX_KEY_FILE_BYTES:
-        raise _unreadable(f"{material!r} is larger than any key.")
+        raise _unreadable(f"{shown_path(material)} is larger than any key.")
     return content
 
 

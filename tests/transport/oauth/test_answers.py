@@ -213,7 +213,7 @@ def test_the_remedy_fits_the_refusal(method: str, code: str, words: str, remedy:
 
 
 def test_a_refusal_becomes_an_error_with_the_endpoints_words() -> None:
-    error = refused(Refusal(400, "invalid_grant", "Token has been expired"), HOST, CONSENT, str)
+    error = refused(Refusal("invalid_grant", "Token has been expired"), HOST, CONSENT, str)
     assert str(error).startswith(
         "token: the token endpoint login.example.com gives no token. (answer: invalid_grant: Token has been expired) "
     )
