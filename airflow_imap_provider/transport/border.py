@@ -76,7 +76,12 @@ class Scrubber:
 
     def add(self, *secrets: str) -> None:
         """Take these secrets out too, however short, in all forms in which somebody could repeat them."""
-        forms = {form for secret in secrets if secret for form in (*_forms_of(secret), quote_plus(secret, errors="surrogatepass"))}
+        forms = {
+            form
+            for secret in secrets
+            if secret
+            for form in (*_forms_of(secret), quote_plus(secret, errors="surrogatepass"))
+        }
         self._secrets = sorted(forms.union(self._secrets), key=len, reverse=True)
 
     def clean(self, words: object) -> str:

@@ -20,4 +20,4 @@ def shown_path(material: str) -> str:
     except (OSError, ValueError):
         # Too long for a name, or with a character that none has.
         certain = False
-    return repr(material) if certain else "the file that it names (which is not shown, as it may be a secret)"
+    return repr(material) if certain else "the path (not shown, as it may be a secret)"

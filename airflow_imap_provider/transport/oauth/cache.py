@@ -47,7 +47,7 @@ class Granted:
 
     access_token: str = field(repr=False)
     cached: bool
-    age: float = 0.0
+    age: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)

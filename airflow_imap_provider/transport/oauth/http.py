@@ -51,7 +51,7 @@ def post(request: TokenRequest, route: Route, deadline: Deadline, clean: Callabl
     if sent is None:
         # Only here, so that the foreign exception is not attached: it may hold what was to be sent.
         raise SettingsError(
-            f"the request to the token endpoint {request.host} cannot be written: an address, or a text, of an odd form.",
+            f"no request to the token endpoint {request.host} can be made of these fields.",
             stage="settings",
             remedy="Enter OAuth: endpoint (oauth_endpoint) and the other fields of OAuth once more.",
         )

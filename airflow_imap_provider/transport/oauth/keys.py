@@ -116,13 +116,17 @@ def _content(material: str) -> bytes:
         return data
     if not is_path(material):
         return material.encode("utf-8", "replace")
+    content, problem = b"", ""
     try:
         with Path(material).open("rb") as file:
             content = file.read(MAX_KEY_FILE_BYTES + 1)
     except OSError as exc:
-        raise _unreadable(f"{shown_path(material)} cannot be read ({exc.strerror}).") from None
+        problem = exc.strerror or type(exc).__name__
     except ValueError:
-        raise _unreadable("it is no PEM text, no JSON, no PKCS#12, and no path that there could be.") from None
+        problem = "it is no path"
+    if problem:
+        # Only here, so that the foreign exception is not attached: it names the file, which may be a secret.
+        raise _unreadable(f"{shown_path(material)} cannot be read ({problem}).")
     if len(content) > MAX_KEY_FILE_BYTES:
         raise _unreadable(f"{shown_path(material)} is larger than any key.")
     return content

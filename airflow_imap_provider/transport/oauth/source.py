@@ -59,14 +59,14 @@ def with_token(
     try:
         return log_in(source.ready(granted))
     except LoginRefusedError as exc:
-        if not source.may_try_another(granted):
+        if not source.refused(granted):
             raise
         logger.debug("The token from the cache is not accepted, a new one is tried: %s", exc)
     granted = source.token(granted.access_token)
     try:
         return log_in(source.ready(granted))
     except LoginRefusedError:
-        source.may_try_another(granted)
+        source.refused(granted)
         raise
 
 
@@ -92,8 +92,8 @@ class _Source:
         self._scrubber.add(granted.access_token)
         return replace(self._settings, auth=replace(self._settings.auth, password=granted.access_token))
 
-    def may_try_another(self, granted: Granted) -> bool:
-        """Whether another token could open the mailbox that was refused with this one."""
+    def refused(self, granted: Granted) -> bool:
+        """Take note of a refusal; whether another token could open the mailbox."""
         auth, now = self._settings.auth, self._clock.monotonic()
         mailbox = (self._key, self._settings.host, auth.alias or auth.login)
         if granted.age < FRESH:

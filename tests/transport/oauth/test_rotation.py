@@ -13,7 +13,7 @@ from airflow_imap_provider.connection.settings import AuthSettings, Keeper, Sett
 from airflow_imap_provider.errors import AuthenticationError, RefusedError
 from airflow_imap_provider.transport.oauth import source
 from airflow_imap_provider.transport.oauth.cache import TokenCache
-from airflow_imap_provider.transport.oauth.rotation import _Memory
+from airflow_imap_provider.transport.oauth.keeping import Shelf as KnownTokens
 from airflow_imap_provider.transport.session import open_session
 from tests.servers.dovecot import User
 from tests.servers.token_endpoint import Consent
@@ -55,7 +55,7 @@ def rotating(world: OAuthWorld) -> Iterator[None]:
 def another_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on the process knows nothing of what it did before."""
     monkeypatch.setattr(source, "_cache", TokenCache())
-    monkeypatch.setattr("airflow_imap_provider.transport.oauth.rotation._memory", _Memory())
+    monkeypatch.setattr("airflow_imap_provider.transport.oauth.rotation._shelf", KnownTokens())
 
 
 class Mailbox:
