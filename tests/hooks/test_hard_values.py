@@ -121,7 +121,7 @@ def test_every_text_field_at_once_holds_what_is_hard_to_write(
 def test_a_tenant_arrives_as_it_is(
     tenant: str, way: str, kind: type[Connection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    values = {**BASE, **COMPLETE["oauth"], "oauth_tenant": tenant}
+    values = {**BASE, **COMPLETE["oauth"], "oauth_tenant": tenant, "pins": ["ab" * 32]}  # a list: as above
     assert WAYS[way](stored(kind, values), monkeypatch).auth.oauth.tenant == tenant
 
 
@@ -130,7 +130,7 @@ def test_a_tenant_arrives_as_it_is(
 def test_a_tenant_that_is_none_arrives_unchanged_at_the_error_that_says_so(
     hard: str, way: str, kind: type[Connection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    values = {**BASE, **COMPLETE["oauth"], "oauth_tenant": HARD[hard]}
+    values = {**BASE, **COMPLETE["oauth"], "oauth_tenant": HARD[hard], "pins": ["ab" * 32]}  # a list: as above
     with pytest.raises(SettingsError) as direct:
         expected(values)
     with pytest.raises(SettingsError) as caught:
