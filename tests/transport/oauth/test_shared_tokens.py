@@ -11,7 +11,7 @@ from urllib.parse import unquote_plus
 import pytest
 
 from airflow_imap_provider.connection.settings import AuthSettings, OAuthSettings, Settings
-from airflow_imap_provider.errors import AuthenticationError, LoginRefusedError, RefusedError
+from airflow_imap_provider.errors import AuthenticationError, LoginRefusedError, RefusedError, SettingsError
 from airflow_imap_provider.transport.border import Scrubber
 from airflow_imap_provider.transport.clock import Deadline
 from airflow_imap_provider.transport.oauth.source import with_token
@@ -176,6 +176,27 @@ def test_a_wrong_secret_is_refused_after_the_second_way_and_shows_in_neither(
     assert "you said Basic ***" in str(caught.value)
     sent = endpoint.headers[-1]["Authorization"].removeprefix("Basic ")
     assert sent not in str(caught.value) + caplog.text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"client_secret": "s3cret-\ud800-half"},
+        {"endpoint": "https://localhost/\x01"},
+        {"endpoint": "https://localhost/" + "x" * 70_000},
+    ],
+    ids=["half a character", "control character", "long"],
+)
+def test_what_cannot_be_written_into_a_request_is_an_error_of_ours(
+    changes: dict[str, str], endpoint: TokenEndpoint
+) -> None:
+    tenant = Tenant(endpoint)
+    tenant.oauth = replace(tenant.oauth, **changes)
+    with pytest.raises(SettingsError, match="no request to the token endpoint localhost can be made") as caught:
+        tenant.log_in("good")
+    assert caught.value.__context__ is None
+    assert "half" not in str(caught.value)
+    assert endpoint.forms == []
 
 
 def test_an_address_with_a_key_in_its_query_is_not_in_the_log(
