@@ -93,7 +93,12 @@ class ProtocolError(ImapError):
 
 
 class RefusedError(ImapError):
-    """The server understood the command and said NO."""
+    """The server understood the command and said NO.
+
+    :ivar retry_after: seconds that it asks to wait; zero if it does not say. Not kept between processes.
+    """
+
+    retry_after: float = 0.0
 
 
 class FolderNotFoundError(RefusedError):

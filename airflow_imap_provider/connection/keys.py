@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from airflow_imap_provider.connection.material import is_path
 from airflow_imap_provider.connection.material import pkcs12 as packed
 from airflow_imap_provider.connection.settings import SmimeSettings
+from airflow_imap_provider.connection.shown_path import shown_path
 from airflow_imap_provider.errors import SettingsError
 
 __all__ = ["MAX_FILE_BYTES", "Identity", "KeyFields", "public_bytes", "smime_identities"]
@@ -62,15 +63,19 @@ class KeyFields:
             return data
         if not is_path(material):
             return material.encode("utf-8", "replace")
+        content, problem = b"", ""
         try:
             with Path(material).open("rb") as file:
                 content = file.read(MAX_FILE_BYTES + 1)
         except OSError as exc:
-            raise self.unreadable(part, f"{material!r} cannot be read ({exc.strerror}).") from None
+            problem = exc.strerror or type(exc).__name__
         except ValueError:
-            raise self.unreadable(part, "this cannot be a path.") from None
+            problem = "it is no path"
+        if problem:
+            # Only here, so that the foreign exception is not attached: it names the file, which may be a secret.
+            raise self.unreadable(part, f"{shown_path(material)} cannot be read ({problem}).")
         if len(content) > MAX_FILE_BYTES:
-            raise self.unreadable(part, f"{material!r} is larger than any certificate or key.")
+            raise self.unreadable(part, f"{shown_path(material)} is larger than any certificate or key.")
         return content
 
     def is_pkcs12(self, content: bytes) -> bool:

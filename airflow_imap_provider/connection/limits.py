@@ -7,6 +7,7 @@ __all__ = [
     "HIGHEST_PORT",
     "HIGHEST_TIMEOUT",
     "IMPLICIT_PORT",
+    "LONGEST_URL",
     "LOWEST_PORT",
     "LOWEST_TIMEOUT",
     "PLAIN_PORT",
@@ -22,5 +23,7 @@ LOWEST_PORT, HIGHEST_PORT = 1, 65535  # TCP's; 0 means "any" to a socket and not
 DEFAULT_TIMEOUT = 60.0  # seconds: a busy server behind a proxy answers well within; a dead one is noticed in a minute
 LOWEST_TIMEOUT = 1  # seconds: below this a TLS handshake to another continent fails on a good day
 HIGHEST_TIMEOUT = 3600  # seconds: beyond an hour a limit protects nobody
+
+LONGEST_URL = 8000  # characters: what every server should take (RFC 9110 section 4.1)
 
 SHOWN_CHARACTERS = 80  # of a wrong value in an error: enough to recognise it, short enough for Airflow's toast

@@ -99,6 +99,8 @@ def _prefers_refresh_token(given: Values, preset: Preset) -> bool:
 
 
 def _oauth(preset: Preset, method: str, tenant: str) -> dict[str, Value]:
+    if method not in (preset.scopes or {}):
+        return {}  # Google's service accounts know their endpoint themselves, whatever Microsoft's is
     tenant = tenant or (preset.tenant if method == "oauth-refresh-token" else "")
     if not tenant and "{tenant}" in preset.endpoint:
         return {"oauth_scope": (preset.scopes or {}).get(method, "")} if preset.host else {}

@@ -259,6 +259,14 @@ def _token_material_fits(values: Values, method: str) -> None:
             value=tenant,
             remedy="Such as example.onmicrosoft.com.",
         )
+    preset = values.text("preset", "custom")
+    if method == "oauth-service-account" and "{tenant}" in PRESETS[preset].endpoint:
+        raise wrong(
+            field("preset"),
+            "its servers are Microsoft's, which let no service account of Google in",
+            value=preset,
+            remedy="Choose gmail, or another Method (auth_method).",
+        )
     key = values.text("oauth_private_key")
     inline = bool(key) and not is_path(key)
     if method == "oauth-service-account" and inline and not key.startswith("{"):

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from airflow_imap_provider.connection.code_pages import usable_codec
 from airflow_imap_provider.connection.field import Field, Kind
 from airflow_imap_provider.connection.hosts import host_name
-from airflow_imap_provider.connection.limits import SHOWN_CHARACTERS
+from airflow_imap_provider.connection.limits import LONGEST_URL, SHOWN_CHARACTERS
 from airflow_imap_provider.connection.material import certificates, fingerprint, private_key
 from airflow_imap_provider.errors import SettingsError
 
@@ -145,7 +145,14 @@ def _text(field: Field, raw: object) -> str:
             value=None if field.secret else raw,
             remedy="Often a file's last line break was copied along.",
         )
-    return raw
+    return _whole(field, raw)
+
+
+def _whole(field: Field, text: str) -> str:
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        # No value to show: neither can this.
+        raise wrong(field, "it contains half a character (a lone surrogate)", remedy="Enter it once more.")
+    return text
 
 
 def _host(field: Field, raw: object) -> str:
@@ -164,6 +171,10 @@ def _host(field: Field, raw: object) -> str:
 def _url(field: Field, raw: object) -> str:
     text = _text(field, raw)
     problem = ""
+    if len(text) > LONGEST_URL:
+        raise _no_url(field, text, f"it is longer than {LONGEST_URL} characters")
+    if any(character <= " " or "\x7f" <= character <= "\xa0" for character in text):
+        raise _no_url(field, text, "it contains a blank or a control character")
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -224,7 +235,9 @@ def _material(field: Field, raw: object, reader: Callable[[str], str]) -> str:
     if not isinstance(raw, str):
         raise wrong(field, f"it must be text, not {type(raw).__name__}")
     try:
-        return reader(raw)
+        return reader(_whole(field, raw))
+    except SettingsError:
+        raise
     except ValueError as error:
         raise wrong(field, str(error), remedy=f"Accepted is: {field.kind.value}.") from None
 

@@ -45,19 +45,23 @@ class VariableKeeper:
     def newest(self) -> str | None:
         """What was kept; ``None`` if nothing was.
 
-        :raises RefusedError: Airflow does not answer.
+        :raises RefusedError: Airflow does not answer, which must not count as "nothing": the token that the connection
+            itself has is used up as soon as one was kept.
         """
         problem = ""
-        found: Any = None
+        found: str | None = None
         try:
-            found = _variables().get(self.name, None)
+            found = _read(self.name)
+            if found:
+                _mask(found)
         except Exception as exc:  # noqa: BLE001 - whatever it is, its text may hold the value
-            problem = type(exc).__name__
+            problem = str(exc) if isinstance(exc, _NoAnswerError) else type(exc).__name__
         if problem:
             raise RefusedError(
                 f"the newest refresh token of {self._whose} cannot be read from the Variable {self.name} ({problem}).",
                 stage="token",
-                remedy="Nothing needs to be changed if Airflow's database or API server was away for a moment.",
+                remedy="Check that Airflow's database and API server are there, and that its Fernet key is the same "
+                "everywhere.",
             )
         return found or None
 
@@ -66,13 +70,13 @@ class VariableKeeper:
         problem = ""
         try:
             _mask(token)
-            _variables().set(
+            _write(
                 self.name,
                 token,
                 f"Newest OAuth refresh token of {self._whose}, kept by airflow-imap-provider. Do not delete.",
             )
         except Exception as exc:  # noqa: BLE001 - as above
-            problem = type(exc).__name__
+            problem = str(exc) if isinstance(exc, _NoAnswerError) else type(exc).__name__
         if problem:
             logger.error(
                 "The token endpoint has replaced the refresh token of %s, and the new one could not be stored in the "
@@ -86,15 +90,79 @@ class VariableKeeper:
         return not problem
 
 
-def _variables() -> Any:
-    """Airflow's Variables: over the supervisor in tasks and triggers, else (Test button, command line) the database."""
-    if hasattr(sys.modules.get("airflow.sdk.execution_time.task_runner"), "SUPERVISOR_COMMS"):
-        from airflow.sdk import Variable
+class _NoAnswerError(Exception):
+    """Airflow's answer is no answer; its text is a name of Airflow's, and no value."""
 
-        return Variable
-    from airflow.models.variable import Variable as StoredVariable
 
-    return StoredVariable
+# -- Airflow's Variables ----------------------------------------------------------------------------------------------
+#
+# Not by Variable.get: it takes a secrets backend that fails for one that has nothing, and so an outage for "no such
+# Variable" (get_variable_from_secrets and ExecutionAPISecretsBackend.get_variable, Airflow 3.3.2).
+
+
+def _supervisor() -> Any:
+    """Tasks and triggers ask the supervisor; ``None`` where there is none: Test button, command line."""
+    return getattr(sys.modules.get("airflow.sdk.execution_time.task_runner"), "SUPERVISOR_COMMS", None)
+
+
+def _read(name: str) -> str | None:
+    supervisor = _supervisor()
+    if supervisor is None:
+        return _from_table(name)
+    from airflow.sdk.execution_time.comms import GetVariable, VariableResult
+
+    answer = _asked(supervisor, GetVariable(key=name))
+    if answer is None:
+        return None
+    if not isinstance(answer, VariableResult) or answer.value is None:
+        raise _NoAnswerError(type(answer).__name__)
+    return str(answer.value)
+
+
+def _write(name: str, token: str, description: str) -> None:
+    supervisor = _supervisor()
+    if supervisor is None:
+        from airflow.models.variable import Variable
+
+        Variable.set(name, token, description)
+        return
+    from airflow.sdk.execution_time.comms import PutVariable
+
+    _asked(supervisor, PutVariable(key=name, value=token, description=description))
+
+
+def _asked(supervisor: Any, question: Any) -> Any:
+    """The supervisor's answer; ``None`` if there is no such Variable.
+
+    :raises _NoAnswerError: it says that it could not find out.
+    """
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+    from airflow.sdk.execution_time.comms import ErrorResponse
+
+    try:
+        answer = supervisor.send(question)
+    except AirflowRuntimeError as exc:
+        answer = exc.error
+    if not isinstance(answer, ErrorResponse):
+        return answer
+    if answer.error is ErrorType.VARIABLE_NOT_FOUND:
+        return None
+    raise _NoAnswerError(answer.error.name)
+
+
+def _from_table(name: str) -> str | None:
+    from airflow.models.variable import Variable
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        row = session.scalar(select(Variable).where(Variable.key == name))
+        if row is None:
+            return None
+        if row.val is None:
+            # Airflow says so in its log, and nothing else.
+            raise _NoAnswerError("it cannot be decrypted")
+        return str(row.val)
 
 
 def _mask(token: str) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from airflow_imap_provider.connection.material import is_path, is_pem
 from airflow_imap_provider.connection.settings import TlsSettings
+from airflow_imap_provider.connection.shown_path import shown_path
 from airflow_imap_provider.errors import SettingsError, TlsError
 from airflow_imap_provider.transport.client_certificate import load_client_certificate, unreadable
 from airflow_imap_provider.transport.clock import Deadline
@@ -117,19 +118,23 @@ def context_for(settings: TlsSettings) -> ssl.SSLContext:
 def _stamps(settings: TlsSettings) -> tuple[object, ...]:
     """What changes when a file is replaced: certificates of a few hours' life are renewed in place."""
     stamps: list[object] = []
-    for path, refuse in (
-        (settings.ca_bundle, _bad_bundle),
-        (settings.client_certificate, partial(unreadable, "certificate")),
-        (settings.client_private_key, partial(unreadable, "key")),
+    for path, shown, refuse in (
+        (settings.ca_bundle, repr, _bad_bundle),
+        (settings.client_certificate, shown_path, partial(unreadable, "certificate")),
+        (settings.client_private_key, shown_path, partial(unreadable, "key")),
     ):
         if not is_path(path):
             continue
+        problem = ""
         try:
             found = Path(path).stat()
         except OSError as exc:
-            raise refuse(f"{path!r} cannot be read ({exc.strerror}).") from None
+            problem = exc.strerror or type(exc).__name__
         except ValueError:
-            raise refuse("this cannot be a path.") from None
+            problem = "it is no path"
+        if problem:
+            # Only here, so that the foreign exception is not attached: it names the file, which may be a secret.
+            raise refuse(f"{shown(path)} cannot be read ({problem}).")
         stamps.append((path, found.st_mtime_ns, found.st_size, found.st_ino))
     return tuple(stamps)
 

@@ -44,6 +44,20 @@ def test_a_service_account_needs_nothing_but_its_json_and_the_mailbox(key: Any) 
     assert connect(password=None, auth_method="oauth-service-account", oauth_private_key=key).auth.oauth.private_key
 
 
+@pytest.mark.parametrize("more", [{}, {"oauth_tenant": "example.com"}, {"preset": "gmail"}])
+def test_a_service_accounts_assertion_never_goes_to_microsoft(more: dict[str, str]) -> None:
+    settings = connect(auth_method="oauth-service-account", oauth_private_key=json.dumps(ACCOUNT), **more)
+    assert "microsoft" not in settings.auth.oauth.endpoint
+    assert "office" not in settings.auth.oauth.scope
+
+
+@pytest.mark.parametrize("preset", ["office365", "outlook"])
+def test_a_service_account_and_a_preset_of_microsoft_do_not_go_together(preset: str) -> None:
+    with pytest.raises(SettingsError, match=rf"\(preset\) is '{preset}': its servers are Microsoft's") as caught:
+        connect(auth_method="oauth-service-account", oauth_private_key=json.dumps(ACCOUNT), preset=preset)
+    assert "Choose gmail" in caught.value.remedy
+
+
 def test_an_application_does_not_prove_itself_by_a_service_account() -> None:
     extra = {**COMPLETE["oauth"], "oauth_client_secret": None}
     with pytest.raises(SettingsError, match="which only Google takes"):

@@ -124,6 +124,11 @@ def test_values_are_understood_as_forms_json_uris_and_people_write_them(key: str
         ("oauth_endpoint", "https://joe:secret@login.example.com/", "'https://***@login.example.com/'"),
         ("oauth_endpoint", "https://login.example.com:0x50/", "cannot be read as a web address"),
         ("oauth_endpoint", "https://joe/s3cret@login.example.com/", "'https://***@login.example.com/': @, port 0"),
+        ("oauth_endpoint", "https://login.example.com/\x01", "a blank or a control character"),
+        ("oauth_endpoint", "https://login.example.com/a\tb", "a blank or a control character"),
+        ("oauth_endpoint", "https://login.example.com/a b", "a blank or a control character"),
+        ("oauth_endpoint", "https://login.example.com/" + "x" * 8000, "longer than 8000 characters"),
+        ("oauth_endpoint", "https://login.example.com/\ud800", "half a character"),
         ("ca_bundle", 5, "it must be text, not int"),
         ("code_page", "cp037", "no character set"),
         ("tls_versions", "[" * 100_000, "accepted are TLSv1, TLSv1.1, TLSv1.2, TLSv1.3"),
@@ -134,6 +139,18 @@ def test_a_wrong_value_is_refused_with_what_is_accepted(key: str, raw: object, s
         read(field(key), raw)
     assert said in str(caught.value)
     assert field(key).name in str(caught.value)
+
+
+HALF = [spec for spec in FIELDS if spec.kind in (Kind.TEXT, Kind.HOST, Kind.URL, Kind.KEY, Kind.CERTIFICATES)]
+
+
+@pytest.mark.parametrize("spec", HALF, ids=attrgetter("key"))
+def test_half_a_character_is_refused_in_every_text_and_the_error_can_be_written(spec: Field) -> None:
+    with pytest.raises(SettingsError, match="half a character") as caught:
+        read(spec, "s3cret\udc80")
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__context__ is None
+    str(caught.value).encode()
 
 
 @pytest.mark.parametrize("version", ["SSLv2", "SSLv3", "sslv3", "SSL 3.0".replace(".0", "")])

@@ -15,6 +15,7 @@ from airflow_imap_provider.connection.field import STANDARD, Kind
 from airflow_imap_provider.connection.fields import EXTRA_FIELDS, FIELDS
 from airflow_imap_provider.connection.parsing import parse
 from airflow_imap_provider.connection.settings import Settings
+from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.hooks.settings import connection_settings
 from tests.connection.builders import COMPLETE
 
@@ -37,7 +38,9 @@ HARD = {
     "true": "true",
     "a template": "{{ ds }} ${HOME} $(id) <b>",
 }
-TEXT = [spec for spec in FIELDS if spec.kind is Kind.TEXT]
+TEXT = [spec for spec in FIELDS if spec.kind is Kind.TEXT and spec.key != "oauth_tenant"]
+"""A tenant becomes a part of a web address, so that only an id or a domain is accepted: it has tests of its own."""
+TENANTS = ("0012345", "null", "true", "contoso.onmicrosoft.com", "8d0a4c1e-0f0b-4c3e-9d55-0123456789ab", "a_b-c.d")
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +114,29 @@ def test_every_text_field_at_once_holds_what_is_hard_to_write(
     settings = WAYS[way](stored(kind, values), monkeypatch)
     assert settings == expected(values)
     assert settings.auth.password == f"{HARD[hard]}password"
+
+
+@ways
+@pytest.mark.parametrize("tenant", TENANTS)
+def test_a_tenant_arrives_as_it_is(
+    tenant: str, way: str, kind: type[Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {**BASE, **COMPLETE["oauth"], "oauth_tenant": tenant, "pins": ["ab" * 32]}  # a list: as above
+    assert WAYS[way](stored(kind, values), monkeypatch).auth.oauth.tenant == tenant
+
+
+@ways
+@pytest.mark.parametrize("hard", [name for name in HARD if HARD[name] not in TENANTS])
+def test_a_tenant_that_is_none_arrives_unchanged_at_the_error_that_says_so(
+    hard: str, way: str, kind: type[Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {**BASE, **COMPLETE["oauth"], "oauth_tenant": HARD[hard], "pins": ["ab" * 32]}  # a list: as above
+    with pytest.raises(SettingsError) as direct:
+        expected(values)
+    with pytest.raises(SettingsError) as caught:
+        WAYS[way](stored(kind, values), monkeypatch)
+    assert str(caught.value) == str(direct.value)
+    assert f"(oauth_tenant) is {HARD[hard].strip()!r}: it must be an id or a domain" in str(caught.value)
 
 
 @ways

@@ -83,6 +83,7 @@ class TokenEndpoint:
     :ivar lifetime: the ``expires_in`` of its answers; ``None`` leaves it out.
     :ivar more: further members of its answers.
     :ivar rotates: whether a refresh token is replaced at each use.
+    :ivar detects_reuse: whether a refresh token that comes a second time ends the consent (RFC 9700 section 4.14.2).
     :ivar wrong_key: whether it signs so that no mail server takes it.
     :ivar misbehave: answers in its place.
     :ivar delay: seconds before it answers.
@@ -114,6 +115,7 @@ class TokenEndpoint:
         self.lifetime: Any = 3600
         self.more: dict[str, Any] = {}
         self.rotates = False
+        self.detects_reuse = False
         self.wrong_key = False
         self.misbehave: Misbehaviour | None = None
         self.delay = 0.0
@@ -223,6 +225,8 @@ class TokenEndpoint:
                     consent.used.append(consent.valid)
                     consent.valid = f"refresh-{secrets.token_urlsafe(24)}"
                 return consent
+            if given in consent.used and self.detects_reuse:
+                consent.valid = ""
         raise RefusedRequestError("invalid_grant", "AADSTS70008: The refresh token has expired or was revoked.")
 
     def _service_account(self, form: Form) -> str:

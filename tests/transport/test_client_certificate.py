@@ -259,8 +259,12 @@ def _broken(mine: Material, folder: Path) -> dict[str, tuple[tuple[str, str, str
     large.write_bytes(b"x" * (MAX_FILE_BYTES + 1))
     key, passphrase, certificate = "(client_private_key)", "(client_private_key_passphrase)", "(client_certificate)"
     return {
-        "no file": (("/no/such/file", mine.key, ""), f"{certificate}: '/no/such/file' cannot be read"),
-        "no key file": ((mine.certificate, "/no/such/key", ""), f"{key}: '/no/such/key' cannot be read"),
+        "no file": ((f"{folder}/no", mine.key, ""), f"{certificate}: '{folder}/no' cannot be read"),
+        "no key file": ((mine.certificate, f"{folder}/no", ""), f"{key}: '{folder}/no' cannot be read"),
+        "no folder": (
+            (mine.certificate, "/no/such/key", ""),
+            f"{key}: the path (not shown, as it may be a secret) can",
+        ),
         "a folder": ((str(folder), mine.key, ""), f"{certificate}: '{folder}' cannot be read"),
         "a large file": ((str(large), mine.key, ""), "larger than any"),
         "no certificate": ((_write(folder, "nothing"), mine.key, ""), f"{certificate}: there is no certificate"),

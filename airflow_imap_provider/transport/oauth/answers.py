@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from airflow_imap_provider.errors import AuthenticationError, ImapError, ProtocolError, RefusedError
 from airflow_imap_provider.transport.oauth.limits import DEFAULT_LIFE, LONGEST_LIFE, MAX_TOKEN_CHARACTERS
@@ -28,12 +28,14 @@ class Answer:
     """An HTTP answer.
 
     :param retry_after: the header of that name.
+    :param authenticate: the header ``WWW-Authenticate``.
     :param location: where a redirect would lead.
     """
 
     status: int
     content_type: str = ""
     retry_after: str = ""
+    authenticate: str = ""
     location: str = field(default="", repr=False)
     body: bytes = field(default=b"", repr=False)
 
@@ -57,11 +59,12 @@ class Refusal:
 
     :param code: RFC 6749 section 5.2, such as ``invalid_grant``.
     :param words: its description, as it came.
+    :param wants_basic: whether it asks the application to prove itself by HTTP Basic (RFC 6749 section 5.2).
     """
 
-    status: int
     code: str
     words: str = field(repr=False)
+    wants_basic: bool = False
 
 
 def read_answer(answer: Answer, host: str, clean: Callable[[object], str]) -> Token | Refusal:
@@ -73,7 +76,7 @@ def read_answer(answer: Answer, host: str, clean: Callable[[object], str]) -> To
     :raises ProtocolError: this is no token endpoint's answer.
     """
     members = _members(answer.body)
-    refusal = _refusal(answer.status, members)
+    refusal = _refusal(members)
     if answer.status == 429 or answer.status >= 500 or (refusal is not None and refusal.code in _TEMPORARY):
         raise _later(answer, refusal, host, clean)
     if 300 <= answer.status < 400:
@@ -83,7 +86,8 @@ def read_answer(answer: Answer, host: str, clean: Callable[[object], str]) -> To
     if members is None:
         raise _strange(f"answers {answer.status} with {_kind(answer)} instead of JSON", host, "")
     if refusal is not None:
-        return refusal
+        basic = refusal.code == "invalid_client" and answer.authenticate.lower().startswith("basic")
+        return replace(refusal, wants_basic=basic)
     if answer.status != 200:
         raise _strange(f"answers {answer.status} without saying why", host, "")
     return _token(members, host, clean)
@@ -110,15 +114,15 @@ def _members(body: bytes) -> dict[str, object] | None:
     return read if isinstance(read, dict) else None
 
 
-def _refusal(status: int, members: dict[str, object] | None) -> Refusal | None:
-    if not members or "error" not in members:
-        return None
+def _refusal(members: dict[str, object] | None) -> Refusal | None:
+    if not members or not members.get("error"):
+        return None  # some write "error": null into a good answer
     error, words = members["error"], members.get("error_description")
     if isinstance(error, dict):
         # Google's other form of an error.
         words = words or error.get("message")
         error = error.get("status") or error.get("code")
-    return Refusal(status, str(error), words if isinstance(words, str) else "")
+    return Refusal(str(error), words if isinstance(words, str) else "")
 
 
 def _token(members: dict[str, object], host: str, clean: Callable[[object], str]) -> Token:
@@ -147,14 +151,17 @@ def _lifetime(told: object) -> float:
 
 
 def _later(answer: Answer, refusal: Refusal | None, host: str, clean: Callable[[object], str]) -> RefusedError:
-    wait = f" It asks to wait {answer.retry_after} s." if _RETRY_AFTER.fullmatch(answer.retry_after) else ""
+    told = _RETRY_AFTER.fullmatch(answer.retry_after)
+    wait = f" It asks to wait {answer.retry_after} s." if told else ""
     words = f"{refusal.code}: {refusal.words}" if refusal is not None else ""
-    return RefusedError(
+    error = RefusedError(
         f"the token endpoint {host} cannot answer now ({answer.status}).{wait}",
         stage=TOKEN_STAGE,
         reply=clean(words),
         remedy="Nothing needs to be changed: try again later.",
     )
+    error.retry_after = float(answer.retry_after) if told else 0.0
+    return error
 
 
 def _strange(problem: str, host: str, reply: str) -> ImapError:

@@ -1,6 +1,7 @@
 """The tokens of this process: one request at a time for each, renewed before they end, shared by all who wait.
 
-It knows neither settings nor endpoints: a key stands for what a token is asked for with, and a function asks.
+It knows neither settings nor endpoints: a key stands for what a token is asked for with, and a function asks. An
+endpoint that has just failed is left in peace for a while, whoever comes.
 """
 
 from __future__ import annotations
@@ -9,12 +10,24 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from airflow_imap_provider.errors import AuthenticationError, ImapError, ImapTimeoutError, SettingsError
+from airflow_imap_provider.errors import (
+    AuthenticationError,
+    ImapError,
+    ImapTimeoutError,
+    RefusedError,
+    SettingsError,
+)
 from airflow_imap_provider.transport.clock import Clock, Deadline
 from airflow_imap_provider.transport.oauth.answers import Token
-from airflow_imap_provider.transport.oauth.limits import CACHED_TOKENS, EARLY
+from airflow_imap_provider.transport.oauth.limits import (
+    CACHED_TOKENS,
+    EARLY,
+    FAILURE_PAUSE,
+    LONGEST_PAUSE,
+    RENEWAL_PAUSE,
+)
 from airflow_imap_provider.transport.oauth.remedies import SILENT, TOKEN_STAGE
 
 __all__ = ["Granted", "TokenCache"]
@@ -29,17 +42,23 @@ class Granted:
     """An access token to log in with.
 
     :param cached: whether it was there already; a mail server that refuses such a one may accept a new one.
+    :param age: seconds since it was asked for.
     """
 
     access_token: str = field(repr=False)
     cached: bool
+    age: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)
 class _Held:
     access_token: str = field(repr=False)
+    asked_at: float
     renew_at: float
     ends_at: float
+
+    def granted(self, now: float) -> Granted:
+        return Granted(self.access_token, cached=True, age=now - self.asked_at)
 
 
 class _Flight:
@@ -52,9 +71,16 @@ class _Flight:
 
 
 class _Entry:
+    """What is known by one key.
+
+    :ivar failure: why the last request brought nothing; counts until ``not_before``.
+    """
+
     def __init__(self) -> None:
         self.held: _Held | None = None
         self.flight: _Flight | None = None
+        self.failure: ImapError | None = None
+        self.not_before = 0.0
 
 
 class TokenCache:
@@ -64,32 +90,44 @@ class TokenCache:
         self._lock = threading.Lock()
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
 
-    def get(self, key: bytes, clock: Clock, deadline: Deadline, fetch: Fetch, refused: str = "") -> Granted:
+    def get(
+        self,
+        key: bytes,
+        clock: Clock,
+        deadline: Deadline,
+        fetch: Fetch,
+        refused: str = "",
+        *,
+        fresh: bool = False,
+    ) -> Granted:
         """A token that lasts for a while.
 
         :param deadline: how long to wait, whoever asks the endpoint.
         :param fetch: asks the endpoint, within the deadline that it is given.
         :param refused: an access token that a mail server has just refused: this one will not do.
-        :raises ImapError: what *fetch* raised, here or for somebody who asked first.
+        :param fresh: whether the endpoint is to be asked whatever is known here.
+        :raises ImapError: what *fetch* raised, here or for somebody who asked first, maybe a moment ago.
         """
         while True:
             with self._lock:
                 entry = self._entry(key)
-                held = entry.held
                 now = clock.monotonic()
-                if held is not None and (held.access_token == refused or now >= held.ends_at):
+                held = entry.held
+                if held is not None and (fresh or held.access_token == refused or now >= held.ends_at):
                     held = None
                 if held is not None and now < held.renew_at:
-                    return Granted(held.access_token, cached=True)
+                    return held.granted(now)
                 flight = entry.flight
                 leading = flight is None
                 if flight is None:
+                    if entry.failure is not None and now < entry.not_before and not fresh:
+                        raise _copy(entry.failure)
                     flight = entry.flight = _Flight()
             if leading:
                 return self._lead(entry, flight, held, clock, deadline, fetch)
             if held is not None:
                 # Somebody is renewing it, and it is still good.
-                return Granted(held.access_token, cached=True)
+                return held.granted(now)
             if not flight.over.wait(deadline.remaining(TOKEN_STAGE, SILENT)):
                 raise deadline.missed(TOKEN_STAGE, SILENT)
             if flight.access_token:
@@ -98,21 +136,14 @@ class TokenCache:
                 raise _copy(flight.error)
             # Who asked ran out of time, or was interrupted: that is not our affair.
 
-    def forget(self, key: bytes, access_token: str) -> None:
-        """Do not give this one to anybody again."""
-        with self._lock:
-            entry = self._entries.get(key)
-            if entry is not None and entry.held is not None and entry.held.access_token == access_token:
-                entry.held = None
-
     def _entry(self, key: bytes) -> _Entry:
         entry = self._entries.get(key)
         if entry is None:
-            entry = self._entries[key] = _Entry()
-            if len(self._entries) > CACHED_TOKENS:
+            if len(self._entries) >= CACHED_TOKENS:
                 oldest = next((key for key, entry in self._entries.items() if entry.flight is None), None)
                 if oldest is not None:
                     del self._entries[oldest]
+            entry = self._entries[key] = _Entry()
         self._entries.move_to_end(key)
         return entry
 
@@ -126,26 +157,43 @@ class TokenCache:
             token = fetch(limit)
             flight.access_token = token.access_token
             with self._lock:
-                entry.held = _held(token, asked_at)
+                entry.held, entry.failure = _held(token, asked_at), None
             return Granted(token.access_token, cached=False)
         except ImapError as exc:
-            if not isinstance(exc, ImapTimeoutError):
-                flight.error = exc
-            if held is None or isinstance(exc, (AuthenticationError, SettingsError)):
-                raise
-            logger.debug("The token is not renewed yet, and good for another while: %s", exc)
-            return Granted(held.access_token, cached=True)
+            return self._failed(entry, flight, held, clock.monotonic(), exc)
         finally:
             with self._lock:
                 entry.flight = None
             flight.over.set()
+
+    def _failed(self, entry: _Entry, flight: _Flight, held: _Held | None, now: float, exc: ImapError) -> Granted:
+        """What a failed request means: for those who come next, and whether the old token still does.
+
+        :raises ImapError: it does not.
+        """
+        with self._lock:
+            # A time limit is its owner's: who has more time may ask.
+            if not isinstance(exc, ImapTimeoutError):
+                flight.error = entry.failure = _copy(exc)
+                entry.not_before = now + _pause(exc)
+            if held is None or now >= held.ends_at or isinstance(exc, (AuthenticationError, SettingsError)):
+                raise exc
+            pause = max(RENEWAL_PAUSE, entry.not_before - now)
+            entry.held = replace(held, renew_at=min(now + pause, held.ends_at))
+        logger.debug("The token is not renewed yet, and good for another while: %s", exc)
+        return held.granted(now)
+
+
+def _pause(exc: ImapError) -> float:
+    told = exc.retry_after if isinstance(exc, RefusedError) else 0.0
+    return min(max(told, FAILURE_PAUSE), LONGEST_PAUSE)
 
 
 def _held(token: Token, asked_at: float) -> _Held | None:
     if token.lifetime <= 0:
         return None
     ends_at = asked_at + token.lifetime
-    return _Held(token.access_token, ends_at - min(EARLY, token.lifetime / 2), ends_at)
+    return _Held(token.access_token, asked_at, ends_at - min(EARLY, token.lifetime / 2), ends_at)
 
 
 def _copy(error: ImapError) -> ImapError:

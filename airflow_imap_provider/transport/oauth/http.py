@@ -1,7 +1,7 @@
 """One POST to a token endpoint by httpx, over a socket of our own.
 
-httpx's own transport has a timeout for each read and no NTLM proxies, and writes what it sends and gets into the debug
-log. This one has the deadline of the whole opening and tells nobody anything.
+httpx's own transport has a timeout for each read and no NTLM proxies, and its client writes addresses into the log.
+This one has the deadline of the whole opening and tells nobody anything.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import h11
 import httpx
 
 from airflow_imap_provider import __version__
-from airflow_imap_provider.errors import ImapError, LostConnectionError, ProtocolError
+from airflow_imap_provider.errors import ImapError, LostConnectionError, ProtocolError, SettingsError
 from airflow_imap_provider.transport.clock import Deadline
 from airflow_imap_provider.transport.oauth.answers import Answer
 from airflow_imap_provider.transport.oauth.channel import Route, open_channel
@@ -32,20 +32,33 @@ _HEADERS = {
     "Connection": "close",
     "User-Agent": f"airflow-imap-provider/{__version__}",
 }
-_KEPT = ("content-type", "retry-after", "location")
+_KEPT = ("content-type", "retry-after", "www-authenticate", "location")
 
 
 def post(request: TokenRequest, route: Route, deadline: Deadline, clean: Callable[[object], str]) -> Answer:
     """Send the request and read the answer; redirects are not followed.
 
     :param clean: makes words of others fit to be shown.
+    :raises SettingsError: the address cannot be written into a request.
     :raises ImapError: stage ``token``, or ``proxy``.
     """
     transport = _Transport(route, deadline, clean)
-    with httpx.Client(transport=transport, trust_env=False, follow_redirects=False, headers=_HEADERS) as client:
-        response = client.post(request.url, data=dict(request.form))
-    content_type, retry_after, location = (response.headers.get(name, "") for name in _KEPT)
-    return Answer(response.status_code, content_type, retry_after, location, response.content)
+    headers = {**_HEADERS, "Authorization": request.authorization} if request.authorization else _HEADERS
+    try:
+        sent = httpx.Request("POST", request.url, headers=headers, data=dict(request.form))
+    except (httpx.InvalidURL, ValueError):
+        sent = None
+    if sent is None:
+        # Only here, so that the foreign exception is not attached: it may hold what was to be sent.
+        raise SettingsError(
+            f"no request to the token endpoint {request.host} can be made of these fields.",
+            stage="settings",
+            remedy="Enter OAuth: endpoint (oauth_endpoint) and the other fields of OAuth once more.",
+        )
+    # Not by httpx.Client, which writes the whole address into the log: there may be a key in its query.
+    response = transport.handle_request(sent)
+    content_type, retry_after, authenticate, location = (response.headers.get(name, "") for name in _KEPT)
+    return Answer(response.status_code, content_type, retry_after, authenticate, location, response.content)
 
 
 class _Transport(httpx.BaseTransport):
@@ -62,8 +75,7 @@ class _Transport(httpx.BaseTransport):
             response, body = _Exchange(sock, self._deadline, request.url.host).run(request)
         finally:
             sock.close()
-        # Not the others: a Content-Encoding would have httpx unpack what may be a bomb, and the reason phrase goes into
-        # httpx's log.
+        # Not the others: a Content-Encoding would have httpx unpack what may be a bomb.
         headers = [(name, value) for name, value in response.headers if name.decode("latin-1") in _KEPT]
         return httpx.Response(response.status_code, headers=headers, content=body)
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, p
 
 from airflow_imap_provider.connection.material import is_path
 from airflow_imap_provider.connection.material import pkcs12 as packed
+from airflow_imap_provider.connection.shown_path import shown_path
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.transport.oauth.limits import MAX_KEY_FILE_BYTES
 
@@ -115,13 +116,19 @@ def _content(material: str) -> bytes:
         return data
     if not is_path(material):
         return material.encode("utf-8", "replace")
+    content, problem = b"", ""
     try:
         with Path(material).open("rb") as file:
             content = file.read(MAX_KEY_FILE_BYTES + 1)
     except OSError as exc:
-        raise _unreadable(f"{material!r} cannot be read ({exc.strerror}).") from None
+        problem = exc.strerror or type(exc).__name__
+    except ValueError:
+        problem = "it is no path"
+    if problem:
+        # Only here, so that the foreign exception is not attached: it names the file, which may be a secret.
+        raise _unreadable(f"{shown_path(material)} cannot be read ({problem}).")
     if len(content) > MAX_KEY_FILE_BYTES:
-        raise _unreadable(f"{material!r} is larger than any key.")
+        raise _unreadable(f"{shown_path(material)} is larger than any key.")
     return content
 
 

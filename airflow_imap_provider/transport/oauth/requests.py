@@ -9,9 +9,9 @@ from __future__ import annotations
 import base64
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from urllib.parse import urlsplit
+from urllib.parse import quote_plus, urlsplit
 
 import jwt
 from cryptography.hazmat.primitives import hashes
@@ -30,6 +30,7 @@ GOOGLE_SCOPE = "https://mail.google.com/"
 
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_BASIC = "Basic "
 _SECRET = ("client_secret", "client_assertion", "refresh_token", "assertion")
 
 
@@ -39,19 +40,34 @@ class TokenRequest:
 
     :param url: the token endpoint.
     :param form: the fields of the body.
+    :param authorization: the header of that name; empty for none.
     """
 
     url: str
     form: Mapping[str, str] = field(repr=False)
+    authorization: str = field(default="", repr=False)
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """What of it must not be shown."""
-        return tuple(self.form[name] for name in _SECRET if name in self.form)
+        basic = self.authorization.removeprefix(_BASIC)
+        return (*(self.form[name] for name in _SECRET if name in self.form), *((basic,) if basic else ()))
 
     @property
     def host(self) -> str:
         return urlsplit(self.url).hostname or ""
+
+    def by_basic(self) -> TokenRequest | None:
+        """The same with the application's secret in HTTP Basic and not in the body; ``None`` if it has no secret.
+
+        RFC 6749 section 2.3.1: every endpoint must know Basic, the body only some do. The body goes first, since the
+        big providers take both and not every endpoint decodes the form encoding that Basic demands here.
+        """
+        if self.authorization or "client_secret" not in self.form:
+            return None
+        form = dict(self.form)
+        pair = f"{quote_plus(form.pop('client_id'))}:{quote_plus(form.pop('client_secret'))}"
+        return replace(self, form=form, authorization=_BASIC + base64.b64encode(pair.encode("ascii")).decode("ascii"))
 
 
 def token_request(auth: AuthSettings, now: datetime, refresh_token: str = "") -> TokenRequest:
@@ -87,6 +103,13 @@ def _client_assertion(oauth: OAuthSettings, now: datetime) -> str:
             stage="settings",
             remedy="Give the certificate that is uploaded at the App registration together with its key.",
         )
+    if oauth.tenant and key.algorithm != "RS256":
+        # Microsoft's "Certificate credentials" names algorithms of RSA only: PS256 today, RS256 before.
+        raise SettingsError(
+            "Authentication, OAuth: private key (oauth_private_key): it is no RSA key, and Microsoft takes no others.",
+            stage="settings",
+            remedy="Make an RSA key with a certificate, and upload that at the App registration.",
+        )
     begin = int(now.timestamp())
     claims = {
         "aud": oauth.endpoint,
@@ -101,7 +124,11 @@ def _client_assertion(oauth: OAuthSettings, now: datetime) -> str:
 
 
 def _thumbprints(key: SigningKey) -> dict[str, str]:
-    """The certificate's fingerprints (RFC 7515 section 4.1.7 and 4.1.8): Microsoft finds it by either."""
+    """The certificate's fingerprints (RFC 7515 section 4.1.7 and 4.1.8): Microsoft finds it by either.
+
+    It demanded ``x5t`` with RS256 for years and now recommends ``x5t#S256`` with PS256. RS256 with both is what its
+    older and its national clouds take too, and what other endpoints are sure to know (RFC 7518 section 3.1).
+    """
     if key.certificate is None:
         return {}
     # SHA-1 protects nothing here: it is a name for a certificate that the endpoint has.

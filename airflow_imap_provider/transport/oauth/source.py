@@ -17,8 +17,10 @@ from airflow_imap_provider.transport.oauth.answers import Refusal, Token, read_a
 from airflow_imap_provider.transport.oauth.cache import Granted, TokenCache
 from airflow_imap_provider.transport.oauth.channel import Route, route_of
 from airflow_imap_provider.transport.oauth.http import post
+from airflow_imap_provider.transport.oauth.limits import FRESH
+from airflow_imap_provider.transport.oauth.refusals import Refusals
 from airflow_imap_provider.transport.oauth.remedies import TOKEN_STAGE
-from airflow_imap_provider.transport.oauth.requests import token_request
+from airflow_imap_provider.transport.oauth.requests import TokenRequest, token_request
 from airflow_imap_provider.transport.oauth.rotation import refreshed
 from airflow_imap_provider.transport.trace import Trace
 
@@ -29,6 +31,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _cache = TokenCache()
+_refusals = Refusals()
 
 
 def with_token(
@@ -41,6 +44,10 @@ def with_token(
 ) -> T:
     """Log in with a token; once more, with a new one, if the mail server does not accept one that was in the cache.
 
+    Many mailboxes share an application's token: one that is refused must not cost the others theirs, nor the endpoint
+    a request each time. So a new token is tried only if the refused one has some age, and if the last new one did
+    not fail at this mailbox too. A curious listener (the Test) gets a new one at once.
+
     :param deadline: limits all of it.
     :param scrubber: gets to know every secret that is used.
     :param trace: who listens to what happens.
@@ -52,16 +59,14 @@ def with_token(
     try:
         return log_in(source.ready(granted))
     except LoginRefusedError as exc:
-        source.forget(granted)
-        if not granted.cached:
+        if not source.refused(granted):
             raise
         logger.debug("The token from the cache is not accepted, a new one is tried: %s", exc)
     granted = source.token(granted.access_token)
     try:
         return log_in(source.ready(granted))
     except LoginRefusedError:
-        # So that the next attempt begins with a new one, and costs one login and not two.
-        source.forget(granted)
+        source.refused(granted)
         raise
 
 
@@ -77,7 +82,9 @@ class _Source:
 
     def token(self, refused_token: str = "") -> Granted:
         self._trace.enter(TOKEN_STAGE)
-        granted = _cache.get(self._key, self._clock, self._deadline, self._fetch, refused_token)
+        granted = _cache.get(
+            self._key, self._clock, self._deadline, self._fetch, refused_token, fresh=self._trace.curious
+        )
         self._trace.told(TOKEN_STAGE, token="from an earlier request" if granted.cached else "new")
         return granted
 
@@ -85,20 +92,31 @@ class _Source:
         self._scrubber.add(granted.access_token)
         return replace(self._settings, auth=replace(self._settings.auth, password=granted.access_token))
 
-    def forget(self, granted: Granted) -> None:
-        _cache.forget(self._key, granted.access_token)
+    def refused(self, granted: Granted) -> bool:
+        """Take note of a refusal; whether another token could open the mailbox."""
+        auth, now = self._settings.auth, self._clock.monotonic()
+        mailbox = (self._key, self._settings.host, auth.alias or auth.login)
+        if granted.age < FRESH:
+            _refusals.add(mailbox, now)
+            return False
+        return not _refusals.counts(mailbox, now)
 
     def _fetch(self, deadline: Deadline) -> Token:
         auth = self._settings.auth
         host = ""
 
+        def send(request: TokenRequest) -> Token | Refusal:
+            self._scrubber.add(*request.secrets)
+            clean = self._scrubber.clean
+            return read_answer(post(request, self._route, deadline, clean), host, clean)
+
         def ask(refresh_token: str = "") -> Token | Refusal:
             nonlocal host
             request = token_request(auth, self._clock.now(), refresh_token)
             host = request.host
-            self._scrubber.add(*request.secrets)
-            clean = self._scrubber.clean
-            outcome = read_answer(post(request, self._route, deadline, clean), host, clean)
+            outcome = send(request)
+            if isinstance(outcome, Refusal) and outcome.wants_basic and (other := request.by_basic()):
+                outcome = send(other)
             if isinstance(outcome, Token):
                 self._scrubber.add(outcome.access_token, outcome.refresh_token)
             return outcome

@@ -81,18 +81,47 @@ def test_a_refresh_token_that_cannot_be_one_replaces_none(renewed: Any) -> None:
     assert read(answer({"access_token": "abc", "refresh_token": renewed})) == Token("abc", DEFAULT_LIFE)
 
 
+@pytest.mark.parametrize("nothing", [None, "", False, {}])
+def test_an_error_that_says_nothing_is_none(nothing: Any) -> None:
+    assert read(answer({"access_token": "abc", "error": nothing})) == Token("abc", DEFAULT_LIFE)
+    with pytest.raises(ProtocolError, match="400 without saying why"):
+        read(answer({"error": nothing}, 400))
+
+
+@pytest.mark.parametrize(
+    ("code", "authenticate", "wants"),
+    [
+        ("invalid_client", 'Basic realm="tokens"', True),
+        ("invalid_client", "basic", True),
+        ("invalid_client", "Bearer", False),
+        ("invalid_client", "", False),
+        ("invalid_grant", "Basic", False),
+    ],
+)
+def test_who_wants_basic_is_understood(code: str, authenticate: str, wants: bool) -> None:
+    refusal = read(answer({"error": code}, 401, authenticate=authenticate))
+    assert refusal == Refusal(code, "", wants)
+
+
+@pytest.mark.parametrize(("told", "understood"), [("120", 120.0), ("0", 0.0), ("", 0.0), ("soon", 0.0)])
+def test_how_long_to_wait_goes_with_the_error(told: str, understood: float) -> None:
+    with pytest.raises(RefusedError) as caught:
+        read(answer({"error": "slow"}, 429, retry_after=told))
+    assert caught.value.retry_after == understood
+
+
 def test_a_refusal_as_in_rfc_6749() -> None:
     given = {"error": "invalid_request", "error_description": "Something is missing."}
-    assert read(answer(given, 400)) == Refusal(400, "invalid_request", "Something is missing.")
+    assert read(answer(given, 400)) == Refusal("invalid_request", "Something is missing.")
 
 
 def test_a_refusal_in_googles_other_form() -> None:
     given = {"error": {"code": 403, "message": "Not you.", "status": "PERMISSION_DENIED"}}
-    assert read(answer(given, 403)) == Refusal(403, "PERMISSION_DENIED", "Not you.")
+    assert read(answer(given, 403)) == Refusal("PERMISSION_DENIED", "Not you.")
 
 
 def test_a_refusal_counts_even_with_a_status_of_success() -> None:
-    assert read(answer({"error": "invalid_grant", "access_token": "abc"})) == Refusal(200, "invalid_grant", "")
+    assert read(answer({"error": "invalid_grant", "access_token": "abc"})) == Refusal("invalid_grant", "")
 
 
 @pytest.mark.parametrize(
@@ -162,7 +191,7 @@ def test_neither_answers_nor_tokens_show_what_is_in_them() -> None:
     token = Token("acc3ss", 1, "r3fresh")
     assert "acc3ss" not in repr(token)
     assert "r3fresh" not in repr(token)
-    assert "s3cret" not in repr(Answer(200, location="s3cret", body=b"s3cret")) + repr(Refusal(400, "x", "s3cret"))
+    assert "s3cret" not in repr(Answer(200, location="s3cret", body=b"s3cret")) + repr(Refusal("x", "s3cret"))
 
 
 # -- remedies ---------------------------------------------------------------------------------------------------------
@@ -213,7 +242,7 @@ def test_the_remedy_fits_the_refusal(method: str, code: str, words: str, remedy:
 
 
 def test_a_refusal_becomes_an_error_with_the_endpoints_words() -> None:
-    error = refused(Refusal(400, "invalid_grant", "Token has been expired"), HOST, CONSENT, str)
+    error = refused(Refusal("invalid_grant", "Token has been expired"), HOST, CONSENT, str)
     assert str(error).startswith(
         "token: the token endpoint login.example.com gives no token. (answer: invalid_grant: Token has been expired) "
     )

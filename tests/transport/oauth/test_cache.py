@@ -48,8 +48,8 @@ class World:
         self.cache = TokenCache()
         self.endpoint = Endpoint(lifetime)
 
-    def get(self, refused: str = "", key: bytes = KEY) -> Granted:
-        return self.cache.get(key, self.clock, Deadline(self.clock, 60), self.endpoint, refused)
+    def get(self, refused: str = "", key: bytes = KEY, *, fresh: bool = False) -> Granted:
+        return self.cache.get(key, self.clock, Deadline(self.clock, 60), self.endpoint, refused, fresh=fresh)
 
 
 def test_a_token_is_asked_for_once_and_renewed_five_minutes_before_its_end() -> None:
@@ -94,14 +94,11 @@ def test_a_refused_token_is_replaced_once_for_all() -> None:
     assert world.endpoint.asked == 2
 
 
-def test_a_forgotten_token_is_not_given_again_and_another_stays() -> None:
+def test_who_asks_for_a_fresh_one_gets_it_and_all_others_too() -> None:
     world = World()
     world.get()
-    world.cache.forget(KEY, "token-0")
-    assert world.get().cached
-    world.cache.forget(KEY, "token-1")
-    assert world.get() == Granted("token-2", cached=False)
-    world.cache.forget(b"unknown", "token-2")
+    assert world.get(fresh=True) == Granted("token-2", cached=False)
+    assert world.get() == Granted("token-2", cached=True)
 
 
 TEMPORARY = [RefusedError("busy"), LostConnectionError("gone"), ImapTimeoutError("slow")]
@@ -116,9 +113,29 @@ def test_a_temporary_failure_does_not_matter_while_the_token_is_good(failure: Im
     assert world.get() == Granted("token-1", cached=True)
     # Half of the time is left to log in with it.
     assert world.endpoint.deadlines[-1].remaining("x") == 30
+    # The next attempt comes a while later, not with the next login.
+    world.clock.forward(29)
+    assert world.get() == Granted("token-1", cached=True)
+    assert world.endpoint.asked == 2
+    world.clock.forward(2)
+    assert world.get() == Granted("token-1", cached=True)
+    assert world.endpoint.asked == 3
     world.clock.forward(200)
     with pytest.raises(type(failure)):
         world.get()
+
+
+def test_a_token_that_ends_while_it_is_being_renewed_is_not_given_to_anybody() -> None:
+    world = World(lifetime=600)
+    world.get()
+    world.clock.forward(590)
+
+    def hang(_: Deadline) -> Token:
+        world.clock.forward(29.9)
+        raise ImapTimeoutError("slow")
+
+    with pytest.raises(ImapTimeoutError):
+        world.cache.get(KEY, world.clock, Deadline(world.clock, 60), hang)
 
 
 @pytest.mark.parametrize("failure", [AuthenticationError("revoked"), SettingsError("no key")], ids=str)
@@ -131,13 +148,68 @@ def test_a_failure_that_somebody_has_to_mend_is_told_although_the_token_is_still
         world.get()
 
 
-def test_a_failure_is_not_kept() -> None:
+def busy(retry_after: float) -> RefusedError:
+    error = RefusedError("busy", stage="token", reply="slow", remedy="Wait.")
+    error.retry_after = retry_after
+    return error
+
+
+@pytest.mark.parametrize(
+    ("failure", "seconds"),
+    [
+        (RefusedError("busy"), 5),
+        (AuthenticationError("revoked"), 5),
+        (busy(0), 5),
+        (busy(120), 120),
+        (busy(999_999), 300),
+    ],
+)
+def test_a_failure_counts_for_all_who_come_within_the_time_that_the_endpoint_asks_for(
+    failure: ImapError, seconds: float
+) -> None:
     world = World()
-    world.endpoint.failure = RefusedError("busy")
+    world.endpoint.failure = failure
+    with pytest.raises(type(failure)) as first:
+        world.get()
+    world.endpoint.failure = None
+    world.clock.forward(seconds - 1)
+    with pytest.raises(type(failure)) as second:
+        world.get()
+    assert first.value is not second.value
+    assert str(first.value) == str(second.value)
+    assert world.endpoint.asked == 1
+    world.clock.forward(2)
+    assert world.get() == Granted("token-2", cached=False)
+
+
+def test_a_failure_does_not_count_for_who_asks_for_a_fresh_one_nor_after_a_success() -> None:
+    world = World(lifetime=0)
+    world.endpoint.failure = busy(120)
     with pytest.raises(RefusedError):
         world.get()
     world.endpoint.failure = None
-    assert world.get().access_token == "token-2"
+    assert world.get(fresh=True) == Granted("token-2", cached=False)
+    assert world.get() == Granted("token-3", cached=False)
+
+
+def test_an_endpoint_that_asks_to_wait_is_not_asked_to_renew_a_good_token_either() -> None:
+    world = World()
+    world.get()
+    world.clock.forward(3600 - 290)
+    world.endpoint.failure = busy(200)
+    for _ in range(4):
+        assert world.get() == Granted("token-1", cached=True)
+        world.clock.forward(49)
+    assert world.endpoint.asked == 2
+
+
+def test_a_time_that_ran_out_is_no_failure_for_who_has_more() -> None:
+    world = World()
+    world.endpoint.failure = ImapTimeoutError("slow")
+    with pytest.raises(ImapTimeoutError):
+        world.get()
+    world.endpoint.failure = None
+    assert world.get() == Granted("token-2", cached=False)
 
 
 def test_an_interruption_of_who_asks_is_nobody_elses() -> None:
@@ -157,6 +229,21 @@ def test_the_number_of_tokens_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(world.cache._entries) == 3
     assert world.get(key=bytes([4])).cached
     assert not world.get(key=bytes([0])).cached
+
+
+def test_whose_token_is_asked_for_is_kept_although_there_is_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CACHED_TOKENS", 2)
+    world = World()
+
+    def nested(depth: int) -> Token:
+        """Each asks while the one before is still under way."""
+        if depth:
+            world.cache.get(bytes([depth]), world.clock, Deadline(world.clock, 60), lambda _: nested(depth - 1))
+        return Token(f"token-{depth}", 3600)
+
+    nested(3)
+    assert set(world.cache._entries) == {bytes([1]), bytes([2]), bytes([3])}
+    assert world.get(key=bytes([1])).cached
 
 
 # -- several at once --------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime, timezone
 
 import jwt
 import pytest
@@ -262,6 +263,7 @@ def test_a_token_is_renewed_early_and_a_busy_endpoint_does_not_matter_then(world
     log_in(settings, clock)
     assert len(world.endpoint.forms) == 2
     world.endpoint.misbehave = None
+    clock.forward(31)
     log_in(settings, clock)
     log_in(settings, clock)
     assert len(world.endpoint.forms) == 3
@@ -290,13 +292,16 @@ def test_a_cached_token_that_is_refused_is_replaced_once(world: OAuthWorld, cloc
     # Dovecot's clock decides, and it has whole seconds.
     end = jwt.decode(short, options={"verify_signature": False})["exp"] + 1
     wait_until(lambda: time.time() > end, "the token has ended")
+    clock.forward(61)
     log_in(settings, clock)
     assert len(world.endpoint.forms) == 2
     log_in(settings, clock)
     assert len(world.endpoint.forms) == 2
 
 
-def test_a_new_token_that_is_refused_is_the_end_and_is_not_kept(world: OAuthWorld, clock: HandClock) -> None:
+def test_a_mailbox_that_a_new_token_does_not_open_costs_one_login_and_no_request_from_then_on(
+    world: OAuthWorld, clock: HandClock
+) -> None:
     user = world.dovecot.new_user()
     settings = world.settings(user, world.by_secret(user))
     log_in(settings, clock)
@@ -309,12 +314,32 @@ def test_a_new_token_that_is_refused_is_the_end_and_is_not_kept(world: OAuthWorl
 
     with ScriptedServer(refuse) as server:
         refusing = replace(settings, host=server.host, port=server.port, security="none")
-        with pytest.raises(LoginRefusedError):
-            log_in(refusing, clock)
-        assert (len(logins), len(world.endpoint.forms)) == (2, 2)
-        with pytest.raises(LoginRefusedError):
-            log_in(refusing, clock)
-        assert (len(logins), len(world.endpoint.forms)) == (3, 3)
+
+        def refused_after(seconds: float) -> tuple[int, int]:
+            clock.forward(seconds)
+            with pytest.raises(LoginRefusedError):
+                log_in(refusing, clock)
+            return len(logins), len(world.endpoint.forms)
+
+        # Old enough to try another one, which does no better.
+        assert refused_after(100) == (2, 2)
+        assert refused_after(100) == (3, 2)
+        assert refused_after(400) == (4, 2)
+        # In the meantime the application may have been given more permissions, which stand in new tokens only.
+        assert refused_after(200) == (6, 3)
+    # The token is as good as before for who may use it.
+    log_in(settings, clock)
+    assert len(world.endpoint.forms) == 3
+
+
+class TwoMinutesLater:
+    """The real clock, when a token of now is old enough to try another one."""
+
+    def monotonic(self) -> float:
+        return time.monotonic() + 120
+
+    def now(self) -> datetime:
+        return datetime.now(timezone.utc)
 
 
 def test_the_second_login_has_only_the_time_that_is_left(world: OAuthWorld) -> None:
@@ -334,8 +359,9 @@ def test_the_second_login_has_only_the_time_that_is_left(world: OAuthWorld) -> N
 
     with ScriptedServer(refuse_and_be_silent) as server:
         began = time.monotonic()
+        refusing = replace(settings, host=server.host, port=server.port, security="none", timeout=1.2)
         with pytest.raises(ImapTimeoutError):
-            open_session(replace(settings, host=server.host, port=server.port, security="none", timeout=1.2))
+            open_session(refusing, clock=TwoMinutesLater())
         assert time.monotonic() - began < 2
 
 

@@ -149,6 +149,29 @@ def test_a_key_without_a_certificate_does_where_the_endpoint_knows_the_key(key: 
     assert header == {"alg": algorithm, "typ": "JWT"}
 
 
+def test_microsoft_gets_no_signature_but_rsas(tmp_path: Path, app: App) -> None:
+    elliptic = App(Authority(tmp_path / "elliptic"), rsa_bits=0)
+    with pytest.raises(SettingsError, match="it is no RSA key, and Microsoft takes no others"):
+        ask("oauth-client-credentials", private_key=elliptic.pem, tenant="example.com")
+    check_assertion(ask("oauth-client-credentials", private_key=app.pem, tenant="example.com"), app)
+
+
+def test_a_secret_by_http_basic_as_in_rfc_6749() -> None:
+    request = ask("oauth-client-credentials", client_secret="gX1:f Bü", scope="a").by_basic()
+    assert request is not None
+    assert request.form == {"grant_type": "client_credentials", "scope": "a"}
+    # Section 2.3.1: each part is form-encoded before the two are joined.
+    assert request.authorization == "Basic " + base64.b64encode(b"s6BhdRkqt3:gX1%3Af+B%C3%BC").decode()
+    assert request.secrets == (request.authorization.removeprefix("Basic "),)
+    assert "gX1" not in repr(request)
+    assert request.authorization not in repr(request)
+    assert request.by_basic() is None
+
+
+def test_without_a_secret_there_is_nothing_for_http_basic(app: App) -> None:
+    assert ask("oauth-client-credentials", private_key=app.pem).by_basic() is None
+
+
 def test_a_refresh_token_goes_with_a_certificate_too(app: App) -> None:
     check_assertion(ask("oauth-refresh-token", "abc", private_key=app.pem), app)
 
