@@ -1,4 +1,4 @@
-"""What the Test keeps to: one limit for all of it where somebody waits for it, and no secret that came up on the way."""
+"""What the Test keeps to: one limit for all of it where somebody waits, and no secret that came up on the way."""
 
 from __future__ import annotations
 
