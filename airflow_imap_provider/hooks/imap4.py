@@ -460,5 +460,5 @@ def _gone(part: Part, mail: Mail) -> ImapError:
     return ImapError(
         f"the attachment {part.name!r} of mail {mail.uid} is gone from {mail.folder}",
         stage="fetch",
-        remedy="Another client has removed or moved the mail in this moment: try again.",
+        remedy="Try again: another client has removed or moved the mail in this moment.",
     )

@@ -44,7 +44,7 @@ IMAP4_PORT = 143
 _EXISTS = re.compile(rb"\* \d+ EXISTS\b", re.IGNORECASE)
 _TLS_RECORD = re.compile(rb"[\x15\x16]\x03[\x00-\x04]")
 _SILENT_GREETING = (
-    "If this port speaks TLS from the first byte (as 993 does), choose Security mode Implicit; else check Port (port)."
+    "Choose Security mode Implicit, if this port speaks TLS from the first byte as 993 does; else check Port (port)."
 )
 _SILENT_INSIDE = "Check Port (port), 993 being usual: a server that greets nobody is overloaded, or no IMAP server."
 

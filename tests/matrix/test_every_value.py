@@ -24,6 +24,7 @@ VALUES = {
     Kind.HOST: HOSTS,
     Kind.CERTIFICATES: ("path", "PEM text", EMPTY),
     Kind.KEY: ("path", "PEM text", "PKCS#12", EMPTY),
+    Kind.APPLICATION_KEY: ("path", "PEM text", "PKCS#12", "JSON", EMPTY),
 }
 """What values a field of this kind can have; those of choices are in the table itself."""
 
@@ -38,7 +39,7 @@ _ELSEWHERE = {
         for key in ("tenant", "client_id", "client_secret", "refresh_token", "endpoint", "scope")
         for value in (FILLED, EMPTY)
     ),
-    *(("oauth_private_key", value) for value in ("path", "PEM text", "PKCS#12", EMPTY)),
+    *(("oauth_private_key", value) for value in ("path", "PEM text", "PKCS#12", "JSON", EMPTY)),
 }
 
 

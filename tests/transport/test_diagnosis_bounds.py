@@ -9,8 +9,10 @@ from dataclasses import replace
 
 import pytest
 
+from airflow_imap_provider.connection.settings import AuthSettings, Settings
 from airflow_imap_provider.hooks import imap4
 from airflow_imap_provider.transport.diagnosis import diagnose
+from airflow_imap_provider.transport.findings import settings_findings
 from tests.servers.scripted import Peer, ScriptedServer
 from tests.transport.conftest import settings_for
 from tests.transport.oauth_server import OAuthWorld, oauth_servers, world
@@ -116,3 +118,9 @@ def test_a_report_does_not_show_a_token_that_was_got_on_the_way(world: OAuthWorl
         world.endpoint.reset()
     assert report.fact("offered") == ("***", "XOAUTH2")
     assert token not in report.text() + json.dumps(report.as_dict()) + repr(report)
+
+
+@pytest.mark.parametrize(("method", "warned"), [("oauth-refresh-token", True), ("plain", False)])
+def test_a_password_that_a_method_of_oauth_does_not_use_is_warned_of(method: str, warned: bool) -> None:
+    _, warnings = settings_findings(Settings("x", "h", auth=AuthSettings(method, "joe", "s3cret")))
+    assert any("Password (password) is filled in and not used" in warning for warning in warnings) == warned
