@@ -192,7 +192,7 @@ class Session:
         except RefusedError as exc:
             remedy = _CHECK_NAME if isinstance(exc, FolderNotFoundError) else exc.remedy
             problem = f"the folder {folder!r} cannot be opened."
-            raise type(exc)(problem, stage=exc.stage, reply=exc.reply, remedy=remedy) from None
+            raise type(exc)(problem, stage="folder", reply=exc.reply, remedy=remedy) from None
         return self._opened
 
     def folders(self, pattern: str = "*") -> list[Folder]:

@@ -117,7 +117,7 @@ def _encrypt(sock: socket.socket, context: ssl.SSLContext, host: str, deadline: 
 def _explain(exc: Exception, host: str) -> TlsError:
     if isinstance(exc, ssl.SSLCertVerificationError):
         words = exc.verify_message
-        problem, remedy = f"the certificate of the token endpoint {host} is not accepted.", ""
+        problem = f"the certificate of the token endpoint {host} is not accepted."
         if exc.verify_code in (_EXPIRED, _NOT_YET):
             remedy = "Ask its operator to renew it; check the clock of this machine too."
         elif exc.verify_code in _NAMES:

@@ -97,12 +97,9 @@ def refusal_remedy(code: str, words: str, method: str) -> str:
         return _CLOCK
     if method == "oauth-service-account":
         return _service_account(code)
-    if code == "invalid_client":
-        return (
-            f"Check {_APPLICATION}, and {_SECRET} or OAuth: private key (oauth_private_key): one of them is wrong or "
-            "has expired."
-        )
-    if code == "invalid_grant":
+    if code == "invalid_client" or (code == "invalid_grant" and method == "oauth-client-credentials"):
+        return f"Check {_APPLICATION}, and {_SECRET} or the private key. One of them is wrong or has expired."
+    if code == "invalid_grant" and method == "oauth-refresh-token":
         return f"{_CONSENT_AGAIN} The old one has expired, was revoked or used up, or is another application's."
     if code == "unauthorized_client":
         return (

@@ -65,7 +65,7 @@ def http_connect(
             # NTLM's last message belongs to this connection, so whether the proxy wants to keep it does not count.
             if not (yield from skip_body(head, default=0)):
                 raise closed(
-                    "Choose another Proxy authentication (tunnel_auth): NTLM needs a proxy that keeps the connection open."
+                    "Choose another Proxy authentication (tunnel_auth): NTLM needs a connection that stays open."
                 )
             used = True
 
