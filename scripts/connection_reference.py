@@ -22,6 +22,7 @@ _ACCEPTED = {
     Kind.CODE_PAGE: "a character set that Python knows",
     Kind.CERTIFICATES: "path, or PEM text",
     Kind.KEY: "path, PEM text, or PKCS#12 as base64",
+    Kind.APPLICATION_KEY: "path, PEM text, PKCS#12 as base64, or a service account's JSON",
     Kind.INTEGER: "whole number",
     Kind.NUMBER: "number",
     Kind.FLAG: "`true`, `false`",

@@ -28,6 +28,7 @@ class Kind(Enum):
     CODE_PAGE = "character set"
     CERTIFICATES = "path, or certificates as PEM text"
     KEY = "path, PEM text, or PKCS#12 as base64"
+    APPLICATION_KEY = "path, PEM text, PKCS#12 as base64, or a service account's JSON"
     INTEGER = "whole number"
     NUMBER = "number"
     FLAG = "yes or no"

@@ -42,7 +42,8 @@ FIELDS: tuple[Field, ...] = (
         STANDARD,
         Kind.TEXT,
         "auth.login",
-        "Often the whole mail address. Empty with EXTERNAL: whom the client certificate names.",
+        "Often the whole mail address. With OAuth the mailbox to open, if Alias is empty. Empty with EXTERNAL: whom "
+        "the client certificate names.",
     ),
     Field(
         "password",
@@ -50,7 +51,8 @@ FIELDS: tuple[Field, ...] = (
         STANDARD,
         Kind.TEXT,
         "auth.password",
-        "The account's password, or an app password where the provider asks for one; a bearer token if Method says so.",
+        "The account's password, or an app password where the provider asks for one; a bearer token if Method says so. "
+        "Not used by OAuth 2.0 and Google service account, and kept for switching back.",
         secret=True,
     ),
     # -- Main settings
@@ -70,8 +72,8 @@ FIELDS: tuple[Field, ...] = (
         MAIN,
         Kind.NUMBER,
         "timeout",
-        "Seconds for connecting as a whole (DNS, proxy, TLS, greeting and login together), and the limit for every "
-        "later answer. Empty: 60.",
+        "Seconds for connecting as a whole (OAuth token, DNS, proxy, TLS, greeting and login together), and the limit "
+        "for every later answer. Empty: 60.",
         default=limits.DEFAULT_TIMEOUT,
         minimum=limits.LOWEST_TIMEOUT,
         maximum=limits.HIGHEST_TIMEOUT,
@@ -164,7 +166,7 @@ FIELDS: tuple[Field, ...] = (
         "oauth_private_key",
         "OAuth: private key",
         AUTHENTICATION,
-        Kind.KEY,
+        Kind.APPLICATION_KEY,
         "auth.oauth.private_key",
         "The application's certificate with its key (PEM, or PKCS#12 without a passphrase), or a Google service "
         "account's JSON: a path, or the content.",

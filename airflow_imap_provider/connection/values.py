@@ -334,6 +334,7 @@ _READERS: Mapping[Kind, Callable[[Field, object], Value | None]] = {
     Kind.CODE_PAGE: _code_page,
     Kind.CERTIFICATES: _certificates,
     Kind.KEY: _key,
+    Kind.APPLICATION_KEY: _key,
     Kind.INTEGER: _number,
     Kind.NUMBER: _number,
     Kind.FLAG: _flag,

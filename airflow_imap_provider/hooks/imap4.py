@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Attachment", "Imap4Hook", "OpenedEmail", "listed_emails"]
 
 BUTTON_LIMIT = 20.0
-"""Seconds that the Test button gives each wait: the browser, and gateways before Airflow, give up after 30 to 60."""
+"""Seconds for all that the Test button does: the browser, and gateways before Airflow, give up after 30 to 60."""
 
 
 class Imap4Hook(BaseHook):
@@ -413,7 +413,7 @@ class Imap4Hook(BaseHook):
         """Test the connection stage by stage, on a connection of its own. Changes nothing.
 
         :param folder: the folder to look into.
-        :param limit: seconds that go before a longer Timeout (timeout) of the connection.
+        :param limit: seconds for the whole of it; without, each wait has the connection's Timeout (timeout).
         :return: what was found, and on failure the stage, the other side's words and what to change. Bad settings are
             a report, too.
         """
@@ -426,7 +426,7 @@ class Imap4Hook(BaseHook):
             return Report(self.imap4_conn_id, (failed(error, self.imap4_conn_id),))
         if limit is not None:
             settings = replace(settings, timeout=min(settings.timeout, limit))
-        return diagnose(settings, folder=folder)
+        return diagnose(settings, folder=folder, limit=limit)
 
 
 def listed_emails(emails: object) -> list[Mapping[str, Any]]:
@@ -460,5 +460,5 @@ def _gone(part: Part, mail: Mail) -> ImapError:
     return ImapError(
         f"the attachment {part.name!r} of mail {mail.uid} is gone from {mail.folder}",
         stage="fetch",
-        remedy="Another client has removed or moved the mail in this moment: try again.",
+        remedy="Try again: another client has removed or moved the mail in this moment.",
     )

@@ -1,7 +1,8 @@
 """One clock and one deadline, passed in, so that time can be tested.
 
-Opening a session has a single total budget; each later answer has one of its own. Both are a :class:`Deadline`, which
-is asked again before every wait: no sequence of small waits can take longer than the whole.
+Opening a session has a single total budget; each later answer has one of its own; where somebody waits for the whole
+(the Test button), one stands over them all. Each is a :class:`Deadline`, which is asked again before every wait: no
+sequence of small waits can take longer than the whole.
 """
 
 from __future__ import annotations
@@ -44,12 +45,20 @@ class Deadline:
 
     :param clock: the clock that it is measured with.
     :param seconds: time from now.
+    :param within: the deadline of the whole that this is a part of, which ends this one too, extended or not.
     """
 
-    def __init__(self, clock: Clock, seconds: float) -> None:
+    def __init__(self, clock: Clock, seconds: float, within: Deadline | None = None) -> None:
+        self.within = within
         self._clock = clock
         self._seconds = seconds
         self._end = clock.monotonic() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds left; less than zero when it is over."""
+        own = self._end - self._clock.monotonic()
+        return own if self.within is None else min(own, self.within.left)
 
     def remaining(self, stage: str, remedy: str = "") -> float:
         """Seconds left, more than zero.
@@ -58,7 +67,7 @@ class Deadline:
         :param remedy: what the error suggests; what is usual at this stage when left out.
         :raises ImapTimeoutError: when it is over.
         """
-        left = self._end - self._clock.monotonic()
+        left = self.left
         if left <= 0:
             raise self.missed(stage, remedy)
         return left
@@ -70,10 +79,15 @@ class Deadline:
         """
         return Deadline(self._clock, self.remaining(stage, remedy) / parts)
 
-    def missed(self, stage: str, remedy: str = "") -> ImapTimeoutError:
-        """The error for a wait that this deadline ended."""
+    def missed(self, stage: str, remedy: str = "", what: str = "no complete answer") -> ImapTimeoutError:
+        """The error for a wait that this deadline ended, or the one that it is within.
+
+        :param what: did not come.
+        """
+        if self.within is not None and self.within.left < self._end - self._clock.monotonic():
+            return self.within.missed(stage, remedy, what)
         return ImapTimeoutError(
-            f"no complete answer within {self._seconds:.3g} s.", stage=stage, remedy=remedy or silence_remedy(stage)
+            f"{what} within {self._seconds:.3g} s.", stage=stage, remedy=remedy or silence_remedy(stage)
         )
 
     def extend(self, seconds: float) -> None:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import ImapError, RefusedError
-from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
+from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock, Deadline
 from airflow_imap_provider.transport.report import Report
 from airflow_imap_provider.transport.session import Session, open_session
 
@@ -19,10 +19,17 @@ __all__ = ["diagnose"]
 _REFUSED = "The server announces IDLE and refuses it ({reply}): new mail is found by polling, every poll_interval."
 
 
-def diagnose(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, folder: str = "INBOX") -> Report:
-    """Test a connection; blocks, at most about three times ``settings.timeout`` seconds.
+def diagnose(
+    settings: Settings, *, clock: Clock = SYSTEM_CLOCK, folder: str = "INBOX", limit: float | None = None
+) -> Report:
+    """Test a connection; blocks.
+
+    Without a limit it takes at most ``settings.timeout`` seconds for each of: everything up to the login, opening the
+    folder, going into IDLE, leaving it; then :data:`~airflow_imap_provider.transport.limits.LOGOUT_LIMIT` for the
+    goodbye.
 
     :param folder: the folder to look into; nothing in it is changed.
+    :param limit: seconds for all of it together.
     :returns: the report, whatever came of it; raises no :class:`~airflow_imap_provider.errors.ImapError`.
     """
     # Heavy, and needed only here.
@@ -30,12 +37,14 @@ def diagnose(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, folder: str = "
     from airflow_imap_provider.transport.findings import settings_findings
     from airflow_imap_provider.transport.recorder import Recorder
 
-    recorder = Recorder(clock, Scrubber(settings).clean)
+    scrubber = Scrubber(settings)
+    recorder = Recorder(clock, scrubber.clean)
+    within = None if limit is None else Deadline(clock, limit)
     recorder.enter("settings")
     recorder.found("settings", settings_findings(settings))
     session: Session | None = None
     try:
-        session = open_session(settings, clock=clock, trace=recorder)
+        session = open_session(settings, clock=clock, trace=recorder, within=within, scrubber=scrubber)
         status = session.select(folder, readonly=True)
         recorder.told("folder", folder=folder, mails=status.exists, uidvalidity=status.uidvalidity)
         if session.has("IDLE"):

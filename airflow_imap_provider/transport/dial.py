@@ -57,15 +57,14 @@ MAIL_SERVER = Party(
     "dns",
     "tcp",
     "Check Address (host) and the DNS of this machine.",
-    "The server's machine does not answer: check Address (host) and Port (port), firewalls and routes.",
+    "Check Address (host) and Port (port), firewalls and routes: the server's machine does not answer.",
     "Check Address (host) and Port (port), and that the server runs and no firewall is between.",
 )
 PROXY = Party(
     "proxy",
     "proxy",
     "Check Proxy address (tunnel_host) and the DNS of this machine.",
-    "The proxy's machine does not answer: check Proxy address (tunnel_host) and Proxy port (tunnel_port), firewalls "
-    "and routes.",
+    "Check Proxy address (tunnel_host) and Proxy port (tunnel_port), firewalls and routes.",
     "Check Proxy address (tunnel_host) and Proxy port (tunnel_port), and that the proxy runs.",
 )
 

@@ -50,6 +50,8 @@ def settings_findings(settings: Settings) -> Findings:
     if settings.tunnel.type != "none":
         facts["proxy"] = f"{settings.tunnel.type}, {settings.tunnel.host} port {settings.tunnel.port}"
     warnings = []
+    if settings.auth.method.startswith("oauth-") and settings.auth.password:
+        warnings.append("Password (password) is filled in and not used: Method (auth_method) gets a token instead.")
     if settings.security == "none":
         warnings.append(
             "No encryption: everybody on the way can read the mails, and a password sent by PLAIN or LOGIN."

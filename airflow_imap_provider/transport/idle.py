@@ -16,13 +16,12 @@ from enum import Enum
 
 from airflow_imap_provider.errors import (
     ImapError,
-    ImapTimeoutError,
     LostConnectionError,
     ProtocolError,
     RefusedError,
 )
 from airflow_imap_provider.transport.border import Scrubber, ended
-from airflow_imap_provider.transport.remedies import ASK_OPERATOR, LATER, silence_remedy
+from airflow_imap_provider.transport.remedies import ASK_OPERATOR, LATER
 from airflow_imap_provider.transport.stream import BufferedIMAP4
 
 __all__ = ["IdleChannel"]
@@ -49,7 +48,6 @@ class _Phase(Enum):
 class IdleChannel:
     """One stay in IDLE. Everything here happens in the thread of the event loop.
 
-    :param timeout: seconds for the server to agree, and to confirm the end.
     :param claim: takes the session for this channel.
     :param release: gives it back.
     """
@@ -58,13 +56,11 @@ class IdleChannel:
         self,
         stream: BufferedIMAP4,
         scrubber: Scrubber,
-        timeout: float,
         claim: Callable[[str], None],
         release: Callable[[], None],
     ) -> None:
         self._stream = stream
         self._scrubber = scrubber
-        self._timeout = timeout
         self._claim = claim
         self._release = release
         self._phase = _Phase.NEW
@@ -107,7 +103,7 @@ class IdleChannel:
         self._outgoing += self._tag + b" IDLE\r\n"
         self._stream.sock.setblocking(False)
         self._number = self._stream.sock.fileno()
-        self._timer = loop.call_later(self._timeout, self._on_silence)
+        self._await_answer()
         loop.add_reader(self._number, self._on_readable)
         # From the loop, not from here: the caller need not expect its callbacks before this returns.
         loop.call_soon(self._on_readable)
@@ -127,7 +123,7 @@ class IdleChannel:
         if self._done is None:
             self._done = self._loop.create_future()
             self._timer.cancel()
-            self._timer = self._loop.call_later(self._timeout, self._on_silence)
+            self._await_answer()
             try:
                 self._leave()
             except ImapError as exc:
@@ -174,13 +170,14 @@ class IdleChannel:
         self._loop.remove_writer(self._number)
         self._on_readable()
 
+    def _await_answer(self) -> None:
+        """Give the server its time: to agree, or to confirm the end."""
+        self._deadline = self._stream.new_deadline()
+        self._timer = self._loop.call_later(self._deadline.left, self._on_silence)
+
     def _on_silence(self) -> None:
         what = "no confirmation of the end of IDLE" if self._done is not None else "no answer to IDLE"
-        self._lose(
-            self._stream.fail(
-                ImapTimeoutError(f"{what} within {self._timeout:.3g} s.", stage="idle", remedy=silence_remedy("idle"))
-            )
-        )
+        self._lose(self._stream.fail(self._deadline.missed("idle", what=what)))
         self._tell()
 
     def _tell(self) -> None:

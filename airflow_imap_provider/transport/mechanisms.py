@@ -113,9 +113,13 @@ def _nothing_offered(auth: AuthSettings, capabilities: frozenset[str], *, encryp
         # LOGIN, which every server has, would come to mind.
         label += " that has a place for Alias (alias): PLAIN, SCRAM-SHA-1 or SCRAM-SHA-256"
     if auth.method == "external":
-        remedy = "Choose another Method (auth_method), or ask the server's operator to let client certificates log in."
-    else:
-        remedy = no_mechanism_remedy(capabilities, encrypted=encrypted)
+        return AuthenticationError(
+            f"the server does not offer EXTERNAL here; it announces {words}.",
+            stage="authentication",
+            remedy="Choose another Method (auth_method), or ask the server's operator to allow client certificates.",
+        )
     return AuthenticationError(
-        f"the server does not offer {label} here; it announces {words}.", stage="authentication", remedy=remedy
+        f"the server does not offer {label} here; it announces {words}.",
+        stage="authentication",
+        remedy=no_mechanism_remedy(capabilities, encrypted=encrypted),
     )

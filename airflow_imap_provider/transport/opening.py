@@ -53,26 +53,35 @@ class Connection:
     server_name: str
 
 
-def connect(settings: Settings, clock: Clock, trace: Trace = NO_TRACE) -> Connection:
+def connect(
+    settings: Settings,
+    clock: Clock,
+    trace: Trace = NO_TRACE,
+    *,
+    within: Deadline | None = None,
+    scrubber: Scrubber | None = None,
+) -> Connection:
     """Open a connection and log in, all within ``settings.timeout`` seconds.
 
     :param trace: who listens to what happens.
+    :param within: limits the opening, and everything after it too.
+    :param scrubber: the caller's, which gets to know the secrets that come up here.
     :raises ImapError: one of its children, with the stage.
     """
-    deadline = Deadline(clock, settings.timeout)
-    scrubber = Scrubber(settings)
+    deadline = Deadline(clock, settings.timeout, within)
+    scrubs = scrubber or Scrubber(settings)
     if settings.security != "none":
         context_for(settings.tls)  # what cannot be read of it is found before anything is sent
 
     def log_in(ready: Settings) -> Connection:
-        return _connect(ready, clock, deadline, scrubber, trace)
+        return _connect(ready, clock, deadline, scrubs, trace)
 
     if not settings.auth.method.startswith("oauth-"):
         return log_in(settings)
     from airflow_imap_provider.transport.oauth.source import with_token
 
     # The token first: no mail server waits for it, with a limit of its own for who has not logged in yet.
-    return with_token(settings, clock, deadline, scrubber, trace, log_in)
+    return with_token(settings, clock, deadline, scrubs, trace, log_in)
 
 
 def _connect(settings: Settings, clock: Clock, deadline: Deadline, scrubber: Scrubber, trace: Trace) -> Connection:

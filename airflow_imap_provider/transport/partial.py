@@ -162,7 +162,7 @@ class _Requests:
             raise ImapError(
                 "the mail is gone from the folder.",
                 stage="FETCH",
-                remedy="Another client has removed or moved it in this moment: try again.",
+                remedy="Try again: another client has removed or moved it in this moment.",
             )
         return self._early.pop(offset)
 

@@ -28,11 +28,11 @@ _SILENCE = {
     "token": "Check OAuth: endpoint (oauth_endpoint), and that this machine reaches it.",
     "tls": "Check that the port speaks TLS, and that no firewall holds the handshake up.",
     "starttls": "Try Security mode Implicit with port 993; else ask the server's operator.",
-    "authentication": "The server is slow to check logins: raise Timeout (timeout), or ask its operator.",
-    "folder": "The folder may be very large: raise Timeout (timeout), or ask the server's operator.",
-    "idle": "The server announces IDLE and does not answer to it: poll instead, or ask its operator.",
+    "authentication": "Raise Timeout (timeout), or ask the server's operator: it is slow to check logins.",
+    "folder": "Raise Timeout (timeout), as the folder may be very large, or ask the server's operator.",
+    "idle": "Ask the server's operator: it announces IDLE and does not answer to it.",
 }
-_SLOW = "The server is overloaded or slow: raise Timeout (timeout), or ask its operator."
+_SLOW = "Raise Timeout (timeout), or ask the server's operator: it is overloaded or slow."
 
 
 def silence_remedy(stage: str) -> str:
@@ -50,7 +50,7 @@ _LOSS = {
     "greeting": "Check Port (port), and whether the server allows connections from this machine's address.",
     "capabilities": "Check Port (port), and whether the server allows connections from this machine's address.",
     "starttls": "Try Security mode Implicit with port 993; else ask the server's operator.",
-    "authentication": "Servers do so after wrong logins or too many connections: check the login, and try later.",
+    "authentication": "Check the login, and try later: servers do so after wrong logins or too many connections.",
 }
 
 
@@ -66,10 +66,10 @@ _APP_PASSWORD_WANTED = re.compile(r"app(?:lication)?[- ]specific|app password", 
 
 _BY_CODE = {
     "WEBALERT": "Log in once in a browser, at the address that the answer names, and confirm that it is you.",
-    "EXPIRED": "The password has expired: set a new one at the provider and enter it as Password (password).",
-    "PRIVACYREQUIRED": "The server wants encryption: choose SSL or TLS as Cryptographic protocol (encryption).",
-    "AUTHORIZATIONFAILED": "The password is right, but it does not open this mailbox: check Username (login) and Alias "
-    "(alias), and the account's rights at the server.",
+    "EXPIRED": "Set a new password at the provider and enter it as Password (password): the old one has expired.",
+    "PRIVACYREQUIRED": "Choose SSL or TLS as Cryptographic protocol (encryption): the server wants encryption.",
+    "AUTHORIZATIONFAILED": "Check Username (login), Alias (alias) and the account's rights at the server: the password "
+    "is right, but does not open this mailbox.",
     "CONTACTADMIN": "Ask the server's operator: the account needs something that only they can do.",
 }
 """By response code: RFC 5530, and Gmail's WEBALERT."""
@@ -86,40 +86,36 @@ def login_remedy(host: str, reply: str) -> str:
     if code := _CODE.search(reply):
         return _BY_CODE[code[1].upper()]
     if _MICROSOFT.search(host):
-        return "Microsoft no longer accepts passwords for IMAP: choose OAuth 2.0 as Method (auth_method)."
+        return "Choose OAuth 2.0 as Method (auth_method): Microsoft no longer accepts passwords for IMAP."
     if _GOOGLE.search(host):
-        return "Google wants an app password or OAuth 2.0 instead of the account's password."
+        return "Use an app password or OAuth 2.0: Google does not accept the account's own password for IMAP."
     if _APP_PASSWORDS.search(host) or _APP_PASSWORD_WANTED.search(reply):
         return (
-            "The provider wants an app password, made in the account's security settings, instead of the account's "
-            "password."
+            "Make an app password in the account's security settings and enter it as Password (password): the provider "
+            "does not accept the account's own."
         )
     return ""
 
 
 _EXCHANGE_APPLICATION = (
-    "The token is good, but Exchange does not let the application into this mailbox. An administrator has to register "
-    "it by New-ServicePrincipal, with the Object ID of the Enterprise application and not of the App registration, and "
-    "to grant it the mailbox by Add-MailboxPermission -AccessRights FullAccess; the application also needs the "
-    "permission IMAP.AccessAsApp with admin consent, and the mailbox IMAP switched on."
+    "Grant the mailbox by New-ServicePrincipal and Add-MailboxPermission, with the Enterprise application's Object ID. "
+    "The Object ID under App registrations is another one and does not do. The application also needs the permission "
+    "IMAP.AccessAsApp with admin consent, and the mailbox IMAP switched on."
 )
 _EXCHANGE_USER = (
-    "The token is good, but not for this mailbox. Check that Username (login) is the user who has consented, that this "
-    "user may open the mailbox in Alias (alias), that the consent covers IMAP.AccessAsUser.All, and that IMAP is "
-    "switched on for the mailbox."
+    "Check that Username (login) is the user who has consented, and that this user may open the mailbox in Alias "
+    "(alias). The consent must cover IMAP.AccessAsUser.All, and IMAP must be switched on for the mailbox."
 )
 _GMAIL = (
-    "The token is good, but Gmail does not take it for this mailbox. Check that Username (login), or Alias (alias), is "
-    "the account that the token is for, that OAuth: scope (oauth_scope) is https://mail.google.com/, and that IMAP is "
-    "allowed for the account."
+    "Check that Username (login), or Alias (alias), is the account that the token is for, and that this account may "
+    "use IMAP. OAuth: scope (oauth_scope) must be https://mail.google.com/ or include it."
 )
 _NOT_RENEWED = (
     "Put a new token into Password (password): it may have expired, which after an hour or so every token does, or be "
     "for another server or user. Methods of OAuth renew their tokens by themselves."
 )
 _NOT_FOR_THIS_SERVER = (
-    "The endpoint has given a token that this server does not take. Check OAuth: scope (oauth_scope), Username (login) "
-    "and Alias (alias), and whose tokens the server accepts."
+    "Check OAuth: scope (oauth_scope), Username (login) and Alias (alias), and whose tokens this server accepts."
 )
 
 

@@ -23,7 +23,7 @@ from airflow_imap_provider.errors import (
     RefusedError,
 )
 from airflow_imap_provider.transport import commands
-from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
+from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock, Deadline
 from airflow_imap_provider.transport.limits import LOGOUT_LIMIT, MAX_COMMAND_BYTES
 from airflow_imap_provider.transport.remedies import ASK_OPERATOR, LATER
 from airflow_imap_provider.transport.trace import NO_TRACE, Trace
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     # Heavy: imported when a session is opened, not when a DAG file is parsed.
     from imapclient import IMAPClient
 
+    from airflow_imap_provider.transport.border import Scrubber
     from airflow_imap_provider.transport.idle import IdleChannel
     from airflow_imap_provider.transport.opening import Connection
 
@@ -79,10 +80,19 @@ class Folder:
     attributes: tuple[str, ...]
 
 
-def open_session(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, trace: Trace = NO_TRACE) -> Session:
+def open_session(
+    settings: Settings,
+    *,
+    clock: Clock = SYSTEM_CLOCK,
+    trace: Trace = NO_TRACE,
+    within: Deadline | None = None,
+    scrubber: Scrubber | None = None,
+) -> Session:
     """Connect and log in; blocks for at most ``settings.timeout`` seconds.
 
     :param trace: who listens to what happens.
+    :param within: limits the opening, and everything that is done with the session too.
+    :param scrubber: the caller's, made of these settings; it gets to know the secrets that come up on the way.
     :raises SettingsError: the S/MIME key cannot be opened; nothing was sent.
     :raises ConnectError: the name does not resolve, or nobody listens.
     :raises TlsError: no encryption as the connection demands it.
@@ -98,7 +108,7 @@ def open_session(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, trace: Trac
         smime_identities(settings.smime)
     from airflow_imap_provider.transport.opening import connect
 
-    return Session(settings, connect(settings, clock, trace))
+    return Session(settings, connect(settings, clock, trace, within=within, scrubber=scrubber))
 
 
 class Session:
@@ -185,7 +195,7 @@ class Session:
         except RefusedError as exc:
             remedy = _CHECK_NAME if isinstance(exc, FolderNotFoundError) else exc.remedy
             problem = f"the folder {folder!r} cannot be opened."
-            raise type(exc)(problem, stage=exc.stage, reply=exc.reply, remedy=remedy) from None
+            raise type(exc)(problem, stage="folder", reply=exc.reply, remedy=remedy) from None
         return self._opened
 
     def folders(self, pattern: str = "*") -> list[Folder]:
@@ -361,7 +371,7 @@ class Session:
         from airflow_imap_provider.transport.idle import IdleChannel
 
         self._require_folder("idle")
-        return IdleChannel(self._stream, self._scrubber, self.settings.timeout, self._claim, self._release)
+        return IdleChannel(self._stream, self._scrubber, self._claim, self._release)
 
     def logout(self) -> None:
         """Say goodbye if the server still listens, and close; never raises."""

@@ -44,7 +44,7 @@ IMAP4_PORT = 143
 _EXISTS = re.compile(rb"\* \d+ EXISTS\b", re.IGNORECASE)
 _TLS_RECORD = re.compile(rb"[\x15\x16]\x03[\x00-\x04]")
 _SILENT_GREETING = (
-    "If this port speaks TLS from the first byte (as 993 does), choose Security mode Implicit; else check Port (port)."
+    "Choose Security mode Implicit, if this port speaks TLS from the first byte as 993 does; else check Port (port)."
 )
 _SILENT_INSIDE = "Check Port (port), 993 being usual: a server that greets nobody is overloaded, or no IMAP server."
 
@@ -55,7 +55,7 @@ class BufferedIMAP4(imaplib.IMAP4):
     :param sock: connected, and already encrypted if encryption is implicit; owned from now on.
     :param encrypt: runs the TLS handshake on a socket, for STARTTLS.
     :param deadline: the budget for opening the session; holds until :meth:`opened`.
-    :param timeout: seconds for each answer after that.
+    :param timeout: seconds for each answer after that, within what the opening's deadline itself is within.
     :param trace: who listens.
     :param identify: called once if no greeting comes in a while: raises what it found out, or returns.
 
@@ -147,6 +147,10 @@ class BufferedIMAP4(imaplib.IMAP4):
         """From now on give each answer no more than so many seconds."""
         self._timeout = min(self._timeout, seconds)
 
+    def new_deadline(self) -> Deadline:
+        """The deadline of an answer that is waited for from now on."""
+        return Deadline(self._clock, self._timeout, self._deadline.within)
+
     def fail(self, failure: ImapError) -> ImapError:
         """Note why the stream cannot be used any more, and return the error to raise; the first reason stays."""
         if self.failure is None:
@@ -175,7 +179,7 @@ class BufferedIMAP4(imaplib.IMAP4):
     def _start_answer(self) -> None:
         self._answer_bytes = 0
         if not self._opening:
-            self._deadline = Deadline(self._clock, self._timeout)
+            self._deadline = self.new_deadline()
 
     # -- what imaplib calls -----------------------------------------------------------------------------------------
 

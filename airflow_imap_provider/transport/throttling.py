@@ -48,8 +48,8 @@ LIMITS = (
             r"too many (?:invalid )?(?:commands|requests|login attempts|auth(?:entication)? attempts)",
         ),
         (300.0, 3600.0),
-        "The server slows this account or this machine down, and it goes on by itself. If it comes back, use a longer "
-        "poll_interval, fewer programs on this mailbox, or ask the provider for a higher limit.",
+        "Nothing needs to be changed if this passes by itself: the server slows this account or machine down. If it "
+        "comes back, use a longer poll_interval, fewer programs on this mailbox, or ask for a higher limit.",
     ),
     Limit(
         "connections",
@@ -67,7 +67,7 @@ LIMITS = (
         "full",
         _words(r"\[OVERQUOTA\]"),
         (300.0, 3600.0),
-        "The mailbox is full: delete mails or raise its quota.",
+        "Delete mails or raise the mailbox's quota: it is full.",
     ),
     Limit(
         "busy",
@@ -77,7 +77,7 @@ LIMITS = (
             r"service temporarily unavailable",
         ),
         (30.0, 600.0),
-        "The server has trouble of its own. Nothing needs to be mended here, it goes on by itself.",
+        "Nothing needs to be changed here: the server has trouble of its own, and it goes on by itself.",
     ),
     Limit(
         "backend",
@@ -86,8 +86,10 @@ LIMITS = (
             r"connection (?:is )?closed\. 1\d\b",  # their BYE: "Connection is closed. 13", "Connection closed. 14"
         ),
         (60.0, 900.0),
-        "Exchange took the login and did not open the mailbox, often for too many sessions or requests. If it stays, "
-        "check that IMAP is enabled for the mailbox, that the account (or application) may open it, and Alias (alias).",
+        # With a token this is also what a wrong Alias and missing permission get: XOAUTH2 succeeds all the same.
+        "Check Alias (alias), Username (login), and that this user or application has Full Access to the mailbox. IMAP "
+        "must be switched on for it. If it comes and goes, Exchange counts too many sessions or requests: watch fewer "
+        "folders, and use a longer poll_interval.",
     ),
 )
 """In the order in which they are looked for: the more telling words first, since one answer may hold several."""

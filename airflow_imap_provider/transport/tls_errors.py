@@ -66,7 +66,7 @@ _CERTIFICATE_PROBLEMS: dict[int, tuple[str, str]] = {
     9: ("the server's certificate is not valid yet", "Check the clock of this machine; else the server needs another."),
     10: (
         "the server's certificate, or one that it depends on, has expired",
-        "The server's operator must renew it; check the clock of this machine too.",
+        "Ask the server's operator to renew it; check the clock of this machine too.",
     ),
     18: (
         "the server's certificate is self-signed",
@@ -105,7 +105,7 @@ def explain(exc: OSError, name: str, settings: TlsSettings, *, explicit: bool) -
         return tls_error(
             "the two sides have no cipher, key or signature in common that both accept.",
             reason,
-            "An old server may need TLS 1.0 or 1.1 in Allowed SSL/TLS versions (tls_versions). "
+            "Try TLS 1.0 or 1.1 in Allowed SSL/TLS versions (tls_versions), if this is an old server. "
             "That lowers OpenSSL's security level; a server that wants a client certificate may say the same.",
         )
     if problem := client_certificate_problem(reason):
@@ -137,7 +137,7 @@ def _explain_certificate(exc: ssl.SSLCertVerificationError, name: str, settings:
         )
     elif code in _STRICT_PROBLEMS and settings.strict_x509:
         problem = "the server's certificate, or its authority's, breaks the rules for certificates"
-        remedy = "For an old private CA switch Strict certificate checks (strict_x509) off."
+        remedy = "Switch Strict certificate checks (strict_x509) off, if this is an old private CA."
     else:
         problem, remedy = _CERTIFICATE_PROBLEMS.get(code, ("the server's certificate is not accepted", ASK_OPERATOR))
     return tls_error(f"{problem}.", exc.verify_message, remedy)

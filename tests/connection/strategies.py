@@ -11,6 +11,7 @@ from airflow_imap_provider.connection.fields import EXTRA_FIELDS
 
 from .builders import CERTIFICATE, KEY, PKCS12
 
+ACCOUNT = '{"client_email": "robot@example.com", "private_key": "-----BEGIN"}'
 printable = st.text(st.characters(exclude_categories=["C"]), min_size=1)
 hosts = st.from_regex(r"[a-z]{1,9}\.example\.com", fullmatch=True) | st.ip_addresses().map(str)
 
@@ -24,6 +25,7 @@ def raw_values(spec: Field) -> st.SearchStrategy[Any]:
         Kind.CODE_PAGE: st.sampled_from(["cp1252", "ISO-8859-2", "koi8-r", "1250"]),
         Kind.CERTIFICATES: st.sampled_from([CERTIFICATE, "/etc/ssl/ca bundle.pem"]),
         Kind.KEY: st.sampled_from([KEY, PKCS12, "/etc/ssl/key.pem"]),
+        Kind.APPLICATION_KEY: st.sampled_from([KEY, PKCS12, "/etc/ssl/key.pem", ACCOUNT]),
         Kind.INTEGER: st.integers(spec.minimum, spec.maximum),
         Kind.NUMBER: st.floats(spec.minimum, spec.maximum),
         Kind.FLAG: st.booleans(),

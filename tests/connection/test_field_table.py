@@ -86,3 +86,14 @@ def test_every_preset_of_the_form_is_known_and_no_other() -> None:
 def test_the_complete_connections_of_these_tests_leave_no_field_out() -> None:
     assert {key for extra in COMPLETE.values() for key in extra} == {spec.key for spec in EXTRA_FIELDS}
     assert all(spec.key not in extra for extra in COMPLETE.values() for spec in FIELDS if spec.tab == STANDARD)
+
+
+def test_the_key_of_oauth_may_be_json_and_no_other_key_may() -> None:
+    kinds = {spec.key: spec.kind.value for spec in FIELDS if "private_key" in spec.key and "passphrase" not in spec.key}
+    assert {key for key, accepts in kinds.items() if "JSON" in accepts} == {"oauth_private_key"}
+
+
+def test_what_the_methods_of_oauth_make_of_other_fields_is_said_at_these() -> None:
+    assert "OAuth" in field("login").help
+    assert "Not used by OAuth 2.0" in field("password").help
+    assert "OAuth token" in field("timeout").help

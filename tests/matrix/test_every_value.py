@@ -25,16 +25,15 @@ VALUES = {
     Kind.HOST: HOSTS,
     Kind.CERTIFICATES: ("path", "PEM text", EMPTY),
     Kind.KEY: ("path", "PEM text", "PKCS#12", EMPTY),
+    Kind.APPLICATION_KEY: ("path", "PEM text", "PKCS#12", "JSON", EMPTY),
 }
 """What values a field of this kind can have; those of choices are in the table itself."""
-MORE = {"oauth_private_key": ("JSON",)}
-"""What this field takes besides."""
 
 
 def values_of(spec: Field) -> tuple[str, ...]:
     if spec.choices:
         return (*spec.accepted, EMPTY)
-    return (*VALUES.get(spec.kind, (FILLED, EMPTY)), *MORE.get(spec.key, ()))
+    return VALUES.get(spec.kind, (FILLED, EMPTY))
 
 
 def test_every_value_of_every_field_has_a_row_and_no_row_is_about_anything_else() -> None:

@@ -229,8 +229,8 @@ def test_a_server_that_cannot_check_now_does_not_blame_the_credentials(words: st
 @pytest.mark.parametrize(
     ("words", "remedy"),
     [
-        ("[ALERT] Application-specific password required", "The provider wants an app password"),
-        ("Sorry, you need to create an 'app password' to use this service", "The provider wants an app password"),
+        ("[ALERT] Application-specific password required", "Make an app password"),
+        ("Sorry, you need to create an 'app password' to use this service", "Make an app password"),
         ("[WEBALERT https://accounts.example.com/x] Web login required.", "in a browser"),
         ("[EXPIRED] too old", "has expired"),
         ("[PRIVACYREQUIRED] encrypt", "(encryption)"),
@@ -265,10 +265,10 @@ def test_a_refusal_before_all_literals_are_sent_is_understood(opened: Opener) ->
     ("host", "remedy"),
     [
         ("outlook.office365.com", "OAuth 2.0"),
-        ("imap.gmail.com", "Google wants an app password"),
-        ("imap.mail.yahoo.com", "The provider wants an app password"),
-        ("imap.mail.me.com", "The provider wants an app password"),
-        ("imap.fastmail.com", "The provider wants an app password"),
+        ("imap.gmail.com", "Use an app password"),
+        ("imap.mail.yahoo.com", "Make an app password"),
+        ("imap.mail.me.com", "Make an app password"),
+        ("imap.fastmail.com", "Make an app password"),
         ("readme.com", "Password (password)"),
         ("notgmail.com", "Password (password)"),
     ],

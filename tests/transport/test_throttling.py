@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from airflow_imap_provider.connection.settings import AuthSettings
 from airflow_imap_provider.errors import LostConnectionError, RefusedError
+from airflow_imap_provider.transport.report import brief
 from airflow_imap_provider.transport.throttling import recognise, suggested_pause
 from tests.servers.scripted import Peer, ScriptedServer
 from tests.transport.conftest import Opener, settings_for
@@ -95,3 +99,24 @@ def test_a_limit_in_bye_brings_its_remedy(words: str, opened: Opener) -> None:
     limit = recognise(words)
     assert limit is not None
     assert (caught.value.reply, caught.value.remedy) == (words, limit.remedy)
+
+
+def test_exchange_without_permission_for_the_mailbox_points_to_alias_and_full_access(opened: Opener) -> None:
+    """XOAUTH2 succeeds, and the first command that needs the mailbox says this; also with a wrong Alias."""
+
+    def script(peer: Peer) -> None:
+        peer.greet("IMAP4rev1 SASL-IR AUTH=XOAUTH2")
+        peer.expect("AUTHENTICATE XOAUTH2")
+        peer.ok(words="[CAPABILITY IMAP4rev1] AUTHENTICATE completed.")
+        peer.expect("EXAMINE")
+        peer.bad("User is authenticated but not connected.")
+
+    with ScriptedServer(script) as server:
+        auth = AuthSettings("bearer", "joe@example.com", "a-token", alias="shared@example.com")
+        session = opened(replace(settings_for(server), auth=auth))
+        with pytest.raises(RefusedError) as caught:
+            session.select("INBOX", readonly=True)
+    assert caught.value.stage == "folder"
+    first = brief(caught.value.remedy)
+    assert first.startswith("Check Alias (alias), Username (login)")
+    assert "Full Access" in first

@@ -117,13 +117,13 @@ def _encrypt(sock: socket.socket, context: ssl.SSLContext, host: str, deadline: 
 def _explain(exc: Exception, host: str) -> TlsError:
     if isinstance(exc, ssl.SSLCertVerificationError):
         words = exc.verify_message
-        problem, remedy = f"the certificate of the token endpoint {host} is not accepted.", ""
+        problem = f"the certificate of the token endpoint {host} is not accepted."
         if exc.verify_code in (_EXPIRED, _NOT_YET):
-            remedy = "Its operator must renew it; check the clock of this machine too."
+            remedy = "Ask its operator to renew it; check the clock of this machine too."
         elif exc.verify_code in _NAMES:
             remedy = CHECK_ENDPOINT
         elif exc.verify_code in _STRICT:
-            remedy = "For an old private CA switch Strict certificate checks (strict_x509) off."
+            remedy = "Switch Strict certificate checks (strict_x509) off, if this is an old private CA."
         else:
             remedy = (
                 "Put the certificate of its authority into CA bundle (ca_bundle), which counts here besides the "

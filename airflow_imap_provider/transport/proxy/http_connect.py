@@ -64,7 +64,9 @@ def http_connect(
         else:
             # NTLM's last message belongs to this connection, so whether the proxy wants to keep it does not count.
             if not (yield from skip_body(head, default=0)):
-                raise closed("It must keep the connection open between the messages of NTLM.")
+                raise closed(
+                    "Choose another Proxy authentication (tunnel_auth): NTLM needs a connection that stays open."
+                )
             used = True
 
 

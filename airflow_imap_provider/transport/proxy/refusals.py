@@ -15,9 +15,9 @@ __all__ = ["UnreachableError", "broken", "closed", "http_refusal", "login_refuse
 
 _CHECK_PROXY = "Check Proxy type (tunnel_type), Proxy address (tunnel_host) and Proxy port (tunnel_port)."
 _TARGET = "Check Address (host) and Port (port), and whether the proxy's own network reaches them."
-_RULES = "Its operator must allow this address and port; many proxies allow CONNECT to port 443 only."
+_RULES = "Ask the proxy's operator to allow this address and port; many proxies allow CONNECT to port 443 only."
 _NAME = "If its DNS does not know the name, switch Resolve names at the proxy (tunnel_remote_dns) off."
-_OPERATOR = "This is the proxy's own trouble: its operator can see why in its log."
+_OPERATOR = "Ask the proxy's operator, who can see why in its log: this is the proxy's own trouble."
 
 
 class UnreachableError(ProxyError):
@@ -50,17 +50,17 @@ def login_refused(reply: str, scheme: str) -> ProxyAuthenticationError:
 
 _SOCKS4_REMEDIES = {
     0x5B: f"{_TARGET} Or its rules do not allow it: SOCKS4 does not tell which. {_RULES}",
-    0x5C: "This proxy wants an identd on this machine, which is hardly ever there: use SOCKS5 or HTTP.",
-    0x5D: "This proxy compares Proxy username (tunnel_login) with the identd of this machine.",
+    0x5C: "Use SOCKS5 or HTTP: this proxy wants an identd on this machine, which is hardly ever there.",
+    0x5D: "Use SOCKS5 or HTTP: this proxy compares Proxy username (tunnel_login) with the identd of this machine.",
 }
 _SOCKS5_REMEDIES = {
     0x01: f"{_OPERATOR} Some proxies say this of everything that fails. {_TARGET} {_NAME}",
     0x02: _RULES,
     0x03: _TARGET,
     0x04: f"{_TARGET} {_NAME}",
-    0x05: "Nobody listens there: check Address (host) and Port (port).",
+    0x05: "Check Address (host) and Port (port): nobody listens there.",
     0x06: _TARGET,
-    0x07: "This proxy does not make TCP connections for others.",
+    0x07: "Use another proxy: this one does not make TCP connections for others.",
     0x08: "Give Address (host) in another form (name, IPv4, IPv6), or change Resolve names at the proxy "
     "(tunnel_remote_dns).",
 }
@@ -96,16 +96,16 @@ def socks5_refusal(code: int) -> ProxyError:
 # -- HTTP -------------------------------------------------------------------------------------------------------------
 
 _HTTP_REMEDIES = {
-    400: "It does not accept the request as it is: is it a proxy that supports CONNECT? " + _NAME,
+    400: "Check that this is a proxy that supports CONNECT: it does not accept the request as it is. " + _NAME,
     403: _RULES,
-    404: "This is a web server or a gateway, not a proxy that supports CONNECT.",
-    405: "This is a web server, or a proxy without CONNECT.",
-    429: "It limits how often one may connect: try later.",
-    501: "This proxy does not support CONNECT.",
+    404: f"{_CHECK_PROXY} This is a web server or a gateway, not a proxy that supports CONNECT.",
+    405: f"{_CHECK_PROXY} This is a web server, or a proxy without CONNECT.",
+    429: "Try later: the proxy limits how often one may connect.",
+    501: "Use a proxy that supports CONNECT: this one does not.",
     500: f"{_OPERATOR} Some proxies say this of everything that fails. {_TARGET} {_NAME}",
     502: f"{_TARGET} {_NAME}",
     503: f"{_TARGET} {_NAME}",
-    504: "The mail server does not answer the proxy in time. " + _TARGET,
+    504: f"{_TARGET} The mail server does not answer the proxy in time.",
 }
 _HTTP_UNREACHABLE = frozenset({500, 502, 503, 504})
 
@@ -114,7 +114,7 @@ def http_refusal(code: int, reply: str) -> ProxyError:
     """The error for a status other than 2xx and 407."""
     kind = UnreachableError if code in _HTTP_UNREACHABLE else ProxyError
     if 300 <= code < 400:
-        remedy = "It sends us elsewhere, as portals do that want a person to log in first; a proxy does not redirect."
+        remedy = f"{_CHECK_PROXY} It sends us elsewhere, as portals do that want a person to log in first."
     else:
         remedy = _HTTP_REMEDIES.get(code, _OPERATOR)
     return kind(f"the proxy answers {code} to CONNECT.", stage="proxy", reply=reply, remedy=remedy)

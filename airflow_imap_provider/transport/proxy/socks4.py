@@ -42,7 +42,9 @@ def socks4_connect(host: str, port: int, credentials: Credentials | None) -> Han
     # Two bytes that tell, then six that mean nothing for CONNECT.
     answer = yield Read(2)
     if not answer:
-        raise closed("A SOCKS4 proxy may close for a user id (Proxy username) that it does not know.")
+        raise closed(
+            "Check Proxy username (tunnel_login): a SOCKS4 proxy may close for a user id that it does not know."
+        )
     if answer[0] != 0:
         raise broken("the proxy does not speak SOCKS4.", reply=repr(answer)[2:-1])
     if len(answer) < 2:

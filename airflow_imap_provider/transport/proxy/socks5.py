@@ -45,7 +45,9 @@ def socks5_connect(host: str, port: int, credentials: Credentials | None) -> Han
         answer = yield Read(2)
         # The first byte is a version that some proxies get wrong; the second tells. RFC 1929: closes after a refusal.
         if len(answer) < 2:
-            raise closed("It may not accept Proxy username (tunnel_login) and Proxy password (tunnel_password).")
+            raise closed(
+                "Check Proxy username (tunnel_login) and Proxy password (tunnel_password), which it may not accept."
+            )
         if answer[1] != 0:
             raise login_refused(f"status {answer[1]}", "username and password")
     elif method == _NONE_ACCEPTABLE:
@@ -111,7 +113,7 @@ def _no_method(*, offered: bool) -> ProxyAuthenticationError:
         return ProxyAuthenticationError(
             "the proxy accepts neither a connection without a login nor one with username and password.",
             stage="proxy",
-            remedy="It may want GSSAPI, or not want us at all: ask its operator.",
+            remedy="Ask the proxy's operator: it may want GSSAPI, or not want us at all.",
         )
     return ProxyAuthenticationError(
         "the proxy wants a login.",

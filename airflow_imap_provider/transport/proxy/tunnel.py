@@ -29,7 +29,7 @@ _PEEK_BYTES = 4096
 """Bytes looked at in one go; an answer seldom has more."""
 
 _SILENT = (
-    "It accepts the connection and is silent: check Proxy type (tunnel_type) and Proxy port (tunnel_port). "
+    "Check Proxy type (tunnel_type) and Proxy port (tunnel_port): the proxy accepts the connection and is silent. "
     "Or it cannot reach the mail server and does not say so."
 )
 

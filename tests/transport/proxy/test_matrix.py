@@ -103,20 +103,20 @@ BAD = [
     # The wrong type for the port.
     row("microsocks", "http", ProxyError, "does not speak HTTP", marks=MICROSOCKS),
     row("microsocks", "socks4a", ProxyError, "does not speak SOCKS4", marks=MICROSOCKS),
-    row("squid", "socks5", ImapTimeoutError, "check Proxy type", marks=SQUID),
-    row("tinyproxy", "socks4a", ImapTimeoutError, "check Proxy type", marks=TINYPROXY),
+    row("squid", "socks5", ImapTimeoutError, "Check Proxy type", marks=SQUID),
+    row("tinyproxy", "socks4a", ImapTimeoutError, "Check Proxy type", marks=TINYPROXY),
 ]
 
 # Where the proxy cannot or will not go: host, port, words.
 CLOSED_PORT, RULES, NAME = ("localhost", 1), ("localhost", REFUSED_PORT), ("no-such-host.invalid", 993)
 ELSEWHERE = [
     row("squid", "http", *CLOSED_PORT, "answers 503.*Address \\(host\\) and Port", marks=SQUID),
-    row("squid", "http", *RULES, "answers 403.*operator must allow", marks=SQUID),
+    row("squid", "http", *RULES, "answers 403.*operator to allow", marks=SQUID),
     row("squid", "http", *NAME, "answers 50[03].*tunnel_remote_dns", marks=SQUID),
     row("tinyproxy", "http", *CLOSED_PORT, "answers 500.*Address \\(host\\) and Port", marks=TINYPROXY),
     row("tinyproxy", "http", *NAME, "answers 500.*tunnel_remote_dns", marks=TINYPROXY),
     row("dante", "socks5", *CLOSED_PORT, "5: Connection refused", marks=DANTE),
-    row("dante", "socks5", *RULES, "2: .*not allowed.*operator must allow", marks=DANTE),
+    row("dante", "socks5", *RULES, "2: .*not allowed.*operator to allow", marks=DANTE),
     row("dante", "socks5", *NAME, "[14]: .*tunnel_remote_dns", marks=DANTE),
     row("dante", "socks4", *CLOSED_PORT, "91: .*rejected or failed", marks=DANTE, remote_dns=False),
     # Dante 1.4.2 takes the 0.0.0.1 that announces a name for the address to connect to, so it can only refuse.

@@ -1,0 +1,38 @@
+"""The documentation leads where it says, and from the first page to how to log in at each provider."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+_LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def links(page: Path) -> Iterator[tuple[Path, str]]:
+    for name, anchor in _LINK.findall(page.read_text(encoding="utf-8")):
+        yield (page.parent / name if name else page), anchor
+
+
+def anchors(page: Path) -> set[str]:
+    """As GitHub makes them: lower case, blanks as hyphens, without punctuation."""
+    headings = _HEADING.findall(page.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_leads_to_a_page_and_a_heading_that_are_there() -> None:
+    found = [(page.name, target, anchor) for page in PAGES for target, anchor in links(page)]
+    assert len(found) > 20
+    assert [link for link in found if not link[1].exists()] == []
+    assert [link for link in found if link[2] and link[2] not in anchors(link[1])] == []
+
+
+def test_the_first_page_leads_to_each_way_of_oauth() -> None:
+    page = ROOT / "docs" / "connection.md"
+    oauth = page.read_text(encoding="utf-8").partition("\n## OAuth 2.0\n")[2].partition("\n## ")[0]
+    ways = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in _HEADING.findall(oauth)}
+    assert len(ways) >= 5
+    assert {anchor for target, anchor in links(PAGES[0]) if target == page} >= ways - {"refresh-tokens-that-change"}
