@@ -36,3 +36,15 @@ def test_the_first_page_leads_to_each_way_of_oauth() -> None:
     ways = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in _HEADING.findall(oauth)}
     assert len(ways) >= 5
     assert {anchor for target, anchor in links(PAGES[0]) if target == page} >= ways - {"refresh-tokens-that-change"}
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    page = (ROOT / "docs" / "visualcron.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", page))
+    written = {
+        name
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^ *(?:async )?def (test_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert len(named) > 25
+    assert named - written == set()
