@@ -117,8 +117,8 @@ def _text(state: dict[str, Any]) -> str:
         lines += [f"  Stream {stream['stream']}", f"    connection  {_connection(health)}"]
         if health:
             lines += [
-                f"    caught up   {health.get('last_catch_up') or 'not yet'}; lag of the last event {health['lag']} s; "
-                f"{health['told']} mails told since the trigger started",
+                f"    caught up   {health.get('last_catch_up') or 'not yet'}; {_told(health)} since the trigger began "
+                "(noted once a minute at most, every ten minutes if nothing changes)",
                 f"    actions     {place['owed_actions']} owed, {health['failed_actions']} given up"
                 + (f"; last failure: {health['last_action_error']}" if health["last_action_error"] else ""),
             ]
@@ -133,10 +133,16 @@ def _text(state: dict[str, Any]) -> str:
     for consumer in state["consumers"]:
         untaken = consumer["untaken"]
         lacks = "has not taken anything yet" if untaken is None else f"{untaken} mails untaken"
-        lines.append(f"  Consumer {consumer['consumer']}: {lacks}; {consumer['runs']} runs; seen {consumer['seen']}")
+        lines.append(f"  Consumer {consumer['consumer']}: {lacks}; {consumer['runs']} runs")
     if not state["consumers"]:
         lines.append("  No consumer (no task with ReceiveEmailsOperator has run yet)")
     return "\n".join(lines)
+
+
+def _told(health: dict[str, Any]) -> str:
+    if not health["told"]:
+        return "no mail told"
+    return f"{health['told']} mails told, the last one {health['lag']} s after its arrival,"
 
 
 def _connection(health: dict[str, Any]) -> str:

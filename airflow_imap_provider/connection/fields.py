@@ -95,7 +95,7 @@ FIELDS: tuple[Field, ...] = (
         Kind.CHOICE,
         "auth.method",
         "How to log in. Automatic takes the strongest method for a username and password that the server offers: "
-        "SCRAM, PLAIN, LOGIN. Empty: the Server preset's, or automatic.",
+        "SCRAM, PLAIN, LOGIN, CRAM-MD5. Empty: the Server preset's, or automatic.",
         choices=choices.AUTH_METHODS,
         default="auto",
     ),
@@ -114,7 +114,8 @@ FIELDS: tuple[Field, ...] = (
         AUTHENTICATION,
         Kind.TEXT,
         "auth.oauth.tenant",
-        "Microsoft's directory (tenant) id or domain; gives endpoint and scope if those are empty.",
+        "For Microsoft, with client credentials and refresh tokens: the directory (tenant) id or domain; gives "
+        "endpoint and scope if those are empty.",
     ),
     Field(
         "oauth_client_id",
@@ -122,7 +123,7 @@ FIELDS: tuple[Field, ...] = (
         AUTHENTICATION,
         Kind.TEXT,
         "auth.oauth.client_id",
-        "The id of the registered application (client id).",
+        "For client credentials and refresh tokens: the id of the registered application (client id).",
     ),
     Field(
         "oauth_client_secret",
@@ -130,8 +131,18 @@ FIELDS: tuple[Field, ...] = (
         AUTHENTICATION,
         Kind.TEXT,
         "auth.oauth.client_secret",
-        "The application's secret; filled in, it goes before a private key. Empty if the application proves itself "
-        "by a certificate, or has nothing to prove itself with.",
+        "For client credentials and refresh tokens: the application's secret; filled in, it goes before a private key. "
+        "Empty if the application proves itself by a certificate, or has nothing to prove itself with.",
+        secret=True,
+    ),
+    Field(
+        "oauth_private_key",
+        "OAuth: private key",
+        AUTHENTICATION,
+        Kind.APPLICATION_KEY,
+        "auth.oauth.private_key",
+        "For client credentials without a secret: the application's certificate with its key (PEM, or PKCS#12 without "
+        "a passphrase). For a service account: its JSON. A path, or the content.",
         secret=True,
     ),
     Field(
@@ -140,8 +151,8 @@ FIELDS: tuple[Field, ...] = (
         AUTHENTICATION,
         Kind.TEXT,
         "auth.oauth.refresh_token",
-        "What the user's consent gave. Where the endpoint replaces it at each use, the newest one is kept in an "
-        "Airflow Variable.",
+        "For the method refresh token: what the user's consent gave. Where the endpoint replaces it at each use, the "
+        "newest one is kept in an Airflow Variable.",
         secret=True,
     ),
     Field(
@@ -161,16 +172,6 @@ FIELDS: tuple[Field, ...] = (
         "auth.oauth.scope",
         "What the token may do; several with blanks between. Empty: the Server preset's, Microsoft's for a tenant, or "
         "Gmail's for a service account.",
-    ),
-    Field(
-        "oauth_private_key",
-        "OAuth: private key",
-        AUTHENTICATION,
-        Kind.APPLICATION_KEY,
-        "auth.oauth.private_key",
-        "The application's certificate with its key (PEM, or PKCS#12 without a passphrase), or a Google service "
-        "account's JSON: a path, or the content.",
-        secret=True,
     ),
     # -- Encryption
     Field(
@@ -243,7 +244,8 @@ FIELDS: tuple[Field, ...] = (
         ENCRYPTION,
         Kind.CERTIFICATES,
         "tls.client_certificate",
-        "Shown to the server: a path, or PEM text without the key. Empty if the private key is PKCS#12.",
+        "Shown to the server: a path (the file may contain the key, too), or PEM text, whose key goes into the next "
+        "field. Empty if the private key is PKCS#12.",
     ),
     Field(
         "client_private_key",

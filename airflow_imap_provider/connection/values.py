@@ -288,7 +288,8 @@ def _tls_version(field: Field, item: str) -> str:
             "no current OpenSSL has it: SSL 2.0 was removed in OpenSSL 1.1.0, SSL 3.0 is not compiled in any more, "
             "and both are broken (RFC 6176, RFC 7568)",
             value=item,
-            remedy="Choose TLSv1, which nearly every server of that age knows too, or put a TLS proxy before it.",
+            remedy="Leave this empty: 1.2 and 1.3 are right for every current server, Gmail's too. For one that knows "
+            "nothing newer, allow TLSv1, or put a TLS proxy before it.",
         )
     version = version.removeprefix("tls").removeprefix("v").removesuffix(".0")
     for value in field.accepted:

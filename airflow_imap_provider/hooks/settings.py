@@ -105,5 +105,7 @@ def _not_found(conn_id: str, error: Exception) -> SettingsError:
         f"the connection {conn_id!r} cannot be read: {type(error).__name__}",
         stage="settings",
         reply=str(error).splitlines()[0] if str(error) else "",
-        remedy="Add a connection of type IMAP4 with this id (Admin → Connections).",
+        # Airflow says "not defined" as well of one whose URI, JSON or encryption it cannot read.
+        remedy="Add a connection of type IMAP4 with this id (Admin → Connections). If it is there, its URI or JSON "
+        "cannot be parsed (a / in a password is written %2F), its port is no number, or the Fernet key is another one.",
     )

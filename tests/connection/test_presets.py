@@ -99,4 +99,4 @@ def test_the_old_advice_to_take_ssl_3_is_answered_with_why_not_and_what_instead(
         connect(preset=preset, tls_versions=[written])
     assert f"is '{written}'" in str(caught.value)
     assert "no current OpenSSL has it" in caught.value.problem
-    assert "Choose TLSv1" in caught.value.remedy
+    assert "Leave this empty" in caught.value.remedy

@@ -156,9 +156,9 @@ def test_the_test_says_in_one_short_line_what_is_right_or_wrong(
         ({"timeout": "soon"}, "this connection, tab Main settings: Timeout (timeout) is 'soon'"),
         ({"encryptoin": "ssl"}, "Did you mean Cryptographic protocol (encryption)"),
         ({"a_long_name_of_no_field": 1}, "Remove it, or name a field by its key"),
-        ({"smime_private_key": "/nowhere/key.pem"}, "Encryption, S/MIME key (smime_private_key): '/nowhere/key.p"),
+        ({"smime_private_key": "/nowhere/key.pem"}, "Encryption, S/MIME key (smime_private_key): the path (not s"),
         ({"ca_bundle": "/nowhere/ca.pem"}, "Give the path of a PEM file"),
-        ({"tls_versions": "SSLv3"}, "Choose TLSv1"),
+        ({"tls_versions": "SSLv3"}, "Leave this empty"),
     ],
 )
 def test_bad_settings_are_a_report_too_and_its_line_does_not_have_the_id_that_the_button_made_up(

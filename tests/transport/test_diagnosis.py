@@ -95,20 +95,19 @@ def test_a_proxy_is_reported_with_its_answer(proxy: str, tunnel: dict[str, Any],
 
 
 @pytest.mark.dovecot
-def test_where_a_token_came_from_and_how_long_it_lasts_is_reported(lab: Lab) -> None:
+def test_who_gave_a_token_and_how_long_it_lasts_is_reported_and_each_test_asks_anew(lab: Lab) -> None:
     lab.tokens.endpoint.lifetime = 1800
     settings = lab.by_token()
     report = diagnose(settings)
     assert report.ok, report.text()
     assert stages(report)[:3] == ["settings", "token", "tcp"]
-    assert (report.fact("endpoint"), report.fact("lifetime"), report.fact("token")) == ("localhost", "1800 s", "new")
+    assert (report.fact("endpoint"), report.fact("lifetime")) == ("localhost", "1800 s")
     assert report.fact("mechanism") == "XOAUTH2"
     again = diagnose(settings)
     assert again.ok, again.text()
-    assert (again.fact("token"), again.fact("lifetime")) == ("from an earlier request", None)
-    (token,) = lab.tokens.endpoint.issued
+    assert len(lab.tokens.endpoint.issued) == 2
     for text in (report.text(), json.dumps(report.as_dict()), again.text()):
-        assert token not in text
+        assert not [token for token in lab.tokens.endpoint.issued if token in text]
         shows_no_secret(text)
 
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from airflow_imap_provider.mailbox import watcher
+from airflow_imap_provider.mailbox import pacing
 from airflow_imap_provider.mailbox.actions import MarkRead
 from airflow_imap_provider.mailbox.backoff import Backoff
 from airflow_imap_provider.triggers import health
@@ -114,7 +114,7 @@ async def test_no_secret_is_stored_told_or_logged_by_a_trigger_whose_servers_rep
 ) -> None:
     monkeypatch.setattr(Backoff, "REFUSED", (0.1, 0.1))
     monkeypatch.setattr(Backoff, "NETWORK", (0.1, 0.1))
-    monkeypatch.setattr(watcher, "SETTINGS_RENEWAL", 0.1)
+    monkeypatch.setattr(pacing, "SETTINGS_RENEWAL", 0.1)
     monkeypatch.setattr(health, "OFTENEST", 0.0)
     monkeypatch.setattr(health, "OFTENEST_NEWS", 0.0)
     owner = dovecot.new_user(PASSWORD)

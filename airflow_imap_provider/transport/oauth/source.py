@@ -82,11 +82,7 @@ class _Source:
 
     def token(self, refused_token: str = "") -> Granted:
         self._trace.enter(TOKEN_STAGE)
-        granted = _cache.get(
-            self._key, self._clock, self._deadline, self._fetch, refused_token, fresh=self._trace.curious
-        )
-        self._trace.told(TOKEN_STAGE, token="from an earlier request" if granted.cached else "new")
-        return granted
+        return _cache.get(self._key, self._clock, self._deadline, self._fetch, refused_token, fresh=self._trace.curious)
 
     def ready(self, granted: Granted) -> Settings:
         self._scrubber.add(granted.access_token)
@@ -114,6 +110,7 @@ class _Source:
             nonlocal host
             request = token_request(auth, self._clock.now(), refresh_token)
             host = request.host
+            self._trace.told(TOKEN_STAGE, endpoint=host)
             outcome = send(request)
             if isinstance(outcome, Refusal) and outcome.wants_basic and (other := request.by_basic()):
                 outcome = send(other)
@@ -125,7 +122,7 @@ class _Source:
         if isinstance(outcome, Refusal):
             raise refused(outcome, host, auth.method, self._scrubber.clean)
         logger.debug("%s has given a token for %g s.", host, outcome.lifetime)
-        self._trace.told(TOKEN_STAGE, endpoint=host, lifetime=f"{outcome.lifetime:g} s")
+        self._trace.told(TOKEN_STAGE, lifetime=f"{outcome.lifetime:g} s")
         return outcome
 
 
