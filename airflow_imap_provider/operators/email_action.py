@@ -29,6 +29,21 @@ class _EmailOperator(BaseOperator):
         self.emails = emails
         self.imap4_conn_id = imap4_conn_id
 
+    def render_template(
+        self,
+        content: Any,
+        context: Context,
+        jinja_env: jinja2.Environment | None = None,
+        seen_oids: set[int] | None = None,
+    ) -> Any:
+        """Render templates, but never what stands in a mail: anybody may have written it.
+
+        Airflow 3.3.2 renders everything that ``expand_kwargs`` hands on, values from XCom too.
+        """
+        if isinstance(content, Mapping) and set(content) >= {"key", "folder", "uid", "uidvalidity"}:
+            return content
+        return super().render_template(content, context, jinja_env, seen_oids)
+
     def _by_connection(self) -> dict[str, list[Mapping[str, Any]]]:
         """Return the mails by connection; mails know theirs."""
         from airflow_imap_provider.hooks.imap4 import listed_emails
