@@ -331,7 +331,7 @@ BROKEN = [
     row("the endpoint is overloaded", lambda lab: lab.by_token(answers(503, b"", Retry_After="30")), "token",
         "try again later", DOVECOT),
     row("wrong secret of the application", lambda lab: lab.by_token(secret=WRONG), "token",
-        "needs the Value from Certificates & secrets, not the Secret ID", DOVECOT),
+        "with the Value from Certificates & secrets, not the Secret ID", DOVECOT),
     row("the endpoint repeats the secret", lambda lab: lab.by_token(echoes), "token", "with the Value", DOVECOT),
     row("the consent has ended", expired_consent, "token", "Let the user consent again", DOVECOT),
     row("no delegation to the service account", without_delegation, "token", "under Domain-wide delegation",
