@@ -80,7 +80,11 @@ class Winbind(Daemon):
         return [self.program, "-F", "--no-process-group", "-s", str(self.configuration)]
 
     def __enter__(self) -> Winbind:
-        wait_until(self._locked, "another winbindd is gone", LOCK_LIMIT)
+        try:
+            wait_until(self._locked, "another winbindd is gone", LOCK_LIMIT)
+        except AssertionError:
+            self._lock.close()
+            raise
         if self.answers():
             self.stop()
             raise MissingServerError("this machine runs a winbindd of its own, and there can be only one")
