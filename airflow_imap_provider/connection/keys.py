@@ -23,7 +23,7 @@ from airflow_imap_provider.connection.settings import SmimeSettings
 from airflow_imap_provider.connection.shown_path import shown_path
 from airflow_imap_provider.errors import SettingsError
 
-__all__ = ["MAX_FILE_BYTES", "Identity", "KeyFields", "public_bytes", "smime_identities"]
+__all__ = ["MAX_FILE_BYTES", "Identity", "KeyFields", "key_file", "public_bytes", "smime_identities"]
 
 MAX_FILE_BYTES = 1024 * 1024
 """Of a certificate's or key's file: a hundred times what any has, and no gigabytes of a path that was mistyped."""
@@ -35,6 +35,21 @@ _FORMS = "Give PEM (a path on this machine, or the text), or PKCS#12 as the priv
 _DER = b"\x30"
 _KEY_BLOCK = re.compile(rb"-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
 _CERTIFICATE_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+
+
+def key_file(path: str) -> tuple[bytes, str]:
+    """What a file holds, at most a byte more than any of its kind, or why it cannot be read.
+
+    The reason is returned and not raised, so that the caller's error has no foreign exception attached: that names the
+    file, which may be a secret.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(MAX_FILE_BYTES + 1), ""
+    except OSError as exc:
+        return b"", exc.strerror or type(exc).__name__
+    except ValueError:
+        return b"", "it is no path"
 
 
 @dataclass(frozen=True)
@@ -63,16 +78,8 @@ class KeyFields:
             return data
         if not is_path(material):
             return material.encode("utf-8", "replace")
-        content, problem = b"", ""
-        try:
-            with Path(material).open("rb") as file:
-                content = file.read(MAX_FILE_BYTES + 1)
-        except OSError as exc:
-            problem = exc.strerror or type(exc).__name__
-        except ValueError:
-            problem = "it is no path"
+        content, problem = key_file(material)
         if problem:
-            # Only here, so that the foreign exception is not attached: it names the file, which may be a secret.
             raise self.unreadable(part, f"{shown_path(material)} cannot be read ({problem}).")
         if len(content) > MAX_FILE_BYTES:
             raise self.unreadable(part, f"{shown_path(material)} is larger than any certificate or key.")

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
 
+from airflow_imap_provider.connection.keys import MAX_FILE_BYTES, key_file
 from airflow_imap_provider.connection.material import is_path
 from airflow_imap_provider.connection.material import pkcs12 as packed
 from airflow_imap_provider.connection.shown_path import shown_path
 from airflow_imap_provider.errors import SettingsError
-from airflow_imap_provider.transport.oauth.limits import MAX_KEY_FILE_BYTES
 
 __all__ = ["ServiceAccount", "SigningKey", "application_key", "service_account"]
 
@@ -116,18 +115,10 @@ def _content(material: str) -> bytes:
         return data
     if not is_path(material):
         return material.encode("utf-8", "replace")
-    content, problem = b"", ""
-    try:
-        with Path(material).open("rb") as file:
-            content = file.read(MAX_KEY_FILE_BYTES + 1)
-    except OSError as exc:
-        problem = exc.strerror or type(exc).__name__
-    except ValueError:
-        problem = "it is no path"
+    content, problem = key_file(material)
     if problem:
-        # Only here, so that the foreign exception is not attached: it names the file, which may be a secret.
         raise _unreadable(f"{shown_path(material)} cannot be read ({problem}).")
-    if len(content) > MAX_KEY_FILE_BYTES:
+    if len(content) > MAX_FILE_BYTES:
         raise _unreadable(f"{shown_path(material)} is larger than any key.")
     return content
 

@@ -14,7 +14,6 @@ __all__ = [
     "LONGEST_PAUSE",
     "MAX_ANSWER_BYTES",
     "MAX_HEAD_BYTES",
-    "MAX_KEY_FILE_BYTES",
     "MAX_TOKEN_CHARACTERS",
     "RACE_GLANCES",
     "RACE_PAUSE",
@@ -67,9 +66,6 @@ MAX_ANSWER_BYTES = 256 * 1024
 
 MAX_TOKEN_CHARACTERS = 64 * 1024
 """Of an access or refresh token; mail servers take far less."""
-
-MAX_KEY_FILE_BYTES = 1024 * 1024
-"""Of a private key's file, as for client certificates."""
 
 CACHED_TOKENS = 20_000
 """Tokens kept: twice as many as one triggerer has mailboxes (10,000), each with a service account's token of its own;
