@@ -2,6 +2,10 @@
 
 Whoever looks into the mailbox sees how far each order is. Each mail is handled by itself: one that fails goes to
 Failed, and the others do not notice.
+
+The end is one task for both outcomes, not one for each. In a mapped task group Airflow (3.3.2) makes the instances of a
+task with the trigger rule "one failed" only when something has failed, and may end the run in that very moment, before
+they have started: the mail would stay in Processing.
 """
 
 from __future__ import annotations
@@ -9,7 +13,9 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import Asset, AssetWatcher, TriggerRule, dag, task, task_group
+from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_imap_provider.hooks.imap4 import Imap4Hook
 from airflow_imap_provider.mail.conditions import Subject
 from airflow_imap_provider.mailbox.actions import Flag, MarkRead, Move
 from airflow_imap_provider.operators.email import EmailActionOperator, ReceiveEmailsOperator
@@ -47,21 +53,19 @@ def example_imap4_follow():
                 raise ValueError("this order cannot be understood")
             return mail["subject"]
 
-        worked = work(processing.output)
-        done = EmailActionOperator(
-            task_id="done",
-            emails=processing.output,
-            actions=[MarkRead(), Move("Done", create=True)],
-            max_active_tis_per_dag=4,
-        )
-        failed = EmailActionOperator(
-            task_id="failed",
-            emails=processing.output,
-            actions=[Flag(), Move("Failed", create=True)],
-            trigger_rule=TriggerRule.ONE_FAILED,
-            max_active_tis_per_dag=4,
-        )
-        worked >> [done, failed]
+        @task(trigger_rule=TriggerRule.ALL_DONE)
+        def settle(mails: list[dict[str, Any]] | None, result: str | None) -> None:
+            """Show in the mailbox how it ended, and fail the run if the work has failed."""
+            if mails is None:
+                raise AirflowFailException("the mail could not be moved to Processing")
+            worked = result is not None
+            actions = [MarkRead(), Move("Done", create=True)] if worked else [Flag(), Move("Failed", create=True)]
+            with Imap4Hook("imap4_default") as hook:
+                hook.follow(mails, actions)
+            if not worked:
+                raise AirflowFailException("the work has failed; the mail is in the folder Failed")
+
+        settle(processing.output, work(processing.output))
 
     handle.expand(email=emails.output)
 

@@ -41,8 +41,12 @@ def run(inbox: Inbox, body: str, **conf: Any) -> str:
 
 
 def messages(inbox: Inbox, folder: str, key: str = "ALL") -> int:
+    """Count the mails in a folder; none are in one that is not there."""
     with inbox.dovecot.connection(inbox.user) as client:
-        assert client.select(f'"{folder}"', readonly=True)[0] == "OK"
+        word, answer = client.select(f'"{folder}"', readonly=True)
+        if word != "OK":
+            assert b"doesn't exist" in (answer[0] or b"")
+            return 0
         return len(client.uid("SEARCH", key)[1][0].split())
 
 
