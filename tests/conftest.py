@@ -14,7 +14,8 @@ from tests.servers.dovecot import Dovecot, MissingServerError, User
 from tests.servers.proxies import Proxies
 
 # Whoever imports Airflow makes its home: not in the user's, please. None of the imports above does.
-os.environ["AIRFLOW_HOME"] = str(Path(__file__).resolve().parent.parent / ".cache" / "airflow")
+HERE = Path(__file__).resolve().parent
+os.environ["AIRFLOW_HOME"] = str(HERE.parent / ".cache" / "airflow")
 
 
 def not_covered(missing: MissingServerError) -> NoReturn:
@@ -46,6 +47,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "dovecot" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.dovecot)
+        # A machine has one winbindd: whoever needs it runs in one process. The matrix may ask for any proxy.
+        if item.get_closest_marker("winbind") or HERE / "matrix" in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("winbind"))
 
 
 @pytest.fixture(scope="session")

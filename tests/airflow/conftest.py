@@ -21,11 +21,15 @@ TIMEOUT = 600
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test of this folder, give it time, and run it last: the others are quicker to tell a mistake."""
+    """Mark every test of this folder, give it time, and run it last: the others are quicker to tell a mistake.
+
+    All in one process, for they share one Airflow: when the tests are spread over two, the other one does the rest.
+    """
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.airflow)
+            item.add_marker(pytest.mark.xdist_group("airflow"))
             item.add_marker(pytest.mark.timeout(TIMEOUT))
     items.sort(key=lambda item: here in item.path.parents)
 

@@ -86,7 +86,7 @@ def test_an_asset_has_this_uri_forever(written: str, uri: str) -> None:
     assert Asset(name="mails", uri=written).uri == uri
 
 
-@pytest.mark.parametrize("uri", {uri for _, uri in FOREVER})
+@pytest.mark.parametrize("uri", sorted({uri for _, uri in FOREVER}))
 def test_the_final_form_stays_and_is_the_normalized_one(uri: str) -> None:
     asset = Asset(name="mails", uri=uri)
     assert asset.uri == uri
