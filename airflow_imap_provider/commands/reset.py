@@ -1,8 +1,8 @@
 """Has an email trigger begin anew (--to), or forgets a consumer that is gone (--forget-consumer).
 
-A running trigger honours a reset within about half a minute (later with more than 600 streams in its triggerer), any
-other when it starts. Mails that were told before and are within the new start are told again, as new ones: each
-consumer takes them once more, and their actions are done again.
+A running trigger honours a reset within about half a minute, any other when it starts. Mails that were told before and
+are within the new start are told again, as new ones: each consumer takes them once more, and their actions are done
+again.
 """
 
 from __future__ import annotations
@@ -93,12 +93,28 @@ def _ask_for_reset(args: argparse.Namespace, to: str) -> None:
     with open_entries(args.asset) as assets:
         entries, stream = _chosen(args, assets)
         entries.set(stream.key("reset"), request.to_json())
+    _ring(request.id, entries.asset, stream.name)
     print(
         f"{stream.name} is asked to begin anew from {to!r}. A running trigger does so within about half a minute, any "
         "other when it starts; 'airflow imap4 state' shows whether it has."
     )
     if args.wait > 0:
         _await(args, stream, request.id)
+
+
+def _ring(request: str, asset: str, stream: str) -> None:
+    """Tell the triggerers, now that the request is stored."""
+    from airflow.models.variable import Variable
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    from airflow_imap_provider.triggers.reset_bell import VARIABLE, rung
+
+    with create_session() as session:
+        # Not by Variable.get, which asks secrets backends first.
+        row = session.scalar(select(Variable).where(Variable.key == VARIABLE))
+        text = rung(row.val if row is not None else None, request, [(asset, stream)])
+    Variable.set(VARIABLE, text, "The resets that 'airflow imap4 reset' has asked for: triggerers look here.")
 
 
 def _await(args: argparse.Namespace, stream: Stream, request: str) -> None:

@@ -92,9 +92,7 @@ def _consumers(entries: Entries) -> list[dict[str, Any]]:
         if stored:
             taking = Taking(Record.from_json(stored), most=10**9)
             store: Any = entries
-            for entry in journal.entries(
-                store, taking.record.positions, datetime.now(timezone.utc), begin=taking.record.begin
-            ):
+            for entry in journal.entries(store, taking.record, datetime.now(timezone.utc)):
                 taking.feed(entry)
             untaken = len(taking.emails)
         found.append(

@@ -12,12 +12,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_imap_provider.mailbox.ranges import UidRanges
 
-__all__ = ["Claim", "Entry", "Record", "Taking"]
+__all__ = ["Claim", "Entry", "Record", "Taking", "told_before"]
 
 GENERATIONS = 4
 """Generations of UIDs kept for a stream: mails of older ones are no news any more."""
@@ -27,6 +27,11 @@ RECENT = 256
 
 CLAIMS_AT_HAND = 8
 """Claims kept in the record itself; older ones stand under keys of their own."""
+
+CLOCKS_APART = timedelta(minutes=10)
+"""How far the clocks of two triggerers may be apart, and how long an event may be on its way into the database, until a
+mail that was told after the one with which a consumer begins could be taken for an earlier one. Airflow itself bears
+half a minute: it takes a triggerer whose heartbeat is older for dead."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,19 @@ class Entry:
     def generation(self) -> str:
         """Which UIDs are meant: they mean other mails after a reset or a change of UIDVALIDITY."""
         return f"{self.payload['epoch']}.{self.payload['uidvalidity']}"
+
+
+def told_before(entry: Entry, event: Entry) -> bool:
+    """Tell whether an entry is certainly older than another one, of which a consumer was woken for the first time.
+
+    One writer's entries are in order, and so are the UIDs of a folder, whoever tells of them. Only where neither helps,
+    in another folder or place, the clocks of two hosts are compared, and generously.
+    """
+    if entry.journal == event.journal:
+        return entry.number < event.number
+    if (entry.payload["stream"], entry.generation) == (event.payload["stream"], event.generation):
+        return bool(entry.payload["last_uid"] < event.payload["first_uid"])
+    return entry.at < event.at - CLOCKS_APART
 
 
 @dataclass(frozen=True)
@@ -106,7 +124,9 @@ class Claim:
 class Record:
     """A consumer's record.
 
-    :param begin: entries before this moment are not this consumer's; ``None``: all are.
+    :param begin: about when the consumer began: journals that ended long before are not its own; ``None``: all are.
+    :param starts: by journal that was there when it began, the number of the first entry that is its own. Whatever is
+        written later is.
     :param positions: by journal, the number of the next entry; -1 for one that is finished.
     :param ranges: by stream and generation, what is taken.
     :param nudged: by stream, generation and last UID of the newest nudge that was seen.
@@ -116,6 +136,7 @@ class Record:
     """
 
     begin: datetime | None = None
+    starts: dict[str, int] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
     ranges: dict[str, dict[str, UidRanges]] = field(default_factory=dict)
     nudged: dict[str, str] = field(default_factory=dict)
@@ -123,20 +144,11 @@ class Record:
     claims: dict[str, Claim] = field(default_factory=dict)
     runs: int = 0
 
-    def begin_at(self, moment: datetime) -> None:
-        """Let entries from ``moment`` on be this consumer's, if they were not yet.
-
-        The run of a later event may come before the run of the first one. What was passed over is looked at again;
-        what was taken is known by its UID.
-        """
-        if self.begin is not None and moment < self.begin:
-            self.begin = moment
-            self.positions = {}
-
     def to_json(self) -> dict[str, Any]:
         """Return the stored form. ``streams`` is what the trigger looks at to see whether to nudge."""
         return {
             "begin": self.begin.isoformat() if self.begin else "",
+            "starts": dict(self.starts),
             "positions": dict(self.positions),
             "streams": {
                 stream: {
@@ -156,6 +168,7 @@ class Record:
         streams = data["streams"]
         return cls(
             begin=datetime.fromisoformat(data["begin"]) if data["begin"] else None,
+            starts=dict(data.get("starts", {})),
             positions=dict(data["positions"]),
             ranges=_load({stream: item["generations"] for stream, item in streams.items()}),
             nudged={stream: item["nudged"] for stream, item in streams.items()},
@@ -197,8 +210,7 @@ class Taking:
         """Use one entry; sets :attr:`enough` if mails of it are left for another run."""
         payload, stream, generation = entry.payload, entry.payload["stream"], entry.generation
         generations = self.record.ranges.setdefault(stream, {})
-        early = self.record.begin is not None and entry.at < self.record.begin
-        if not early and (generation in generations or _make_room(generations, generation)):
+        if generation in generations or _make_room(generations, generation):
             self._take(entry, stream, generation)
         if self.enough:
             return

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
 from airflow_imap_provider.errors import SettingsError
-from airflow_imap_provider.mailbox.taking import Claim, Record, Taking
+from airflow_imap_provider.mailbox.taking import Claim, Entry, Record, Taking, told_before
 from airflow_imap_provider.operators.email_action import EmailActionOperator, ForwardEmailOperator, SaveEmailOperator
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK
 from airflow_imap_provider.triggers import journal
@@ -134,14 +134,9 @@ class ReceiveEmailsOperator(BaseOperator):
     def _take(
         self, context: Context, store: Any, key: str, record: Record, stored: Any
     ) -> tuple[list[dict[str, Any]], Claim | None]:
-        times = self._triggering_times(context)
-        if not stored and not self.history:
-            run: Any = context["dag_run"]
-            record.begin = min(times, default=run.run_after - MANUAL_LOOK_BACK)
-        elif times:
-            record.begin_at(min(times))
+        stored = self._begin(context, store, key, record, stored)
         taking = Taking(record, self.max_mails)
-        for entry in journal.entries(store, record.positions, SYSTEM_CLOCK.now(), begin=record.begin):
+        for entry in journal.entries(store, record, SYSTEM_CLOCK.now()):
             taking.feed(entry)
             if taking.enough:
                 break
@@ -158,20 +153,42 @@ class ReceiveEmailsOperator(BaseOperator):
     def _more(self, store: Any, record: Record) -> bool:
         """Tell whether mails are left for another run."""
         rest = Taking(Record.from_json(record.to_json()), 0)
-        for entry in journal.entries(store, rest.record.positions, SYSTEM_CLOCK.now(), begin=record.begin):
+        for entry in journal.entries(store, rest.record, SYSTEM_CLOCK.now()):
             rest.feed(entry)
             if rest.enough:
                 return True
         return False
 
-    def _triggering_times(self, context: Context) -> list[datetime]:
-        """Return when the mails were told that have started this run; a person or another event tells none."""
+    def _begin(self, context: Context, store: Any, key: str, record: Record, stored: Any) -> Any:
+        """Settle at the first run where this consumer begins; return the stored record.
+
+        The run of a later event may come before the run of the first one, or that one may have failed before its intake
+        began, and is cleared: then the beginning moves back to it.
+        """
+        events = self._triggering_entries(context)
+        if stored and not any(journal.passed_over(record, event) for event in events):
+            return stored
+        run: Any = context["dag_run"]
+        moment = min((event.at for event in events), default=run.run_after - MANUAL_LOOK_BACK)
+
+        def before(entry: Entry) -> bool:
+            return all(told_before(entry, event) for event in events) if events else entry.at < moment
+
+        if stored or not self.history:
+            journal.begin(store, record, moment, before)
+        # At once: if this run comes to nothing, the next one begins here and not at its own event.
+        begun = record.to_json()
+        store.set(key, begun)
+        return begun
+
+    def _triggering_entries(self, context: Context) -> list[Entry]:
+        """Return what was told that has started this run; a person or another event has told nothing."""
         triggering = context["triggering_asset_events"].get(self.asset, ())
         payloads: list[Any] = [(event.extra or {}).get("payload") for event in triggering]
         return [
-            datetime.fromisoformat(payload["at"])
+            Entry(payload["journal"][0], payload["journal"][1], payload)
             for payload in payloads
-            if isinstance(payload, dict) and isinstance(payload.get("at"), str)
+            if isinstance(payload, dict) and isinstance(payload.get("journal"), list)
         ]
 
     # --- claims -------------------------------------------------------------------------------------------------

@@ -13,18 +13,18 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_imap_provider.mailbox.taking import Entry
+from airflow_imap_provider.mailbox.taking import Entry, Record
 from airflow_imap_provider.transport.clock import Clock
 from airflow_imap_provider.triggers.store import JOURNALS, AssetStore, Stream, journal_key
 
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.context import AssetStateStoreAccessor
 
-__all__ = ["Journal", "entries", "entry"]
+__all__ = ["Journal", "begin", "entries", "entry", "passed_over"]
 
 RETENTION = timedelta(days=30)
 """How long entries are kept: the longest pause of a consumer, and how long runs can be cleared."""
@@ -155,29 +155,64 @@ class Journal:
         return list(merged.values())
 
 
-def entries(
-    store: AssetStateStoreAccessor, positions: dict[str, int], now: datetime, *, begin: datetime | None = None
-) -> Iterator[Entry]:
+def entries(store: AssetStateStoreAccessor, record: Record, now: datetime) -> Iterator[Entry]:
     """Go through the entries that a consumer has not seen, journal by journal, each in the order of writing.
 
     :param store: the asset's state store, in a task.
-    :param positions: by journal, the number of the next entry; -1 if the journal has ended and was read to its end.
-        Journals that are gone are dropped from it, and finished ones are marked.
-    :param begin: journals that ended before this moment do not concern the consumer.
+    :param record: the consumer's record. From its positions journals that are gone are dropped, and those that have
+        ended and were read to their end are marked with -1.
     """
     index: Any = store.get(JOURNALS) or []
-    for gone in set(positions) - {journal["id"] for journal in index}:
-        del positions[gone]
+    for gone in set(record.positions) - {journal["id"] for journal in index}:
+        del record.positions[gone]
     for journal in index:
-        ended = datetime.fromisoformat(journal["ended"]) if journal["ended"] else None
-        number = positions.setdefault(journal["id"], 0)
-        if number < 0 or (ended and begin and ended + LAST_WORDS < begin):
+        if record.begin is not None and _over(journal, record.begin):
+            continue
+        number = record.positions.setdefault(journal["id"], record.starts.get(journal["id"], 0))
+        if number < 0:
             continue
         while (found := entry(store, journal["id"], number)) is not None:
             yield found
             number += 1
-        if ended and ended + LAST_WORDS < now:
-            positions[journal["id"]] = -1
+        if _over(journal, now):
+            record.positions[journal["id"]] = -1
+
+
+def begin(store: AssetStateStoreAccessor, record: Record, moment: datetime, before: Callable[[Entry], bool]) -> None:
+    """Let a consumer begin, or begin earlier than it did: from each journal's first entry on that is not too old.
+
+    Journals that are not there yet are its own from their first entry on: they cannot hold anything older.
+
+    :param moment: about when it begins.
+    :param before: tells whether an entry is too old.
+    """
+    index: Any = store.get(JOURNALS) or []
+    moment, starts = min(moment, record.begin or moment), {}
+    for journal in index:
+        if _over(journal, moment):
+            continue
+        # One that it has seen before is not too old anywhere from its start on.
+        seen = record.begin is not None and not _over(journal, record.begin)
+        limit = record.starts.get(journal["id"], 0) if seen else None
+        number = 0
+        while number != limit and (found := entry(store, journal["id"], number)) is not None and before(found):
+            number += 1
+        if number:
+            starts[journal["id"]] = number
+    # What it has read already is looked at again: what was taken is known by its UID.
+    record.begin, record.starts, record.positions = moment, starts, {}
+
+
+def passed_over(record: Record, told: Entry) -> bool:
+    """Tell whether an entry is older than what the consumer has begun with."""
+    if record.begin is not None and told.at + LAST_WORDS < record.begin:
+        return True
+    return told.number < record.starts.get(told.journal, 0)
+
+
+def _over(journal: dict[str, Any], moment: datetime) -> bool:
+    """Tell whether a journal had ended long before a moment."""
+    return bool(journal["ended"]) and datetime.fromisoformat(journal["ended"]) + LAST_WORDS < moment
 
 
 def entry(store: AssetStateStoreAccessor, journal: str, number: int) -> Entry | None:

@@ -2,7 +2,8 @@
 
 Whoever asks (``airflow imap4 reset``) does not touch the place, which a running trigger would write over in its next
 commit. It leaves a request; the trigger that runs, or the next one that starts, honours it: a new place in a new epoch,
-which remembers the request's id, and then the request is taken away. A crash in between honours nothing twice.
+which remembers the request's id, and then the request is taken away. A crash in between honours nothing twice. Whoever
+asks also rings (``reset_bell.py``), so that the trigger looks at once.
 """
 
 from __future__ import annotations
@@ -16,18 +17,19 @@ from datetime import datetime
 from typing import Any
 
 from airflow_imap_provider.mailbox.place import Place, begin_again
+from airflow_imap_provider.triggers.reset_bell import bell
 from airflow_imap_provider.triggers.store import AssetStore, Stream
 
 __all__ = ["LOOK", "Request", "Resets"]
 
 log = logging.getLogger(__name__)
 
-LOOK = 30.0
-"""Seconds between two looks for a request."""
+LOOK = 600.0
+"""Seconds between two looks for a request that nobody has heard of: two rings in the same moment may be one."""
 
-LOOKS_A_SECOND = 20.0
-"""Looks in a second over all streams of a triggerer; each takes Airflow's API some 14 ms. With more than 600 streams
-they come less often: with 10,000 every eight minutes."""
+LOOKS_A_SECOND = 5.0
+"""Looks in a second over all streams of a triggerer, at most; each takes Airflow's API some 14 ms. With more than 3,000
+streams they come less often."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Request:
 
 
 class Resets:
-    """Looks for requests to one stream, from the first call of :meth:`listen` until :meth:`stop`.
+    """Looks for requests to one stream, from the first call of :meth:`listen` until :meth:`stop`: when the bell rings,
+    and now and then besides.
 
     :param on_request: called when there is one.
     """
@@ -65,15 +68,17 @@ class Resets:
     def __init__(self, store: AssetStore, stream: Stream, on_request: Callable[[], None]) -> None:
         self.asked = False
         self._store, self._stream, self._on_request = store, stream, on_request
+        self._names = [(asset, stream.name) for asset in store.assets]
         self._timer: asyncio.TimerHandle | None = None
         self._look: asyncio.Task[None] | None = None
         self._stopped = True
 
     def listen(self) -> None:
-        """Begin to look now and then."""
+        """Begin to listen."""
         if self._stopped:
             self._stopped = False
             Resets._listening += 1
+            bell().join(self._names, self._begin_look)
             self._plan()
 
     def stop(self) -> None:
@@ -81,6 +86,7 @@ class Resets:
         if not self._stopped:
             self._stopped = True
             Resets._listening -= 1
+            bell().leave(self._names, self._begin_look)
         if self._timer is not None:
             self._timer.cancel()
         if self._look is not None:
@@ -110,9 +116,13 @@ class Resets:
 
     def _plan(self) -> None:
         pause = max(LOOK, Resets._listening / LOOKS_A_SECOND) * random.uniform(0.7, 1.3)
+        if self._timer is not None:
+            self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(pause, self._begin_look)
 
     def _begin_look(self) -> None:
+        if self._look is not None and not self._look.done():
+            self._look.cancel()
         self._look = asyncio.get_running_loop().create_task(self._find())
 
     async def _find(self) -> None:

@@ -25,11 +25,16 @@ class StoreError(RuntimeError):
 
 @dataclass
 class AssetEvent:
-    """A stored event of an asset."""
+    """A stored event of an asset.
+
+    :param timestamp: when it was stored, by the clock of whoever stored it.
+    :param stored: when it was stored in truth.
+    """
 
     asset: str
     timestamp: datetime
     extra: dict[str, Any]
+    stored: float
 
 
 @dataclass
@@ -99,14 +104,17 @@ class Stores:
 class Dag:
     """A DAG on an asset, as the scheduler knows it.
 
+    :param referenced: since when it refers to the asset; ``None``: its file is gone at the moment.
     :param queued: when the row in its queue was made, if there is one.
+    :param runs_after: the ``run_after`` of the runs that events have started.
     """
 
     name: str
     asset: str
+    referenced: datetime | None
     paused: bool = False
     queued: datetime | None = None
-    last_run_after: datetime | None = None
+    runs_after: list[datetime] = field(default_factory=list)
     runs: list[Any] = field(default_factory=list)
     max_active_runs: int = 16
 
@@ -125,6 +133,14 @@ class Database:
         self.start_run: Callable[[Dag, datetime, list[AssetEvent]], None] = lambda _dag, _when, _events: None
         self._numbers = 0
 
+    def lose_file(self, dag: Dag) -> None:
+        """A DAG's file is missing at a parse: its references go, and with them its row in the queue."""
+        dag.referenced = dag.queued = None
+
+    def find_file(self, dag: Dag) -> None:
+        """The file is there again, or for the first time."""
+        dag.referenced = dag.referenced or HostClock(self._universe).now()
+
     def add_row(self, name: str) -> TriggerRow:
         self._numbers += 1
         self.rows[name] = TriggerRow(name, self._numbers)
@@ -139,27 +155,30 @@ class Database:
         return True
 
     def store_event(self, asset: str, extra: dict[str, Any], clock: HostClock) -> None:
-        self.events.append(AssetEvent(asset, clock.now(), json.loads(json.dumps(extra, allow_nan=False))))
+        told = json.loads(json.dumps(extra, allow_nan=False))
+        self.events.append(AssetEvent(asset, clock.now(), told, self._universe.now))
         for dag in self.dags.values():
             # A paused DAG gets no row; one row a DAG, and the first stays (do nothing on conflict).
-            if dag.asset == asset and not dag.paused and dag.queued is None:
+            if dag.asset == asset and dag.referenced and not dag.paused and dag.queued is None:
                 dag.queued = clock.now()
 
     def schedule(self) -> None:
-        """One turn of the scheduler: a run takes the events of before its row was made, and of after the last run."""
+        """One turn of the scheduler: a run takes the events of before its row was made, and of after the last run.
+
+        If there was none, of after the DAG began to refer to the asset (``_create_dag_runs_asset_triggered`` of Airflow
+        3.3.2, without ``catchup``). All these moments are of the clocks of different hosts.
+        """
         if not self.scheduling:
             return
         for dag in self.dags.values():
             active = sum(run.active for run in dag.runs)
-            if dag.queued is None or dag.paused or active >= dag.max_active_runs:
+            if dag.queued is None or dag.referenced is None or dag.paused or active >= dag.max_active_runs:
                 continue
-            when, floor = dag.queued, dag.last_run_after
-            events = [
-                event
-                for event in self.events
-                if event.asset == dag.asset and event.timestamp <= when and (floor is None or event.timestamp > floor)
-            ]
-            dag.queued, dag.last_run_after = None, max(when, floor or when)
+            when = dag.queued
+            floor = max((before for before in dag.runs_after if before < when), default=dag.referenced)
+            events = [event for event in self.events if event.asset == dag.asset and floor < event.timestamp <= when]
+            dag.queued = None
+            dag.runs_after.append(when)
             self.start_run(dag, when, events)
 
 

@@ -58,6 +58,7 @@ class Run:
 
     def __init__(self, consumer: Consumer, run_id: str, run_after: datetime, events: list[AssetEvent]) -> None:
         self.consumer, self.run_id, self.run_after, self.events = consumer, run_id, run_after, events
+        self.started = consumer.universe.now
         self.state = "queued"
         self.attempts = 0
         self.returned: list[dict[str, Any]] | None = None
@@ -108,12 +109,15 @@ class Consumer:
         self.operator = ReceiveEmailsOperator(task_id="emails", asset=asset, **arguments)
         self.operator._cached_logger = QUIET  # Airflow's own writes every line to the standard output
         self.dag_id = dag_id
-        self.dag = Dag(dag_id, asset.name)
+        self.dag = Dag(dag_id, asset.name, HostClock(universe).now())
         self.runs: list[Run] = self.dag.runs
-        self.established: float | None = None
-        """When its first run was over: from then on the trigger knows of it."""
+        self.begun: float | None = None
+        """When the first event was stored that has started the first of its runs to come to an end, or when that run
+        was started by hand: mail that arrives later must be taken."""
         self.promised: set[tuple[str, str]] = set()
-        """The mails of the events that have started its first run."""
+        """The mails of the events that have started its runs."""
+        self.broken_until = 0.0
+        """Until when no worker can begin with its tasks."""
         self.crash_next: int | None = None
         """After how many steps of store operations the next attempt dies."""
         database.dags[dag_id] = self.dag
@@ -137,6 +141,9 @@ class Consumer:
             self.universe.call_in(1.0, lambda: self.attempt(run))
             return
         run.state, run.attempts = "running", run.attempts + 1
+        if self.universe.now < self.broken_until:
+            self.attempt_failed(run)
+            return
         run.crash_at, self.crash_next = self.crash_next, None
         added: list[dict[str, Any]] = []
         run.strand = Strand(
@@ -174,11 +181,8 @@ class Consumer:
 
     def _ended(self, run: Run, added: list[dict[str, Any]], result: Any, error: BaseException | None) -> None:
         run.strand = None
-        if self.established is None and (error is None or isinstance(error, AirflowSkipException)):
-            self.established = self.universe.now
-            for event in run.events:
-                payload = event.extra.get("payload", {"emails": ()})
-                self.promised |= {(payload["stream"], email["message_id"].strip("<>")) for email in payload["emails"]}
+        if error is None or isinstance(error, AirflowSkipException):
+            self._owed_from_now_on(run)
         if isinstance(error, AirflowSkipException):
             run.state = "skipped"
             return
@@ -191,6 +195,14 @@ class Consumer:
         run.history.append(sorted((str(email["uidvalidity"]), email["uid"]) for email in result))
         for extra in added:
             self.database.store_event(self.asset.name, extra, self.clock)
+
+    def _owed_from_now_on(self, run: Run) -> None:
+        told = [event for event in run.events if "payload" in event.extra]
+        if self.begun is None:
+            self.begun = min((event.stored for event in told), default=run.started)
+        for event in told:
+            payload = event.extra["payload"]
+            self.promised |= {(payload["stream"], email["message_id"].strip("<>")) for email in payload["emails"]}
 
     def attempt_failed(self, run: Run) -> None:
         if run.attempts > (self.operator.retries or 0):

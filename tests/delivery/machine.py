@@ -215,6 +215,16 @@ class DeliveryMachine(RuleBasedStateMachine):
         dag = self._consumer(index).dag
         dag.paused, dag.max_active_runs = not dag.paused, most
 
+    @rule(index=st.integers(0, 3), seconds=st.sampled_from((0.5, 15.0, 90.0)))
+    def a_dags_file_is_gone_for_a_while(self, index: int, seconds: float) -> None:
+        world, dag = self.world, self._consumer(index).dag
+        world.database.lose_file(dag)
+        world.universe.call_in(seconds, lambda: world.database.find_file(dag))
+
+    @rule(index=st.integers(0, 3), seconds=st.sampled_from((5.0, 60.0)))
+    def no_worker_can_begin(self, index: int, seconds: float) -> None:
+        self._consumer(index).broken_until = self.world.universe.now + seconds
+
     @rule(index=st.integers(0, 3))
     def somebody_starts_a_run(self, index: int) -> None:
         self.world.manual_run(self._consumer(index))

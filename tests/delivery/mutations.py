@@ -15,8 +15,9 @@ import pytest
 from airflow_imap_provider.mailbox import taking
 from airflow_imap_provider.mailbox.place import Place, first_place
 from airflow_imap_provider.mailbox.ranges import UidRanges
+from airflow_imap_provider.operators import email as operators
 from airflow_imap_provider.operators.email import ReceiveEmailsOperator
-from airflow_imap_provider.triggers import committer, store, subscriber
+from airflow_imap_provider.triggers import committer, journal, store, subscriber
 from airflow_imap_provider.triggers.committer import Committer
 from airflow_imap_provider.triggers.journal import Journal
 from airflow_imap_provider.triggers.nudge import Nudge
@@ -121,8 +122,36 @@ def drop_owed_actions(patch: pytest.MonkeyPatch) -> None:
 
 def a_first_run_begins_now(patch: pytest.MonkeyPatch) -> None:
     """A new consumer begins at its own clock's time instead of the event that has started it."""
-    patch.setattr(ReceiveEmailsOperator, "_triggering_times", lambda _self, _context: [])
-    patch.setattr("airflow_imap_provider.operators.email.MANUAL_LOOK_BACK", timedelta(0))
+    patch.setattr(ReceiveEmailsOperator, "_triggering_entries", lambda _self, _context: [])
+    patch.setattr(operators, "MANUAL_LOOK_BACK", timedelta(0))
+
+
+def pass_over_what_looks_older_than_the_first_run(patch: pytest.MonkeyPatch) -> None:
+    """The clock of whoever tells is believed for as long as the consumer lives."""
+    real = taking.Taking.feed
+
+    def feed(self: taking.Taking, entry: taking.Entry) -> None:
+        if self.record.begin is not None and entry.at < self.record.begin:
+            self.record.positions[entry.journal] = entry.number + 1
+        else:
+            real(self, entry)
+
+    patch.setattr(taking.Taking, "feed", feed)
+
+
+def compare_clocks_to_the_second(patch: pytest.MonkeyPatch) -> None:
+    """What another folder's triggerer has told is taken for older than it is."""
+    patch.setattr(taking, "CLOCKS_APART", timedelta(0))
+
+
+def compare_clocks_in_one_folder(patch: pytest.MonkeyPatch) -> None:
+    """The order of UIDs is not used."""
+    patch.setattr(operators, "told_before", lambda entry, event: entry.at < event.at - taking.CLOCKS_APART)
+
+
+def keep_the_first_beginning(patch: pytest.MonkeyPatch) -> None:
+    """The run of an earlier event comes after the one with which the consumer has begun."""
+    patch.setattr(journal, "passed_over", lambda _record, _told: False)
 
 
 def take_what_others_have_taken(patch: pytest.MonkeyPatch) -> None:

@@ -145,6 +145,53 @@ def a_new_consumer(machine: DeliveryMachine) -> None:
     machine.time_passes(40.0)
 
 
+def a_new_consumer_paused_while_a_slower_clock_takes_over(machine: DeliveryMachine) -> None:
+    begin(machine)
+    machine.a_consumer_is_new_or_renamed(0.0, manual=False)
+    machine.mails_arrive([True])
+    machine.time_passes(10.0)
+    machine.a_dag_is_paused_or_unpaused(1, 16)
+    another_takes_over(machine, -75.0)
+
+
+def a_new_consumer_while_a_slower_clock_tells_of_another_place(machine: DeliveryMachine) -> None:
+    begin(machine, "second")
+    machine.time_passes(10.0)
+    machine.the_scheduler_stands_still(70.0)
+    machine.a_consumer_is_new_or_renamed(0.0, manual=False)
+    machine.mails_arrive([False])  # told of one place only
+    machine.time_passes(4.0)
+    another_takes_over(machine, -75.0)
+
+
+def a_new_consumer_while_a_clock_far_behind_takes_over(machine: DeliveryMachine) -> None:
+    begin(machine)
+    machine.time_passes(10.0)
+    machine.the_scheduler_stands_still(70.0)
+    machine.a_consumer_is_new_or_renamed(0.0, manual=False)
+    machine.mails_arrive([True])
+    machine.time_passes(4.0)
+    another_takes_over(machine, -2000.0)
+
+
+def another_takes_over(machine: DeliveryMachine, ahead: float) -> None:
+    """The first triggerer dies; the next one, whose clock is wrong, tells of one mail."""
+    machine.a_triggerer_is_killed(0)
+    machine.a_triggerer_starts(ahead, 0.5)
+    machine.mails_arrive([True])
+    machine.time_passes(40.0)
+
+
+def a_first_run_that_could_not_begin(machine: DeliveryMachine) -> None:
+    begin(machine)
+    machine.a_consumer_is_new_or_renamed(0.0, manual=False)
+    machine.no_worker_can_begin(1, 60.0)
+    machine.mails_arrive([True])
+    machine.time_passes(90.0)
+    machine.mails_arrive([True])
+    machine.time_passes(10.0)
+
+
 def many_runs_some_done_again(machine: DeliveryMachine) -> None:
     begin(machine, max_mails=1)
     for _ in range(16):
@@ -188,6 +235,13 @@ TEETH: tuple[tuple[Story, mutations.Mutation], ...] = (
     (killed_around_every_command, mutations.drop_owed_actions),
     (killed_before_the_commit, mutations.take_what_others_have_taken),
     (a_new_consumer, mutations.a_first_run_begins_now),
+    (
+        a_new_consumer_paused_while_a_slower_clock_takes_over,
+        mutations.pass_over_what_looks_older_than_the_first_run,
+    ),
+    (a_new_consumer_while_a_slower_clock_tells_of_another_place, mutations.compare_clocks_to_the_second),
+    (a_new_consumer_while_a_clock_far_behind_takes_over, mutations.compare_clocks_in_one_folder),
+    (a_first_run_that_could_not_begin, mutations.keep_the_first_beginning),
     (many_runs_some_done_again, mutations.do_not_look_for_an_earlier_claim),
     (many_runs_some_done_again, mutations.keep_every_claim),
     (lost_connections, mutations.die_of_a_lost_connection),

@@ -16,10 +16,6 @@ DAY = 86_400.0
 LARGEST = 64 * 1024
 """Bytes of a stored value; Airflow warns above."""
 
-CLOCKS_APART = 500.0
-"""Seconds after its first run from which a new consumer must have everything: more than the machine's clocks are apart.
-Where it begins is a moment of the clock of the triggerer that told; another one's may be behind."""
-
 
 class Judge:
     """Watches a world."""
@@ -108,8 +104,8 @@ class Judge:
                 if consumer.asset.name not in assets:
                     continue
                 for mail in world.arrivals.values():
-                    since = consumer.established
-                    must = since is not None and (consumer.operator.history or since + CLOCKS_APART < mail.at)
+                    since = consumer.begun
+                    must = since is not None and (consumer.operator.history or since < mail.at)
                     must = must or (stream, mail.name) in consumer.promised
                     if must and mail.meant_for(stream) and not mail.touched:
                         short = "second" if stream.endswith("/second") else "default"
@@ -200,7 +196,8 @@ def settle(world: World) -> None:
         process.losing_confirmations, process.stalled_until = 0, 0.0
     for consumer in world.consumers.values():
         consumer.dag.paused, consumer.dag.max_active_runs = False, 16
-        consumer.crash_next = None
+        world.database.find_file(consumer.dag)
+        consumer.crash_next, consumer.broken_until = None, 0.0
     for name in world.plan.triggers:
         if name not in world.database.rows:
             world.database.add_row(name)

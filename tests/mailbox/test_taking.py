@@ -9,7 +9,16 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_imap_provider.mailbox.taking import CLAIMS_AT_HAND, GENERATIONS, Claim, Entry, Record, Taking
+from airflow_imap_provider.mailbox.taking import (
+    CLAIMS_AT_HAND,
+    CLOCKS_APART,
+    GENERATIONS,
+    Claim,
+    Entry,
+    Record,
+    Taking,
+    told_before,
+)
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 Told = dict[str, Any]
@@ -88,20 +97,28 @@ def test_the_rest_of_an_entry_is_left_for_the_next_run() -> None:
     assert record.ranges["s"]["0.7"].spans == ((1, 9),)
 
 
-def test_entries_before_the_first_one_of_a_new_consumer_are_not_its_own() -> None:
-    record = Record(begin=NOON + timedelta(seconds=5))
-    assert take(record, Journal(told(1, 2), told(3, 4, second=5), told(5, 5, second=6))) == [3, 4, 5]
+def entry(journal: str, number: int, payload: Told) -> Entry:
+    return Entry(journal, number, payload)
 
 
-def test_the_first_run_may_be_overtaken_by_the_second() -> None:
-    journal = Journal(told(1, 1, second=1), told(2, 2, second=2))
-    record = Record(begin=NOON + timedelta(seconds=2))
-    assert take(record, journal) == [2]
-    record = stored(record)
-    record.begin_at(NOON + timedelta(seconds=1))
-    assert take(record, journal) == [1]
-    record.begin_at(NOON + timedelta(seconds=3))
-    assert take(record, journal) == []
+def test_one_writers_entries_are_in_order_whatever_its_clock_says() -> None:
+    event = entry("a", 3, told(9, 9))
+    assert told_before(entry("a", 2, told(8, 8, second=900)), event)
+    assert not told_before(entry("a", 3, told(9, 9)), event)
+    assert not told_before(entry("a", 4, told(1, 1, second=-9000)), event)
+
+
+def test_two_writers_of_one_folder_are_in_the_order_of_uids_whatever_their_clocks_say() -> None:
+    event = entry("a", 3, told(9, 12))
+    assert told_before(entry("b", 7, told(7, 8, second=900)), event)
+    assert not told_before(entry("b", 7, told(7, 9, second=-9000)), event)
+
+
+def test_other_folders_and_generations_are_in_the_order_of_clocks_that_may_be_apart() -> None:
+    event, apart = entry("a", 3, told(9, 12)), CLOCKS_APART.total_seconds()
+    for other in ({"stream": "t"}, {"epoch": 1}):
+        assert told_before(entry("b", 7, told(20, 20, second=-apart - 1, **other)), event)  # type: ignore[arg-type]
+        assert not told_before(entry("b", 7, told(1, 1, second=-apart, **other)), event)  # type: ignore[arg-type]
 
 
 def test_the_same_uids_of_a_new_generation_are_other_mails() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_imap_provider.mail.conditions import From, Subject
 from airflow_imap_provider.mailbox.actions import AddKeyword, Copy, Delete, Flag, MarkRead, Move
-from airflow_imap_provider.triggers import committer
+from airflow_imap_provider.triggers import acting, committer
 from airflow_imap_provider.triggers.email import EmailTrigger
 from tests.servers.dovecot import Dovecot, User
 from tests.servers.waiting import until
@@ -46,7 +46,7 @@ async def test_a_crash_between_commit_and_action_repeats_the_action_and_not_the_
 ) -> None:
     log: list[dict[str, Any]] = []
     first = Triggerer(state, log)
-    monkeypatch.setattr(committer.Committer, "_perform", _never_ends)
+    monkeypatch.setattr(acting.Acting, "_perform", _never_ends)
     first.add(trigger(on_match=[Delete()]))
     dovecot.deliver(user, message("one"))
     await until(lambda: committed(state) == 1, "stored, the action is owed")
@@ -78,11 +78,11 @@ async def test_an_action_that_fails_is_tried_again_reported_and_blocks_no_mail(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(committer, "ACTION_RETRY", (0.05, 0.05))
+    monkeypatch.setattr(acting, "ACTION_RETRY", (0.05, 0.05))
     triggerer.add(trigger(on_match=[Move("Not there")]))
     dovecot.deliver(user, message("one"))
     await until(lambda: "is given up" in caplog.text, "it is given up in the end")
-    assert caplog.text.count("is tried again") == committer.ACTION_TRIES - 1
+    assert caplog.text.count("is tried again") == acting.ACTION_TRIES - 1
     assert f"move Not there, due to mails of {CONN_ID}/INBOX/default (UIDs 1), failed" in caplog.text
     dovecot.deliver(user, message("two"))
     await until(lambda: triggerer.subjects == ["one", "two"], "mail goes on, and none is repeated")
@@ -97,7 +97,7 @@ async def test_what_was_done_before_a_refused_action_is_not_done_again(
     trigger: Make,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(committer, "ACTION_RETRY", (0.05, 0.05))
+    monkeypatch.setattr(acting, "ACTION_RETRY", (0.05, 0.05))
     dovecot.create_folder(user, "Archive")
     triggerer.add(trigger(on_match=[Copy("Archive"), Move("Missing")]))
     dovecot.deliver(user, message("one"))
@@ -115,15 +115,15 @@ async def test_an_unexpected_error_in_an_action_ends_neither_the_commits_nor_oth
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(committer, "ACTION_RETRY", (0.05, 0.05))
-    plain = committer.perform
+    monkeypatch.setattr(acting, "ACTION_RETRY", (0.05, 0.05))
+    plain = acting.perform
 
     def breaks(session: Any, uids: list[int], actions: Any, **options: bool) -> None:
         if 1 in uids:
             raise ValueError("nobody thought of this")
         plain(session, uids, actions, **options)
 
-    monkeypatch.setattr(committer, "perform", breaks)
+    monkeypatch.setattr(acting, "perform", breaks)
     triggerer.add(trigger(on_match=[MarkRead()]))
     dovecot.deliver(user, message("one"))
     await until(lambda: committed(state) == 1, "stored")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
+from airflow_imap_provider.mailbox.taking import Entry, Record
 from airflow_imap_provider.triggers import journal as journals
-from airflow_imap_provider.triggers.journal import LAST_WORDS, RETENTION, ROLL, Journal, entries
+from airflow_imap_provider.triggers.journal import LAST_WORDS, RETENTION, ROLL, Journal, begin, entries, passed_over
 from airflow_imap_provider.triggers.store import JOURNALS, AssetStore, Stream
 from tests.triggers.triggerer import State
 
@@ -37,12 +39,13 @@ def new(state: State, clock: Calendar, folder: str = "INBOX") -> Journal:
     return Journal(AssetStore(store), Stream("c", folder, "default"), watch)
 
 
-def read(state: State, positions: dict[str, int], clock: Calendar, **options: datetime) -> list[int]:
+def read(state: State, positions: dict[str, int], clock: Calendar, record: Record | None = None) -> list[int]:
     store: Any = state
     found = []
-    for entry in entries(store, positions, clock.now(), **options):
+    record = record or Record(positions=positions)
+    for entry in entries(store, record, clock.now()):
         found.append(entry.payload["n"])
-        positions[entry.journal] = entry.number + 1
+        record.positions[entry.journal] = entry.number + 1
     return found
 
 
@@ -164,11 +167,68 @@ async def test_what_has_been_kept_long_enough_is_dropped_step_by_step(
     assert "gone" not in positions
 
 
-async def test_journals_of_before_a_new_consumer_are_not_read(state: State, clock: Calendar) -> None:
+async def test_journals_of_long_before_a_new_consumer_are_not_read(state: State, clock: Calendar) -> None:
     await new(state, clock).append({"n": 1})
     await new(state, clock).append({"n": 2})
     clock.time += LAST_WORDS * 3
-    assert read(state, {}, clock, begin=clock.now()) == [2]
+    record = Record()
+    begin_at(state, record, clock.now(), lambda entry: False)
+    assert read(state, {}, clock, record) == [2]
+
+
+async def test_a_consumer_begins_in_each_journal_and_takes_all_that_is_written_later(
+    state: State, clock: Calendar
+) -> None:
+    inbox, other, record = new(state, clock), new(state, clock, "Other"), Record()
+    for number in range(3):
+        await inbox.append({"n": number})
+        await other.append({"n": 10 + number})
+    begin_at(state, record, clock.now(), lambda entry: entry.payload["n"] in (0, 1, 10, 11, 12))
+    clock.time -= timedelta(hours=5)  # as of a host whose clock is wrong
+    await other.append({"n": 13})
+    await new(state, clock, "Third").append({"n": 20})
+    assert read(state, {}, clock, Record.from_json(record.to_json())) == [2, 13, 20]
+
+
+async def test_the_beginning_moves_back_and_never_forward(state: State, clock: Calendar) -> None:
+    inbox, record = new(state, clock), Record()
+    for number in range(4):
+        await inbox.append({"n": number})
+    begin_at(state, record, clock.now(), lambda entry: entry.payload["n"] < 2)
+    assert read(state, {}, clock, record) == [2, 3]
+    later = new(state, clock, "Later")
+    await later.append({"n": 10})
+    assert [entry.payload["n"] for entry in every(state) if passed_over(record, entry)] == [0, 1]
+    begin_at(state, record, clock.now(), lambda entry: entry.payload["n"] != 1)
+    assert read(state, {}, clock, record) == [1, 2, 3, 10]
+    begin_at(state, record, clock.now(), lambda entry: True)
+    assert read(state, {}, clock, record) == [1, 2, 3, 10]
+
+
+async def test_a_journal_that_had_ended_long_before_is_begun_when_the_beginning_moves_back(
+    state: State, clock: Calendar
+) -> None:
+    old, record = new(state, clock), Record()
+    for number in range(3):
+        await old.append({"n": number})
+    early = every(state)[1]
+    await new(state, clock).append({"n": 5})
+    clock.time += LAST_WORDS * 3
+    begin_at(state, record, clock.now(), lambda entry: True)
+    assert read(state, {}, clock, record) == []
+    assert passed_over(record, early)
+    begin_at(state, record, early.at, lambda entry: entry.payload["n"] < 1)
+    assert read(state, {}, clock, record) == [1, 2, 5]
+
+
+def every(state: State) -> list[Entry]:
+    values = [state.get(key) for key in state.values["inbox"] if key.startswith("imap4:journal:")]
+    return [Entry(*value["journal"], value) for value in values]
+
+
+def begin_at(state: State, record: Record, moment: datetime, before: Callable[[Entry], bool]) -> None:
+    store: Any = state
+    begin(store, record, moment, before)
 
 
 async def test_the_journal_of_a_stream_that_is_gone_is_closed_in_the_end(state: State, clock: Calendar) -> None:

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 from airflow_imap_provider.errors import SettingsError
+from airflow_imap_provider.mail.conditions import Subject
 from airflow_imap_provider.mailbox.actions import Delete, Flag, MarkRead, Move, Save
-from airflow_imap_provider.triggers import committer, courier
+from airflow_imap_provider.triggers import acting, courier
 from airflow_imap_provider.triggers.email import EmailTrigger
+from airflow_imap_provider.triggers.stored_place import StoredPlace
 from tests.hooks.test_saving import mail, tree
 from tests.servers.dovecot import Dovecot, User
 from tests.servers.waiting import until
+from tests.triggers.conftest import CONN_ID
 from tests.triggers.mailbox_state import PLACE, committed, flags
 from tests.triggers.triggerer import State, Triggerer
 
@@ -45,7 +48,7 @@ async def test_a_storage_that_fails_repeats_only_what_is_missing_and_never_lets_
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(committer, "ACTION_RETRY", (0.05, 0.05))
+    monkeypatch.setattr(acting, "ACTION_RETRY", (0.05, 0.05))
     (tmp_path / "file").write_text("in the way")
     triggerer.add(trigger(on_match=[Save(str(tmp_path / "file")), Flag(), Delete()]))
     dovecot.deliver_all(user, [mail(("a.csv", b"x"), subject=f"mail {n}") for n in range(2)])
@@ -110,23 +113,65 @@ async def test_new_mail_is_told_while_a_save_takes_its_time(
     assert all("Flagged" in each for each in flags(dovecot, user).values())
 
 
+async def test_no_other_mail_is_saved_when_the_folder_is_made_anew_between_two_saves(
+    dovecot: Dovecot,
+    user: User,
+    state: State,
+    triggerer: Triggerer,
+    trigger: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import threading
+
+    go_on, carried = threading.Event(), []
+    plain = courier.Courier._carry
+
+    def slow(self: courier.Courier, *arguments: object) -> bool:
+        carried.append(plain(self, *arguments))  # type: ignore[arg-type]
+        assert self._session is not None
+        self._session.close()  # Dovecot would refuse to go on with it; a new one is opened
+        assert go_on.wait(60)
+        return carried[-1]
+
+    monkeypatch.setattr(courier.Courier, "_carry", slow)
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+    dovecot.create_folder(user, "Work")
+    conditions = [Subject.contains("wanted")]
+    saves = [Save(str(first)), Save(str(second))]
+    triggerer.add(trigger(folder="Work", poll_interval=1.0, conditions=conditions, on_match=saves))
+    dovecot.deliver(user, mail(("wanted.csv", b"x"), subject="wanted"), "Work")
+    await until(lambda: carried == [True], "the first save is done, and not recorded", 30)
+    dovecot.delete_folder(user, "Work")
+    dovecot.create_folder(user, "Work")
+    dovecot.deliver(user, mail(("private.csv", b"x"), subject="somebody else's"), "Work")
+    key = f"imap4:place:{CONN_ID}/Work/default"
+    await until(lambda: state.get(key)["epoch"] > 0, "the new folder is noticed", 60)
+    go_on.set()
+    await until(lambda: len(carried) > 1, "the second save is looked at", 60)
+    assert carried == [True, False]
+    assert tree(second) == {}
+
+
 async def test_a_crash_in_a_save_repeats_it_and_doubles_no_file(
     dovecot: Dovecot, user: User, state: State, trigger: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = Triggerer(state, [])
-    plain = committer.Committer._record
+    plain = StoredPlace.note
 
-    async def never(self: committer.Committer) -> None:
+    async def never(self: StoredPlace) -> None:
         import asyncio
 
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(committer.Committer, "_record", never)
+    monkeypatch.setattr(StoredPlace, "note", never)
     first.add(trigger(on_match=[Save(str(tmp_path)), Flag()]))
     dovecot.deliver(user, mail(("a.csv", b"x")))
     await until(lambda: bool(tree(tmp_path)), "saved, and not recorded", 30)
     await first.kill()
-    monkeypatch.setattr(committer.Committer, "_record", plain)
+    monkeypatch.setattr(StoredPlace, "note", plain)
     second = Triggerer(state, [])
     second.add(trigger(on_match=[Save(str(tmp_path)), Flag()]))
     await until(lambda: not state.get(PLACE)["todo"], "it is made good", 30)

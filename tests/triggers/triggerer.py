@@ -149,7 +149,7 @@ class Triggerer:
         """What a consumer with this record takes now."""
         taking = Taking(record, most)
         store: Any = self.state
-        for entry in journal.entries(store, record.positions, datetime.now(timezone.utc)):
+        for entry in journal.entries(store, record, datetime.now(timezone.utc)):
             taking.feed(entry)
             if taking.enough:
                 break

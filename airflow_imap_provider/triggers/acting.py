@@ -1,0 +1,197 @@
+"""Does the actions that a stored place owes: on the watched connection between two reads, or beside it for transfers.
+
+An action is owed until it is struck off the stored place, so that a crash repeats the action and not the mail. One that
+fails is tried again, reported, and given up in the end; it never holds up mail, nor another action.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from airflow_imap_provider.errors import ImapError
+from airflow_imap_provider.mailbox.actions import OUTGOING, Action, perform
+from airflow_imap_provider.mailbox.ranges import UidRanges
+from airflow_imap_provider.mailbox.watcher import FolderWatcher
+from airflow_imap_provider.transport.clock import Clock
+from airflow_imap_provider.transport.session import FolderStatus, Session
+from airflow_imap_provider.triggers.courier import Courier, is_separate
+from airflow_imap_provider.triggers.store import Stream
+from airflow_imap_provider.triggers.stored_place import Owed, StoredPlace, SupersededError
+
+__all__ = ["TROUBLE", "Acting"]
+
+log = logging.getLogger(__name__)
+
+ACTION_RETRY = (10.0, 600.0)
+"""First and longest wait in seconds before an action that failed is tried again; doubles."""
+
+ACTION_TRIES = 6
+"""How often an action is tried, over about five minutes; then it is reported and given up."""
+
+TROUBLE = 10.0
+"""Seconds after an unexpected error until the work goes on."""
+
+
+class Acting:
+    """See the module.
+
+    :param look: called when something has changed that :meth:`act` should look at.
+    """
+
+    def __init__(
+        self, stream: Stream, stored: StoredPlace, watcher: FolderWatcher, clock: Clock, look: Callable[[], None]
+    ) -> None:
+        self._name, self._stored, self._watcher, self._clock, self._look = stream.name, stored, watcher, clock, look
+        self._courier = Courier(stream.conn_id, stream.folder)
+        self._transfer: asyncio.Task[None] | None = None
+        self._failed = 0
+        self._last_failure = ""
+
+    @property
+    def trouble(self) -> dict[str, Any]:
+        """What the health entry tells of actions: owed ones, given up ones since the start, and the last failure."""
+        return {
+            "pending_actions": sum(len(item.todo.actions) for item in self._stored.owed),
+            "failed_actions": self._failed,
+            "last_action_error": self._last_failure,
+        }
+
+    async def stop(self) -> None:
+        """End a transfer where it is; what it has not done is still owed."""
+        if self._transfer is not None:
+            self._transfer.cancel()
+            await asyncio.wait([self._transfer])
+
+    async def act(self) -> float | None:
+        """Do the actions that are due; return the seconds until the next attempt, if one is needed.
+
+        :raises SupersededError: if somebody has begun anew.
+        """
+        waits = []
+        transfer = False
+        for item in list(self._stored.owed):
+            wait = item.not_before - self._clock.monotonic()
+            if wait > 0:
+                waits.append(wait)
+            elif item.outgoing:
+                transfer = True
+            elif self._watcher.state.connected:
+                # Else the watcher wakes the subscriber, and the subscriber this, when there is a connection again.
+                again = await self._act_on(item)
+                waits += [again] if again is not None else []
+                transfer = transfer or item.outgoing
+        if transfer and (self._transfer is None or self._transfer.done()):
+            self._transfer = asyncio.get_running_loop().create_task(self._transfer_all(), name="imap4 transfer")
+        return min(waits, default=None)
+
+    async def _transfer_all(self) -> None:
+        """Save and forward beside everything else, since it may take minutes, on a connection of its own.
+
+        One mail at a time, so that one that fails holds up no other and nothing that is done is done again.
+        """
+        try:
+            while True:
+                now = self._clock.monotonic()
+                due = next((item for item in self._stored.owed if item.outgoing and item.not_before <= now), None)
+                if due is None:
+                    break
+                if is_separate(due.todo.actions[0]):
+                    due = await self._stored.first_mail(due)
+                await self._act_on(due)
+                self._look()
+        except SupersededError:
+            log.debug("somebody has begun anew; the next look at what is owed ends this")
+        except Exception:
+            log.exception("unexpected error while saving or forwarding; it goes on in %.0f s", TROUBLE)
+            for item in self._stored.owed:
+                if item.outgoing:
+                    item.not_before = max(item.not_before, self._clock.monotonic() + TROUBLE)
+        finally:
+            await self._courier.rest()
+        self._look()
+
+    async def _act_on(self, item: Owed) -> float | None:
+        """Do what is owed to some mails, one action at a time; return the seconds to wait after a failure.
+
+        Ends where a transfer follows other actions, or the other way round: transfers have a task of their own.
+        """
+        outgoing = item.outgoing
+        while item.todo.actions and item.outgoing == outgoing:
+            try:
+                begun = await self._perform(item)
+            except Exception as error:  # noqa: BLE001 - an action that cannot be done must not block those that can
+                return await self._after_failure(item, error)
+            if not begun:
+                item.todo = replace(item.todo, actions=())
+                break
+            item.todo = replace(item.todo, actions=item.todo.actions[1:], tries=0)
+            item.repeated = False
+            if item.todo.actions:
+                await self._stored.note()
+        if not item.todo.actions:
+            await self._stored.forget(item)
+        return None
+
+    async def _perform(self, item: Owed) -> bool:
+        """Do the first action that is owed; return whether the UIDs still mean the same mails."""
+        item.begun = False
+        action, repeated = item.todo.actions[0], item.repeated
+        uids = [uid for first, last in item.todo.uids.spans for uid in range(first, last + 1)]
+        if action.do in OUTGOING:
+            return await self._courier.perform(item.uidvalidity, uids, action, lambda: setattr(item, "begun", True))
+
+        def work(session: Session, status: FolderStatus) -> bool:
+            item.begun = True
+            if status.uidvalidity != item.uidvalidity:
+                return False
+            perform(session, uids, [action], repeated=repeated)
+            return True
+
+        return await self._watcher.use(work, writing=True)
+
+    async def _after_failure(self, item: Owed, error: Exception) -> float | None:
+        if not item.begun:
+            # Nothing was sent: the connection has just gone. The watcher wakes this when it is back.
+            item.not_before = self._clock.monotonic() + TROUBLE
+            return TROUBLE
+        item.repeated = True
+        tries = item.todo.tries + 1
+        what = f"{_described(item.todo.actions[0])}, due to mails of {self._name} (UIDs {_listed(item.todo.uids)}),"
+        self._last_failure = f"{_described(item.todo.actions[0])}: {error}"
+        if not isinstance(error, ImapError):
+            log.error("unexpected error in an action", exc_info=error)
+        if tries >= ACTION_TRIES:
+            self._failed += 1
+            log.error("%s failed and is given up: %s", what, error)
+            item.todo = replace(item.todo, actions=_without(item.todo.actions), tries=0)
+            item.repeated = False
+            if item.todo.actions:
+                return 0.0
+            await self._stored.forget(item)
+            return None
+        wait = min(ACTION_RETRY[0] * 2.0 ** (tries - 1), ACTION_RETRY[1])
+        log.warning("%s failed and is tried again in %.0f s: %s", what, wait, error)
+        item.todo = replace(item.todo, tries=tries)
+        item.not_before = self._clock.monotonic() + wait
+        return wait
+
+
+def _without(actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    """Return what is still to be done when the first action is given up: never the removal of what was not kept."""
+    rest = actions[1:]
+    if actions[0].do in (*OUTGOING, "copy") and any(action.do == "delete" for action in rest):
+        log.error("the mails are not deleted, since %s failed", _described(actions[0]))
+        return tuple(action for action in rest if action.do != "delete")
+    return rest
+
+
+def _described(action: Action) -> str:
+    return f"{action.do} {action.argument}".strip()
+
+
+def _listed(uids: UidRanges) -> str:
+    return ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in uids.spans)

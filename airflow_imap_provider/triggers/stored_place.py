@@ -1,0 +1,143 @@
+"""One stream's place as Airflow's state store holds it: the place and the actions that are owed, in a single value.
+
+The committer moves the place and the actions' worker strikes off what is done, each in a task of its own; here they
+take turns, and write on until the store has taken it. What is owed is known by the UIDs and the UIDVALIDITY under which
+it came to be owed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from airflow_imap_provider.mailbox.actions import OUTGOING
+from airflow_imap_provider.mailbox.place import Place, Todo
+from airflow_imap_provider.mailbox.ranges import UidRanges
+from airflow_imap_provider.transport.clock import Clock
+from airflow_imap_provider.triggers.store import AssetStore, Stream
+
+__all__ = ["Owed", "StoredPlace", "SupersededError", "first_line", "patiently"]
+
+log = logging.getLogger(__name__)
+
+STORE_RETRY = (1.0, 60.0)
+"""First and longest wait in seconds before a failed write to Airflow's state store is tried again."""
+
+
+class SupersededError(Exception):
+    """The stored place is of a later epoch: somebody else has begun anew."""
+
+
+@dataclass(eq=False)
+class Owed:
+    """Actions that are owed to some mails.
+
+    :param uidvalidity: under which their UIDs mean them.
+    :param repeated: whether an earlier attempt at the first action may have been interrupted.
+    :param begun: whether the last attempt has reached the server.
+    :param not_before: when to try it again, in the clock's seconds.
+    """
+
+    todo: Todo
+    uidvalidity: int | None
+    repeated: bool = False
+    begun: bool = False
+    not_before: float = 0.0
+
+    @property
+    def outgoing(self) -> bool:
+        """Whether a transfer is due next."""
+        return bool(self.todo.actions) and self.todo.actions[0].do in OUTGOING
+
+
+class StoredPlace:
+    """See the module.
+
+    :param place: what is stored now, with the actions that it still owes.
+    """
+
+    def __init__(self, store: AssetStore, stream: Stream, place: Place, clock: Clock) -> None:
+        self.place = replace(place, todo=())
+        self.owed = [Owed(todo, place.uidvalidity, repeated=True) for todo in place.todo]
+        self.written_at = clock.monotonic()
+        self._store, self._key, self._clock = store, stream.key("place"), clock
+        self._writing = asyncio.Lock()
+
+    async def move(self, place: Place, more: Iterable[Owed]) -> None:
+        """Store another place, with what is owed besides from now on.
+
+        :raises SupersededError: if somebody has begun anew; nothing is written then.
+        """
+        async with self._writing:  # what was saved or forwarded meanwhile must not come back
+            # The UIDs of another generation's actions mean other mails now.
+            owed = [*(self.owed if place.epoch == self.place.epoch else ()), *more]
+            await self._write(place, owed)
+            self.place, self.owed = place, owed
+
+    async def note(self) -> None:
+        """Store what is owed now.
+
+        :raises SupersededError: as :meth:`move`.
+        """
+        async with self._writing:
+            await self._write(self.place, self.owed)
+
+    async def forget(self, item: Owed) -> None:
+        """Nothing is owed to these mails any more.
+
+        :raises SupersededError: as :meth:`move`.
+        """
+        async with self._writing:
+            self.owed = [other for other in self.owed if other is not item]
+            await self._write(self.place, self.owed)
+
+    async def first_mail(self, item: Owed) -> Owed:
+        """Part the first mail from the others that the same is owed to, and return what is owed to it."""
+        async with self._writing:
+            (first, last), *rest = item.todo.uids.spans
+            if item not in self.owed or (first == last and not rest):
+                return item
+            one = replace(item, todo=replace(item.todo, uids=UidRanges(((first, first),))))
+            item.todo = replace(item.todo, uids=UidRanges.of([(first + 1, last), *rest]))
+            self.owed.insert(self.owed.index(item), one)
+            return one
+
+    async def _write(self, place: Place, owed: Iterable[Owed]) -> None:
+        stored = replace(place, todo=tuple(item.todo for item in owed)).to_json()
+        await patiently(lambda: self._write_unless_superseded(stored))
+        self.written_at = self._clock.monotonic()
+
+    async def _write_unless_superseded(self, stored: dict[str, Any]) -> None:
+        # Another triggerer that runs the same trigger for a while may have honoured a reset, or found the folder new.
+        records = await self._store.read(self._key)
+        if any(record["epoch"] > stored["epoch"] for record in records if record):
+            raise SupersededError
+        await self._store.write(self._key, stored)
+
+
+async def patiently(step: Callable[[], Awaitable[None]]) -> None:
+    """Do something with Airflow's state store, again and again until it succeeds.
+
+    :raises SupersededError: if the step does.
+    """
+    delay = STORE_RETRY[0]
+    while True:
+        try:
+            await step()
+        except SupersededError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, forgetting the place would be worse
+            log.warning("Airflow's state store fails; trying again in %.0f s: %s", delay, first_line(error))
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, STORE_RETRY[1])
+        else:
+            return
+
+
+def first_line(error: BaseException) -> str:
+    """Return an error's kind and the first line of its text: Airflow's run over many."""
+    lines: list[str] = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"
