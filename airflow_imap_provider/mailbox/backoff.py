@@ -23,11 +23,12 @@ class Backoff:
     JITTER = 0.3
 
     def __init__(self) -> None:
-        self._failures = 0
+        self.failures = 0
+        """How many attempts have failed one after the other."""
 
     def reset(self) -> None:
         """After a complete catch-up, and only then: a server that takes logins and drops sessions is not well."""
-        self._failures = 0
+        self.failures = 0
 
     def next(self, error: BaseException) -> float:
         """Return the seconds to wait after ``error``."""
@@ -43,6 +44,6 @@ class Backoff:
 
     def _doubled(self, bounds: tuple[float, float]) -> float:
         first, most = bounds
-        delay = min(first * 2.0 ** min(self._failures, 20), most)
-        self._failures += 1
+        delay = min(first * 2.0 ** min(self.failures, 20), most)
+        self.failures += 1
         return delay

@@ -24,12 +24,14 @@ class Limit:
     :param words: what it looks like in the server's answer.
     :param pause: first and longest pause in seconds before the next attempt; it doubles in between.
     :param remedy: what to change, one sentence.
+    :param quiet: whether everything that one does in this mailbox counts, and not only what was refused.
     """
 
     name: str
     words: re.Pattern[str]
     pause: tuple[float, float]
     remedy: str
+    quiet: bool = True
 
 
 def _words(*alternatives: str) -> re.Pattern[str]:
@@ -68,6 +70,7 @@ LIMITS = (
         _words(r"\[OVERQUOTA\]"),
         (300.0, 3600.0),
         "Delete mails or raise the mailbox's quota: it is full.",
+        quiet=False,
     ),
     Limit(
         "busy",

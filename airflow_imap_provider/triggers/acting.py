@@ -14,10 +14,12 @@ from typing import Any
 
 from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.mailbox.actions import OUTGOING, Action, perform
+from airflow_imap_provider.mailbox.backoff import Backoff
 from airflow_imap_provider.mailbox.ranges import UidRanges
 from airflow_imap_provider.mailbox.watcher import FolderWatcher
 from airflow_imap_provider.transport.clock import Clock
 from airflow_imap_provider.transport.session import FolderStatus, Session
+from airflow_imap_provider.transport.throttling import recognise
 from airflow_imap_provider.triggers.courier import Courier, is_separate
 from airflow_imap_provider.triggers.store import Stream
 from airflow_imap_provider.triggers.stored_place import Owed, StoredPlace, SupersededError
@@ -31,6 +33,10 @@ ACTION_RETRY = (10.0, 600.0)
 
 ACTION_TRIES = 6
 """How often an action is tried, over about five minutes; then it is reported and given up."""
+
+LIMITED_TRIES = 30
+"""How often an action is tried of which the server says that it is too much for now, over about a day: the mailbox is
+full, or the account is slowed down. The pauses are those of :mod:`airflow_imap_provider.transport.throttling`."""
 
 TROUBLE = 10.0
 """Seconds after an unexpected error until the work goes on."""
@@ -50,6 +56,10 @@ class Acting:
         self._transfer: asyncio.Task[None] | None = None
         self._failed = 0
         self._last_failure = ""
+        self._quiet_until = 0.0  # in the clock's seconds: the server has asked for quiet
+        self._carry_after = 0.0  # the mailbox could not be opened for saving and forwarding
+        self._knocking = Backoff()
+        self._locked_out = False
 
     @property
     def trouble(self) -> dict[str, Any]:
@@ -71,21 +81,28 @@ class Acting:
 
         :raises SupersededError: if somebody has begun anew.
         """
+        if not self._watcher.state.connected:
+            # The watcher wakes the subscriber, and the subscriber this, when there is a connection again. Nor is one
+            # opened to save and forward: the watcher knows how long the server is to be left alone.
+            return None
         waits = []
         transfer = False
         for item in list(self._stored.owed):
-            wait = item.not_before - self._clock.monotonic()
+            wait = max(item.not_before, self._quiet_until) - self._clock.monotonic()
             if wait > 0:
                 waits.append(wait)
             elif item.outgoing:
                 transfer = True
-            elif self._watcher.state.connected:
-                # Else the watcher wakes the subscriber, and the subscriber this, when there is a connection again.
+            else:
                 again = await self._act_on(item)
                 waits += [again] if again is not None else []
                 transfer = transfer or item.outgoing
         if transfer and (self._transfer is None or self._transfer.done()):
-            self._transfer = asyncio.get_running_loop().create_task(self._transfer_all(), name="imap4 transfer")
+            wait = self._carry_after - self._clock.monotonic()
+            if wait > 0:
+                waits.append(wait)
+            else:
+                self._transfer = asyncio.get_running_loop().create_task(self._transfer_all(), name="imap4 transfer")
         return min(waits, default=None)
 
     async def _transfer_all(self) -> None:
@@ -97,7 +114,7 @@ class Acting:
             while True:
                 now = self._clock.monotonic()
                 due = next((item for item in self._stored.owed if item.outgoing and item.not_before <= now), None)
-                if due is None:
+                if due is None or now < max(self._quiet_until, self._carry_after):
                     break
                 if is_separate(due.todo.actions[0]):
                     due = await self._stored.first_mail(due)
@@ -128,8 +145,10 @@ class Acting:
             if not begun:
                 item.todo = replace(item.todo, actions=())
                 break
+            if outgoing:
+                self._let_in()
             item.todo = replace(item.todo, actions=item.todo.actions[1:], tries=0)
-            item.repeated = False
+            item.repeated, item.limits = False, Backoff()
             if item.todo.actions:
                 await self._stored.note()
         if not item.todo.actions:
@@ -155,29 +174,56 @@ class Acting:
 
     async def _after_failure(self, item: Owed, error: Exception) -> float | None:
         if not item.begun:
-            # Nothing was sent: the connection has just gone. The watcher wakes this when it is back.
-            item.not_before = self._clock.monotonic() + TROUBLE
-            return TROUBLE
+            return self._turned_away(item, error)
+        if item.outgoing:
+            self._let_in()
         item.repeated = True
-        tries = item.todo.tries + 1
         what = f"{_described(item.todo.actions[0])}, due to mails of {self._name} (UIDs {_listed(item.todo.uids)}),"
         self._last_failure = f"{_described(item.todo.actions[0])}: {error}"
         if not isinstance(error, ImapError):
             log.error("unexpected error in an action", exc_info=error)
-        if tries >= ACTION_TRIES:
+        limit = recognise(error.reply) if isinstance(error, ImapError) else None
+        if limit is None:
+            tries = item.todo.tries + 1
+            over, wait = tries >= ACTION_TRIES, min(ACTION_RETRY[0] * 2.0 ** (tries - 1), ACTION_RETRY[1])
+            item.todo = replace(item.todo, tries=tries)
+        else:
+            over, wait = item.limits.failures >= LIMITED_TRIES, item.limits.next(error)
+            if limit.quiet:
+                self._quiet_until = self._clock.monotonic() + wait
+        if over:
             self._failed += 1
             log.error("%s failed and is given up: %s", what, error)
             item.todo = replace(item.todo, actions=_without(item.todo.actions), tries=0)
-            item.repeated = False
+            item.repeated, item.limits = False, Backoff()
             if item.todo.actions:
                 return 0.0
             await self._stored.forget(item)
             return None
-        wait = min(ACTION_RETRY[0] * 2.0 ** (tries - 1), ACTION_RETRY[1])
         log.warning("%s failed and is tried again in %.0f s: %s", what, wait, error)
-        item.todo = replace(item.todo, tries=tries)
         item.not_before = self._clock.monotonic() + wait
         return wait
+
+    def _turned_away(self, item: Owed, error: Exception) -> float:
+        """Return how long to wait: nothing was sent, for the connection has gone, or cannot be made."""
+        if not item.outgoing:
+            item.not_before = self._clock.monotonic() + TROUBLE  # the watcher wakes this when it is back
+            return TROUBLE
+        # Each mail that is to be saved would try the same login: a hundred refused ones lock an account.
+        wait = self._knocking.next(error)
+        self._carry_after = self._clock.monotonic() + wait
+        self._last_failure = f"{_described(item.todo.actions[0])}: {error}"
+        (log.debug if self._locked_out else log.warning)(
+            "mails of %s cannot be saved or forwarded now, which is tried again in %.0f s: %s", self._name, wait, error
+        )
+        self._locked_out = True
+        return wait
+
+    def _let_in(self) -> None:
+        self._knocking.reset()
+        if self._locked_out:
+            log.info("mails of %s can be saved and forwarded again", self._name)
+        self._locked_out = False
 
 
 def _without(actions: tuple[Action, ...]) -> tuple[Action, ...]:

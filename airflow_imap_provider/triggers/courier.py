@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_imap_provider.mailbox import executor
+from airflow_imap_provider.mailbox.entrance import entrance, route
 
 if TYPE_CHECKING:
-    from airflow_imap_provider.connection.settings import Settings
     from airflow_imap_provider.mail.message import Mail
     from airflow_imap_provider.mailbox.actions import Action
     from airflow_imap_provider.transport.session import Session
@@ -48,10 +48,19 @@ class Courier:
         :param begun: called when the mailbox is open: what fails before is the connection's trouble, not the action's.
         :return: whether the UIDs still mean the same mails.
         """
-        from airflow_imap_provider.hooks.settings import async_settings
+        session = await self._opened()
+        return await executor.transferring(lambda: self._carry(session, uidvalidity, uids, action, begun))
 
-        settings = await async_settings(self._conn_id)
-        return await executor.transferring(lambda: self._carry(settings, uidvalidity, uids, action, begun))
+    async def _opened(self) -> Session:
+        """The connection; a new one queues with all the others that lead to its host."""
+        if self._session is None or not self._session.usable:
+            from airflow_imap_provider.hooks.settings import async_settings
+            from airflow_imap_provider.transport.session import open_session
+
+            settings = await async_settings(self._conn_id)
+            turn = await entrance().enter(route(settings), settings.host)
+            self._session = await turn.spend(executor.connecting(lambda: open_session(settings)))
+        return self._session
 
     async def rest(self) -> None:
         """End the connection."""
@@ -61,7 +70,7 @@ class Courier:
 
     def _carry(
         self,
-        settings: Settings,
+        session: Session,
         uidvalidity: int | None,
         uids: Sequence[int],
         action: Action,
@@ -70,11 +79,7 @@ class Courier:
         from airflow_imap_provider.hooks.outgoing import send_out
         from airflow_imap_provider.mailbox.forwarding import HOPS_HEADER
         from airflow_imap_provider.mailbox.lookup import mails_by_uid
-        from airflow_imap_provider.transport.session import open_session
 
-        session = self._session
-        if session is None or not session.usable:
-            session = self._session = open_session(settings)
         session.noop()  # some servers tell of what has changed only when they are asked
         status = session.select(self._folder, readonly=True)
         begun()

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from airflow_imap_provider.mailbox.actions import OUTGOING
+from airflow_imap_provider.mailbox.actions import OUTGOING, Action
+from airflow_imap_provider.mailbox.backoff import Backoff
 from airflow_imap_provider.mailbox.place import Place, Todo
 from airflow_imap_provider.mailbox.ranges import UidRanges
 from airflow_imap_provider.transport.clock import Clock
@@ -39,6 +40,7 @@ class Owed:
     :param repeated: whether an earlier attempt at the first action may have been interrupted.
     :param begun: whether the last attempt has reached the server.
     :param not_before: when to try it again, in the clock's seconds.
+    :param limits: how often the server said that it is too much for now, and how long that makes us wait.
     """
 
     todo: Todo
@@ -46,6 +48,7 @@ class Owed:
     repeated: bool = False
     begun: bool = False
     not_before: float = 0.0
+    limits: Backoff = field(default_factory=Backoff)
 
     @property
     def outgoing(self) -> bool:
@@ -100,13 +103,13 @@ class StoredPlace:
             (first, last), *rest = item.todo.uids.spans
             if item not in self.owed or (first == last and not rest):
                 return item
-            one = replace(item, todo=replace(item.todo, uids=UidRanges(((first, first),))))
+            one = replace(item, limits=Backoff(), todo=replace(item.todo, uids=UidRanges(((first, first),))))
             item.todo = replace(item.todo, uids=UidRanges.of([(first + 1, last), *rest]))
             self.owed.insert(self.owed.index(item), one)
             return one
 
     async def _write(self, place: Place, owed: Iterable[Owed]) -> None:
-        stored = replace(place, todo=tuple(item.todo for item in owed)).to_json()
+        stored = replace(place, todo=merged(item.todo for item in owed)).to_json()
         await patiently(lambda: self._write_unless_superseded(stored))
         self.written_at = self._clock.monotonic()
 
@@ -116,6 +119,17 @@ class StoredPlace:
         if any(record["epoch"] > stored["epoch"] for record in records if record):
             raise SupersededError
         await self._store.write(self._key, stored)
+
+
+def merged(owed: Iterable[Todo]) -> tuple[Todo, ...]:
+    """Put together what is owed alike: while a storage is down, the stored value must not grow by each mail.
+
+    Mails that are saved or forwarded are owed to each by itself, so that one which fails holds up no other.
+    """
+    alike: dict[tuple[tuple[Action, ...], int], list[tuple[int, int]]] = {}
+    for todo in owed:
+        alike.setdefault((todo.actions, todo.tries), []).extend(todo.uids.spans)
+    return tuple(Todo(UidRanges.of(sorted(spans)), *what) for what, spans in alike.items())
 
 
 async def patiently(step: Callable[[], Awaitable[None]]) -> None:

@@ -52,6 +52,8 @@ class MailServer:
         self.sessions: list[TwinSession] = []
         self.refusals = 0
         """How many changes are still to be refused."""
+        self.refusal = ""
+        """In these words."""
         self.before_command: Callable[[TwinSession, str], None] = lambda _session, _command: None
         self.after_command: Callable[[TwinSession, str], None] = lambda _session, _command: None
 
@@ -203,7 +205,7 @@ class TwinSession:
             raise RefusedError("the folder is open for reading only", stage=name)
         if self._server.refusals:
             self._server.refusals -= 1
-            raise RefusedError("not now", stage=name)
+            raise RefusedError("not now", stage=name, reply=self._server.refusal)
         for uid in uids:
             if uid in self._server.inbox:
                 change(uid, self._server.inbox[uid])

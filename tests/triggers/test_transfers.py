@@ -11,13 +11,14 @@ import pytest
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.conditions import Subject
 from airflow_imap_provider.mailbox.actions import Delete, Flag, MarkRead, Move, Save
+from airflow_imap_provider.mailbox.backoff import Backoff
 from airflow_imap_provider.triggers import acting, courier
 from airflow_imap_provider.triggers.email import EmailTrigger
 from airflow_imap_provider.triggers.stored_place import StoredPlace
 from tests.hooks.test_saving import mail, tree
 from tests.servers.dovecot import Dovecot, User
 from tests.servers.waiting import until
-from tests.triggers.conftest import CONN_ID
+from tests.triggers.conftest import CONN_ID, connection
 from tests.triggers.mailbox_state import PLACE, committed, flags
 from tests.triggers.triggerer import State, Triggerer
 
@@ -81,6 +82,35 @@ async def test_a_mail_that_fails_holds_up_no_other(
     await until((folder / "new.csv").exists, "and new mail is not held up", 30)
     (folder / "1.csv").unlink()
     await until(lambda: not state.get(PLACE)["todo"], "it is made good", 60)
+
+
+async def test_a_login_that_is_refused_is_not_tried_for_each_mail_that_is_to_be_saved(
+    dovecot: Dovecot,
+    user: User,
+    state: State,
+    triggerer: Triggerer,
+    trigger: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    triggerer.add(trigger(on_match=[Save(str(tmp_path)), Flag()]))
+    await until(lambda: committed(state) == 0, "it is connected", 30)
+    monkeypatch.setenv(f"AIRFLOW_CONN_{CONN_ID.upper()}", connection(dovecot, user, password="not-this-one"))
+    monkeypatch.setattr(Backoff, "REFUSED", (1.0, 1.0))
+    dovecot.deliver_all(user, [mail((f"{n}.csv", b"x"), subject=f"mail {n}") for n in range(40)])
+    refused = f"user=<{user.login}>, method=PLAIN"
+    before = dovecot.log().count(refused)
+    await until(lambda: dovecot.log().count(refused) - before >= 2, "it is tried again", 60)
+    assert dovecot.log().count(refused) - before < 10
+    assert committed(state) == 40
+    assert [owed["uids"] for owed in state.get(PLACE)["todo"]] == [[[1, 40]]]
+    assert caplog.text.count("cannot be saved or forwarded now") == 1
+    monkeypatch.setenv(f"AIRFLOW_CONN_{CONN_ID.upper()}", connection(dovecot, user))
+    await until(lambda: not state.get(PLACE)["todo"], "all are saved with the right one", 60)
+    assert len(tree(tmp_path)) == 40
+    assert caplog.text.count("can be saved and forwarded again") == 1
 
 
 async def test_new_mail_is_told_while_a_save_takes_its_time(
