@@ -170,7 +170,7 @@ def die_of_a_lost_connection(patch: pytest.MonkeyPatch) -> None:
 
 def take_a_mail_again_when_the_folder_was_made_anew(patch: pytest.MonkeyPatch) -> None:
     """Consumers do not recognise what was told before the change of UIDVALIDITY and not committed."""
-    patch.setattr(taking, "_mark", lambda email: f"{email['uidvalidity']}.{email['uid']}")
+    patch.setattr(taking, "_mark", lambda email, reset: f"{reset} {email['uidvalidity']}.{email['uid']}")
 
 
 def do_not_look_for_an_earlier_claim(patch: pytest.MonkeyPatch) -> None:

@@ -119,7 +119,7 @@ class Judge:
         moved = {(folder, mail.name) for folder, mail in world.server.elsewhere}
         mails = {mail.name: mail for mail in [*world.server.inbox.values(), *(m for _, m in world.server.elsewhere)]}
         for mail in world.arrivals.values():
-            if not mail.matches or mail.touched or mail.remade or world.given_up:
+            if not mail.matches or mail.touched or mail.remade or mail.name in world.excused:
                 continue
             for action in world.plan.actions:
                 if action.do == "mark_read" and "\\Seen" not in mails[mail.name].flags:

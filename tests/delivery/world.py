@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -117,6 +118,8 @@ class World:
         self.rough = False
         """Whether anything has happened that may repeat an action (a crash, a lost connection, a second owner)."""
         self.given_up: list[str] = []
+        self.excused: set[str] = set()
+        """Mails of which an action was reported as given up."""
         self.turn_of_scheduler = 1.0
         self._numbers = itertools.count(1)
         self._stack = contextlib.ExitStack()
@@ -266,6 +269,12 @@ class _Ears(logging.Handler):
         text = record.getMessage()
         if "is given up" in text:
             self.world.given_up.append(text)
+            named = re.search(r"\(UIDs ([^)]*)\)", text)
+            assert named is not None, f"a report must say which mails it is about: {text}"
+            inbox = self.world.server.inbox
+            for span in named[1].split(", "):
+                first, _, last = span.partition(" to ")
+                self.world.excused |= {inbox[n].name for n in range(int(first), int(last or first) + 1) if n in inbox}
         elif "unexpected" in text or record.exc_info:
             self.world.failed(record.name, (text, record.exc_info and record.exc_info[1]))
 
