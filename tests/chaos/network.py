@@ -109,3 +109,20 @@ def server_upgraded_to_another_uidvalidity(room: Room) -> Iterator[None]:
         room.rough.flow()
         room.await_connected()
         room.sleep(2, 5)
+
+
+@scenario()
+def connection_edited_in_a_burst(room: Room) -> Iterator[None]:
+    """The password is changed in a burst, and the mailbox moves to another port: logins are refused, and then nobody
+    answers, until the connection is edited."""
+    room.open("poll_interval=5")
+    yield
+    room.deliver(room.rng.randint(6, 10))
+    room.await_told()
+    room.user = room.dovecot.add_user(room.user.login, f"changed by {room.seed}")
+    room.rough.cut()
+    room.deliver(room.rng.randint(6, 10))
+    room.house.wait(lambda: room.health().get("connected") is False, "the watcher to be refused")
+    room.sleep(0, 5)
+    room.lead()
+    room.deliver(room.rng.randint(6, 10))

@@ -105,6 +105,12 @@ class Room:
         if self.folder != "INBOX":
             self.dovecot.create_folder(self.user, self.folder)
         self.dovecot.create_folder(self.user, "Done")
+        self.lead(plain=plain, timeout=timeout)
+
+    def lead(self, *, plain: bool = False, timeout: float = 10) -> None:
+        """Make a line, and the connection that leads over it to the user as he is now; an earlier line is no more."""
+        if self.line is not None:
+            self.line.close()
         self.line = RoughLine(self.dovecot.port if plain else self.dovecot.tls_port)
         self.line.__enter__()
         encryption = {"encryption": "none"} if plain else {"encryption": "ssl", "ca_bundle": self.dovecot.authority.pem}
