@@ -80,6 +80,7 @@ def tls_findings(sock: ssl.SSLSocket, now: datetime) -> Findings:
             "subject": certificate.subject.rfc4514_string() or "(empty)",
             "names": _names(certificate),
             "issuer": certificate.issuer.rfc4514_string() or "(empty)",
+            "valid_from": certificate.not_valid_before_utc.strftime("%Y-%m-%d"),
             "expires": certificate.not_valid_after_utc.strftime("%Y-%m-%d"),
             "days_left": days,
         }

@@ -24,6 +24,7 @@ from airflow_imap_provider.transport.client import StreamClient
 from airflow_imap_provider.transport.clock import Clock, Deadline
 from airflow_imap_provider.transport.dial import dial
 from airflow_imap_provider.transport.proxy.tunnel import open_tunnel
+from airflow_imap_provider.transport.second_look import look_again
 from airflow_imap_provider.transport.stranger import identify
 from airflow_imap_provider.transport.stream import BufferedIMAP4
 from airflow_imap_provider.transport.tls import context_for, encrypt
@@ -85,6 +86,17 @@ def connect(
 
 
 def _connect(settings: Settings, clock: Clock, deadline: Deadline, scrubber: Scrubber, trace: Trace) -> Connection:
+    try:
+        return _open(settings, clock, deadline, scrubber, trace)
+    except TlsError as error:
+        if trace.curious:
+            look_again(
+                error, settings, lambda: _dial(settings, deadline, scrubber, NO_TRACE), clock, deadline, scrubber, trace
+            )
+        raise
+
+
+def _open(settings: Settings, clock: Clock, deadline: Deadline, scrubber: Scrubber, trace: Trace) -> Connection:
     def secure(sock: socket.socket, trace: Trace = trace) -> ssl.SSLSocket:
         explicit = settings.security == "starttls"
         return encrypt(sock, settings.tls, settings.host, deadline, explicit=explicit, trace=trace)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 
 from airflow_imap_provider.connection.settings import TlsSettings
-from airflow_imap_provider.errors import TlsError
+from airflow_imap_provider.errors import CertificateError, NotTlsError, TlsError
 from airflow_imap_provider.transport.remedies import ASK_OPERATOR
 
 __all__ = [
@@ -57,24 +57,26 @@ _CLIENT_CERTIFICATE_ALERTS = {
     "TLSV1_ALERT_DECRYPT_ERROR": _NOT_ACCEPTED,
 }
 
+_PIN = "Or pin it (pins) once the server's administrator confirms the SHA-256 that the Test's report has."
 _UNKNOWN_AUTHORITY = (
     "the authority that issued the server's certificate is not known here",
-    "Put its certificate into CA bundle (ca_bundle). A server that omits intermediate certificates must be mended.",
+    "Put its certificate into CA bundle (ca_bundle). A server that omits intermediate certificates must be mended. "
+    f"{_PIN}",
 )
 # X509_V_ERR_* of OpenSSL's x509_vfy.h: the problem and the remedy for each that has one of its own.
 _CERTIFICATE_PROBLEMS: dict[int, tuple[str, str]] = {
     9: ("the server's certificate is not valid yet", "Check the clock of this machine; else the server needs another."),
     10: (
         "the server's certificate, or one that it depends on, has expired",
-        "Ask the server's operator to renew it; check the clock of this machine too.",
+        f"Ask the server's operator to renew it; check the clock of this machine too. {_PIN}",
     ),
     18: (
         "the server's certificate is self-signed",
-        "Put this certificate into CA bundle (ca_bundle), or pin it (pins) with Verify certificate: pinned only.",
+        f"Put this certificate into CA bundle (ca_bundle). {_PIN}",
     ),
     19: (
         "the certificate chain ends in an authority that is not trusted here",
-        "Put that authority's certificate into CA bundle (ca_bundle).",
+        f"Put that authority's certificate into CA bundle (ca_bundle). {_PIN}",
     ),
     20: _UNKNOWN_AUTHORITY,
     21: _UNKNOWN_AUTHORITY,
@@ -94,7 +96,7 @@ def explain(exc: OSError, name: str, settings: TlsSettings, *, explicit: bool) -
     reason = (getattr(exc, "reason", None) or "") if isinstance(exc, ssl.SSLError) else ""
     if reason in _PLAINTEXT_REASONS:
         remedy = ASK_OPERATOR if explicit else NOT_TLS
-        return tls_error("the server's answer is not TLS.", reason, remedy)
+        return NotTlsError("the server's answer is not TLS.", stage="tls", reply=reason, remedy=remedy)
     if reason in _VERSION_REASONS:
         return tls_error(
             f"no version of TLS that both sides allow; allowed here: {', '.join(settings.versions)}.",
@@ -111,10 +113,11 @@ def explain(exc: OSError, name: str, settings: TlsSettings, *, explicit: bool) -
     if problem := client_certificate_problem(reason):
         return tls_error(problem, reason, CLIENT_CERTIFICATE)
     if isinstance(exc, (ConnectionError, ssl.SSLEOFError)) or reason == "UNEXPECTED_EOF_WHILE_READING":
-        return tls_error(
+        return NotTlsError(
             "the server closed the connection during the handshake.",
-            reason,
-            f"{_OTHER_VERSIONS} {'' if explicit else NOT_TLS}",
+            stage="tls",
+            reply=reason,
+            remedy=f"{_OTHER_VERSIONS} {'' if explicit else NOT_TLS}".strip(),
         )
     return tls_error("the handshake failed.", reason or str(exc), ASK_OPERATOR)
 
@@ -127,20 +130,20 @@ def client_certificate_problem(reason: str) -> str:
     return _CLIENT_CERTIFICATE_ALERTS.get(reason, "")
 
 
-def _explain_certificate(exc: ssl.SSLCertVerificationError, name: str, settings: TlsSettings) -> TlsError:
+def _explain_certificate(exc: ssl.SSLCertVerificationError, name: str, settings: TlsSettings) -> CertificateError:
     code = exc.verify_code
     if code in _NAME_PROBLEMS:
         problem = f"the server's certificate is not for {name!r}"
         remedy = (
             "Give a name that the certificate has as Address (host) or Server name (server_name). "
-            "To accept any name of this authority choose Verify certificate: chain only."
+            f"To accept any name of this authority choose Verify certificate: chain only. {_PIN}"
         )
     elif code in _STRICT_PROBLEMS and settings.strict_x509:
         problem = "the server's certificate, or its authority's, breaks the rules for certificates"
         remedy = "Switch Strict certificate checks (strict_x509) off, if this is an old private CA."
     else:
         problem, remedy = _CERTIFICATE_PROBLEMS.get(code, ("the server's certificate is not accepted", ASK_OPERATOR))
-    return tls_error(f"{problem}.", exc.verify_message, remedy)
+    return CertificateError(f"{problem}.", stage="tls", reply=exc.verify_message, remedy=remedy)
 
 
 def tls_error(problem: str, reply: str, remedy: str) -> TlsError:
