@@ -23,7 +23,7 @@ FIELDS: tuple[Field, ...] = (
         "host",
         "DNS name, IPv4 or IPv6 address of the mail server, without imap:// and without a port. "
         "Empty: the Server preset's.",
-        example="imap.example.com",
+        example="imap.example.com; empty with a Server preset",
     ),
     Field(
         "port",
@@ -34,7 +34,7 @@ FIELDS: tuple[Field, ...] = (
         "Empty: 993 with implicit encryption, 143 with STARTTLS and without encryption.",
         minimum=limits.LOWEST_PORT,
         maximum=limits.HIGHEST_PORT,
-        example="993",
+        example="empty: 993, or 143 with STARTTLS",
     ),
     Field(
         "login",
@@ -44,6 +44,7 @@ FIELDS: tuple[Field, ...] = (
         "auth.login",
         "Often the whole mail address. With OAuth the mailbox to open, if Alias is empty. Empty with EXTERNAL: whom "
         "the client certificate names.",
+        example="joe@example.com",
     ),
     Field(
         "password",
@@ -53,6 +54,7 @@ FIELDS: tuple[Field, ...] = (
         "auth.password",
         "The account's password, or an app password where the provider asks for one; a bearer token if Method says so. "
         "Not used by OAuth 2.0 and Google service account, and kept for switching back.",
+        example="the account's, or an app password",
         secret=True,
     ),
     # -- Main settings
@@ -77,6 +79,7 @@ FIELDS: tuple[Field, ...] = (
         default=limits.DEFAULT_TIMEOUT,
         minimum=limits.LOWEST_TIMEOUT,
         maximum=limits.HIGHEST_TIMEOUT,
+        unit="seconds",
     ),
     Field(
         "code_page",
@@ -239,6 +242,24 @@ FIELDS: tuple[Field, ...] = (
         "One of them must match, besides what Verify certificate demands.",
     ),
     Field(
+        "server_name",
+        "Server name (SNI)",
+        ENCRYPTION,
+        Kind.HOST,
+        "tls.server_name",
+        "Asked for and checked in the certificate instead of Address.",
+    ),
+    Field(
+        "strict_x509",
+        "Strict certificate checks",
+        ENCRYPTION,
+        Kind.FLAG,
+        "tls.strict_x509",
+        "As Python 3.13 and later do. Switch off for an old private CA whose certificates lack required extensions. "
+        "Empty: on.",
+        default=True,
+    ),
+    Field(
         "client_certificate",
         "Client certificate",
         ENCRYPTION,
@@ -264,24 +285,6 @@ FIELDS: tuple[Field, ...] = (
         "tls.client_private_key_passphrase",
         "Empty if the key is not encrypted.",
         secret=True,
-    ),
-    Field(
-        "server_name",
-        "Server name (SNI)",
-        ENCRYPTION,
-        Kind.HOST,
-        "tls.server_name",
-        "Asked for and checked in the certificate instead of Address.",
-    ),
-    Field(
-        "strict_x509",
-        "Strict certificate checks",
-        ENCRYPTION,
-        Kind.FLAG,
-        "tls.strict_x509",
-        "As Python 3.13 and later do. Switch off for an old private CA whose certificates lack required extensions. "
-        "Empty: on.",
-        default=True,
     ),
     Field(
         "smime_private_key",

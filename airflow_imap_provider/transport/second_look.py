@@ -90,7 +90,7 @@ def _see_certificate(
 
     def shake_hands_and_leave(sock: socket.socket) -> ssl.SSLSocket:
         shake_hands(sock).close()
-        raise _SeenError("the certificate was seen.", stage="tls")
+        raise _SeenError
 
     stream = BufferedIMAP4(
         sock,
@@ -110,7 +110,7 @@ def _see_certificate(
         stream.shutdown()
 
 
-class _SeenError(ImapError):
+class _SeenError(Exception):
     """Ends a connection whose certificate was seen, before anything is said inside the encryption."""
 
 

@@ -57,7 +57,10 @@ _CLIENT_CERTIFICATE_ALERTS = {
     "TLSV1_ALERT_DECRYPT_ERROR": _NOT_ACCEPTED,
 }
 
-_PIN = "Or pin it (pins) once the server's administrator confirms the SHA-256 that the Test's report has."
+_PIN = (
+    "Or pin it (pins) with Verify certificate: pinned only, once the server's administrator confirms the SHA-256 that "
+    "the Test's report shows."
+)
 _UNKNOWN_AUTHORITY = (
     "the authority that issued the server's certificate is not known here",
     "Put its certificate into CA bundle (ca_bundle). A server that omits intermediate certificates must be mended. "

@@ -23,10 +23,9 @@ _LINE_END = (b"\n",)
 # The first two bytes of what speaker() knows and what ends with a line.
 _BEGINNINGS = (b"* ", b"22", b"42", b"55", b"+O", b"-E", b"SS", b"HT", b'"I')
 
-_NAMES = {"http": "HTTP", "socks4": "SOCKS4", "socks4a": "SOCKS4", "socks5": "SOCKS5"}
 _CHOOSE_HTTP = (
-    "Choose http as Proxy type (tunnel_type), if this is a proxy; "
-    "if it is a web server, check Proxy address (tunnel_host) and Proxy port (tunnel_port)."
+    "Choose http as Proxy type (tunnel_type), if this is a proxy. "
+    "If it is a web server, check Proxy address (tunnel_host) and Proxy port (tunnel_port)."
 )
 _NO_TLS = "Use its port without TLS: HTTPS proxies are not supported."
 _CHECK_PLACE = "Check Proxy address (tunnel_host) and Proxy port (tunnel_port)."
@@ -50,9 +49,9 @@ def stranger(first: bytes, wanted: str) -> Generator[Step, bytes, ProxyError]:
     if who == TLS:
         return _tls(repr(first)[2:-1])
     if who == WEB:
-        return _web(wanted, line)
+        return _web(line)
     if first.startswith(_SOCKS5):
-        return _socks5(wanted)
+        return _socks5()
     words = line.decode("utf-8", "surrogateescape").strip() if line.startswith(_BEGINNINGS) else repr(first)[2:-1]
     if who:
         return broken(f"this is {who}, no proxy.", words, _CHECK_PLACE)
@@ -69,26 +68,24 @@ def ask_proxy(kind: str, connected: Callable[[], socket.socket], deadline: Deadl
     if kind != "http":
         words = _answer(connected, _HTTP_QUESTION, deadline)
         if speaker(words) == WEB:
-            raise _web(_NAMES[kind], words)
+            raise _web(words)
     if speaker(_answer(connected, client_hello(), deadline)) == TLS:
         raise _tls("")
     if kind != "socks5" and _answer(connected, _SOCKS5_QUESTION, deadline).startswith(_SOCKS5):
-        raise _socks5(_NAMES[kind])
+        raise _socks5()
 
 
 def _tls(words: str) -> ProxyError:
     return broken("the proxy speaks TLS on this port.", words, _NO_TLS)
 
 
-def _socks5(wanted: str) -> ProxyError:
-    return broken(
-        f"this is a SOCKS5 proxy, which does not speak {wanted}.", remedy="Choose socks5 as Proxy type (tunnel_type)."
-    )
+def _socks5() -> ProxyError:
+    return broken("this is a SOCKS5 proxy.", remedy="Choose socks5 as Proxy type (tunnel_type).")
 
 
-def _web(wanted: str, line: bytes) -> ProxyError:
+def _web(line: bytes) -> ProxyError:
     words = line.split(b"\n")[0].decode("utf-8", "surrogateescape").strip()
-    return broken(f"this is an HTTP proxy or a web server, which does not speak {wanted}.", words, _CHOOSE_HTTP)
+    return broken("this is an HTTP proxy or a web server.", words, _CHOOSE_HTTP)
 
 
 def _answer(connected: Callable[[], socket.socket], question: bytes, deadline: Deadline) -> bytes:
