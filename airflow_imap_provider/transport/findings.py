@@ -52,6 +52,16 @@ def settings_findings(settings: Settings) -> Findings:
     warnings = []
     if settings.auth.method.startswith("oauth-") and settings.auth.password:
         warnings.append("Password (password) is filled in and not used: Method (auth_method) gets a token instead.")
+    warnings += [
+        f"{name} begins or ends with a blank, which counts: check that it belongs to it."
+        for name, secret in (
+            ("Password (password)", settings.auth.password),
+            ("OAuth: client secret (oauth_client_secret)", settings.auth.oauth.client_secret),
+            ("OAuth: refresh token (oauth_refresh_token)", settings.auth.oauth.refresh_token),
+            ("Proxy password (tunnel_password)", settings.tunnel.password),
+        )
+        if secret != secret.strip()
+    ]
     if settings.security == "none":
         warnings.append(
             "No encryption: everybody on the way can read the mails, and a password sent by PLAIN or LOGIN."
