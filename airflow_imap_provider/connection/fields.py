@@ -31,10 +31,11 @@ FIELDS: tuple[Field, ...] = (
         STANDARD,
         Kind.INTEGER,
         "port",
-        "Empty: 993 with implicit encryption, 143 with STARTTLS and without encryption.",
+        "Empty: 993 with implicit encryption, 143 with STARTTLS and without encryption. Airflow 3.3.1 and 3.3.2 answer "
+        "the Test button with Bad Request if it is empty.",
         minimum=limits.LOWEST_PORT,
         maximum=limits.HIGHEST_PORT,
-        example="empty: 993, or 143 with STARTTLS",
+        example="993, or 143 with STARTTLS; fill it in for the Test button",
     ),
     Field(
         "login",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["IMAP", "TLS", "WEB", "speaker"]
+__all__ = ["IMAP", "TLS", "WEB", "speaker", "words_of"]
 
 IMAP, TLS, WEB = "an IMAP server", "a server that speaks TLS", "a web server"
 
@@ -22,6 +22,14 @@ _SPEAKERS: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
         (rb"[\x15\x16]\x03[\x00-\x04]?", TLS),  # an alert, a handshake message
     )
 )
+
+
+_CAPABILITIES = re.compile(r"\[CAPABILITY [^]]*\] *", re.IGNORECASE)
+
+
+def words_of(greeting: str) -> str:
+    """A greeting without the capabilities in it, which leave no room for what it says."""
+    return _CAPABILITIES.sub("", greeting)
 
 
 def speaker(words: bytes) -> str:

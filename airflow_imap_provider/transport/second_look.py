@@ -18,7 +18,7 @@ from airflow_imap_provider.errors import CertificateError, ImapError, NotTlsErro
 from airflow_imap_provider.transport.border import Scrubber, guarded
 from airflow_imap_provider.transport.client import StreamClient
 from airflow_imap_provider.transport.clock import Clock, Deadline
-from airflow_imap_provider.transport.greetings import IMAP, speaker
+from airflow_imap_provider.transport.greetings import IMAP, speaker, words_of
 from airflow_imap_provider.transport.remedies import NOT_IMAP
 from airflow_imap_provider.transport.stranger import first_words
 from airflow_imap_provider.transport.stream import BufferedIMAP4
@@ -58,7 +58,7 @@ def look_again(
     elif isinstance(error, NotTlsError) and settings.security == "implicit":
         words = first_words(dialled, deadline)
         if who := speaker(words):
-            reply = scrubber.clean(words)
+            reply = words_of(scrubber.clean(words.removeprefix(b"* ")))
             if who == IMAP:
                 raise TlsError(
                     "the server speaks IMAP here, but no TLS from the first byte.",

@@ -10,7 +10,7 @@ import ssl
 
 from airflow_imap_provider.connection.settings import TlsSettings
 from airflow_imap_provider.errors import CertificateError, NotTlsError, TlsError
-from airflow_imap_provider.transport.remedies import ASK_OPERATOR
+from airflow_imap_provider.transport.remedies import ASK_OPERATOR, TAMPERING
 
 __all__ = [
     "CHOOSE_IMPLICIT",
@@ -19,6 +19,8 @@ __all__ = [
     "SPEAKS_TLS",
     "client_certificate_problem",
     "explain",
+    "no_starttls",
+    "tampered",
     "tls_error",
 ]
 
@@ -147,6 +149,25 @@ def _explain_certificate(exc: ssl.SSLCertVerificationError, name: str, settings:
     else:
         problem, remedy = _CERTIFICATE_PROBLEMS.get(code, ("the server's certificate is not accepted", ASK_OPERATOR))
     return CertificateError(f"{problem}.", stage="tls", reply=exc.verify_message, remedy=remedy)
+
+
+def no_starttls() -> TlsError:
+    """The error for a server that does not offer the encryption that was chosen."""
+    return TlsError(
+        "the server does not offer STARTTLS here.",
+        stage="starttls",
+        remedy="Try Security mode Implicit with port 993. "
+        "If it offered it before, somebody on the way may be removing the offer.",
+    )
+
+
+def tampered() -> TlsError:
+    """The error for what nobody but the server, inside the encryption, could say rightly."""
+    return TlsError(
+        "plain text came behind the answer to STARTTLS: somebody on the way may be tampering.",
+        stage="starttls",
+        remedy=TAMPERING,
+    )
 
 
 def tls_error(problem: str, reply: str, remedy: str) -> TlsError:

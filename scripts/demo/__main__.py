@@ -144,7 +144,7 @@ def show_runs(found: Findings) -> None:
 def stay(airflow: LocalAirflow, folder: DemoFolder, post: Post, table: Table) -> None:
     """Tell where to look, and deliver another mail at each Enter, until Ctrl-C."""
     listening = sys.stdin is not None and sys.stdin.isatty()
-    command = folder.path / "airflow"
+    command = folder.path / "airflow.sh"  # "airflow" is the home
     airflow.write_command(command)
     print(f"""
   Airflow   {airflow.url}   (no login: everybody on this machine is admin)
