@@ -229,9 +229,9 @@ FIELDS: tuple[Field, ...] = (
         ENCRYPTION,
         Kind.CERTIFICATES,
         "tls.ca_bundle",
-        "Trust these issuers instead of the system's: a path (on every machine that connects) or PEM text; for S/MIME "
-        "signatures too. Not used for servers where Verify certificate does not check the issuer. A token endpoint is "
-        "trusted by these and by the system's.",
+        "Trust these issuers instead of the system's: the path of a file or folder (on every machine that connects) or "
+        "PEM text; for S/MIME signatures too. Not used for servers where Verify certificate does not check the issuer. "
+        "A token endpoint is trusted by these and by the system's.",
     ),
     Field(
         "pins",
@@ -239,8 +239,8 @@ FIELDS: tuple[Field, ...] = (
         ENCRYPTION,
         Kind.PINS,
         "tls.pins",
-        "SHA-256 of the server's certificate or public key (SPKI), hexadecimal or base64, one a line. "
-        "One of them must match, besides what Verify certificate demands.",
+        "SHA-256 of the server's certificate or public key (SPKI), hexadecimal or base64, one a line; a Test's report "
+        "shows both. One of them must match, besides what Verify certificate demands.",
     ),
     Field(
         "server_name",

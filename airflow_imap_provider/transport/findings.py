@@ -116,7 +116,7 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return ()
+        return ("(none)",)
     names: list[Any] = [*found.get_values_for_type(x509.DNSName), *found.get_values_for_type(x509.IPAddress)]
     return tuple(map(str, names[:SHOWN_NAMES])) + (("…",) if len(names) > SHOWN_NAMES else ())
 

@@ -59,9 +59,9 @@ _CLIENT_CERTIFICATE_ALERTS = {
     "TLSV1_ALERT_DECRYPT_ERROR": _NOT_ACCEPTED,
 }
 
-_PIN = (
-    "Or pin it (pins) with Verify certificate: pinned only, once the server's administrator confirms the SHA-256 that "
-    "the Test's report shows."
+_PIN = "Or pin it (pins, verify: pinned) once the server's administrator confirms the SHA-256 in the report."
+_PIN_ALONE = (
+    "Choose Verify certificate (verify) Pinned only, if the pin is to count alone: now the rest is checked too."
 )
 _UNKNOWN_AUTHORITY = (
     "the authority that issued the server's certificate is not known here",
@@ -148,6 +148,8 @@ def _explain_certificate(exc: ssl.SSLCertVerificationError, name: str, settings:
         remedy = "Switch Strict certificate checks (strict_x509) off, if this is an old private CA."
     else:
         problem, remedy = _CERTIFICATE_PROBLEMS.get(code, ("the server's certificate is not accepted", ASK_OPERATOR))
+    if settings.pins and remedy.endswith(_PIN):
+        remedy = f"{_PIN_ALONE} {remedy.removesuffix(_PIN)}".strip()
     return CertificateError(f"{problem}.", stage="tls", reply=exc.verify_message, remedy=remedy)
 
 

@@ -131,7 +131,7 @@ def without_uidvalidity(peer: Peer) -> None:
 def says(*lines: str) -> Callable[[Peer], None]:
     def script(peer: Peer) -> None:
         peer.send(*lines)
-        quiet(peer)
+        mute(peer)  # a TLS client may have said something already
 
     return script
 

@@ -86,6 +86,24 @@ def test_whatever_a_certificate_is_refused_for_the_test_shows_it(
     assert len(str(report.failure.facts["certificate_pin"])) == 64
 
 
+@DOVECOT
+def test_a_pin_that_is_right_besides_a_chain_that_is_not_leads_to_pinned_only(lab: Lab) -> None:
+    settings = lab.real()
+    pin = str(diagnose(settings).fact("key_pin"))
+    report = diagnose(replace(settings, tls=TlsSettings(pins=(pin,))))
+    assert report.failure is not None
+    assert report.failure.remedy.startswith("Choose Verify certificate (verify) Pinned only")
+    assert "CA bundle (ca_bundle)" in report.failure.remedy
+    assert "confirms" not in report.failure.remedy
+
+
+def test_the_line_of_a_self_signed_certificate_has_room_for_both_ways_out(lab: Lab) -> None:
+    context = server_context(self_signed(lab.folder, "own"))
+    line = diagnose(lab.scripted(Peer.let_in, context, security="implicit")).line()
+    assert "CA bundle (ca_bundle). Or pin it" in line
+    assert line.endswith("in the report.")
+
+
 class Door:
     """Counts connections, and what was said inside the encryption of each."""
 
