@@ -59,7 +59,7 @@ _CLIENT_CERTIFICATE_ALERTS = {
     "TLSV1_ALERT_DECRYPT_ERROR": _NOT_ACCEPTED,
 }
 
-_PIN = "Or pin it (pins, verify: pinned) once the server's administrator confirms the SHA-256 in the report."
+_PIN = "Or pin it (pins; verify: pinned) once the server's administrator confirms the report's SHA-256."
 _PIN_ALONE = (
     "Choose Verify certificate (verify) Pinned only, if the pin is to count alone: now the rest is checked too."
 )

@@ -252,7 +252,7 @@ BROKEN = [
     row("pin of another", lambda lab: lab.real(tls=TlsSettings(verify="pinned", pins=("0" * 64,))), "tls",
         "Pinned fingerprints (pins)", DOVECOT),
     row("self-signed", lambda lab: lab.scripted(Peer.let_in, server_context(self_signed(lab.folder, "me")),
-        security="implicit"), "tls", "Or pin it (pins)"),
+        security="implicit"), "tls", "Or pin it (pins; verify: pinned)"),
     row("expired", lambda lab: lab.certified("stale", days=(-10, -1)), "tls", "to renew it"),
     row("not valid yet", lambda lab: lab.certified("early", days=(5, 10)), "tls", "clock of this machine"),
     row("another name", lambda lab: lab.certified("other", names=("other.example.com",), addresses=()), "tls",

@@ -57,7 +57,7 @@ def test_a_refused_certificate_is_shown_with_the_pins_that_would_accept_it(
     assert refused.failure.stage == "tls"
     assert None not in whose(refused).values()
     assert whose(refused) == whose(good)
-    assert "the server's administrator confirms the SHA-256" in refused.failure.remedy
+    assert "the server's administrator confirms the report's SHA-256" in refused.failure.remedy
     for pin in ("certificate_pin", "key_pin"):
         assert str(refused.fact(pin)) in refused.text()
         pinned = TlsSettings(verify="pinned", pins=(str(refused.fact(pin)),))
@@ -101,7 +101,7 @@ def test_the_line_of_a_self_signed_certificate_has_room_for_both_ways_out(lab: L
     context = server_context(self_signed(lab.folder, "own"))
     line = diagnose(lab.scripted(Peer.let_in, context, security="implicit")).line()
     assert "CA bundle (ca_bundle). Or pin it" in line
-    assert line.endswith("in the report.")
+    assert line.endswith("confirms the report's SHA-256.")
 
 
 class Door:
