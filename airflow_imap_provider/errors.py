@@ -9,6 +9,7 @@ from __future__ import annotations
 
 __all__ = [
     "AuthenticationError",
+    "CertificateError",
     "ConnectError",
     "ExhaustedError",
     "FolderNotFoundError",
@@ -16,6 +17,7 @@ __all__ = [
     "ImapTimeoutError",
     "LoginRefusedError",
     "LostConnectionError",
+    "NotTlsError",
     "ProtocolError",
     "ProxyAuthenticationError",
     "ProxyError",
@@ -74,6 +76,14 @@ class ProxyError(ImapError, ConnectionError):
 
 class TlsError(ImapError, ConnectionError):
     """Encryption could not be established as the connection demands it."""
+
+
+class CertificateError(TlsError):
+    """The server's certificate does not stand up to what the connection demands of it."""
+
+
+class NotTlsError(TlsError):
+    """What answered the beginning of a TLS handshake was something else, or nothing."""
 
 
 class AuthenticationError(ImapError):

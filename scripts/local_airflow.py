@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -208,6 +209,13 @@ class LocalAirflow:
             "SPT_NOENV": "1",
             **{f"AIRFLOW__{section}__{option}".upper(): value for (section, option), value in configured.items()},
         }
+
+    def write_command(self, file: Path) -> None:
+        """Write a script that runs ``airflow`` with this one's settings, from any terminal."""
+        mine = {name: self.environment[name] for name in self.environment if name.startswith("AIRFLOW")}
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in sorted(mine.items())]
+        file.touch(mode=0o700)  # the keys of its database are in it
+        file.write_text("\n".join(["#!/bin/sh", *lines, f'exec {shlex.quote(sys.executable)} -m airflow "$@"', ""]))
 
     # Starting
 

@@ -150,7 +150,11 @@ def take(url: str, file: Path, section: str) -> None:
             browser.write("IMAP4")
             browser.click("visible('[role=option]', 'IMAP4')")
             trigger = f"visible('[role=dialog] [data-part=item-trigger]', {json.dumps(section)})"
-            browser.click(trigger)
+            browser.until(trigger)
+            if (
+                browser.evaluate(f"{trigger}.ariaExpanded") != "true"
+            ):  # the first one is open already: a click closes it
+                browser.click(trigger)
             browser.until(f"{trigger}.ariaExpanded == 'true'")
             # High enough for the whole form, and then as long as its panes slide.
             browser.resize(HIGHEST)

@@ -75,7 +75,7 @@ def test_airflow_lists_this_version() -> None:
 def test_the_form_has_the_standard_fields_under_our_names(form: dict[str, Any]) -> None:
     standard = form["standard_fields"]
     assert (standard["host"]["title"], standard["login"]["title"]) == ("Address", "Username")
-    assert standard["host"]["placeholder"] == "imap.example.com"
+    assert standard["host"]["placeholder"] == "imap.example.com; empty with a Server preset"
     assert standard["url_schema"]["hidden"]
     assert form["hook_name"] == "IMAP4"
 

@@ -60,8 +60,9 @@ class Field:
         nothing at all.
     :param example: shown in an empty standard field.
     :param secret: never shown, neither in errors nor by Airflow, which masks by key.
-    :param minimum: smallest number accepted, in the unit that the help names.
+    :param minimum: smallest number accepted.
     :param maximum: largest number accepted.
+    :param unit: of the number, in the plural; empty if it has none.
     """
 
     key: str
@@ -76,6 +77,7 @@ class Field:
     secret: bool = False
     minimum: int | None = None
     maximum: int | None = None
+    unit: str = ""
 
     @property
     def name(self) -> str:

@@ -23,7 +23,7 @@ FIELDS: tuple[Field, ...] = (
         "host",
         "DNS name, IPv4 or IPv6 address of the mail server, without imap:// and without a port. "
         "Empty: the Server preset's.",
-        example="imap.example.com",
+        example="imap.example.com; empty with a Server preset",
     ),
     Field(
         "port",
@@ -31,10 +31,11 @@ FIELDS: tuple[Field, ...] = (
         STANDARD,
         Kind.INTEGER,
         "port",
-        "Empty: 993 with implicit encryption, 143 with STARTTLS and without encryption.",
+        "Empty: 993 with implicit encryption, 143 with STARTTLS and without encryption. Airflow 3.3.1 and 3.3.2 answer "
+        "the Test button with Bad Request if it is empty.",
         minimum=limits.LOWEST_PORT,
         maximum=limits.HIGHEST_PORT,
-        example="993",
+        example="993, or 143 with STARTTLS; fill it in for the Test button",
     ),
     Field(
         "login",
@@ -44,6 +45,7 @@ FIELDS: tuple[Field, ...] = (
         "auth.login",
         "Often the whole mail address. With OAuth the mailbox to open, if Alias is empty. Empty with EXTERNAL: whom "
         "the client certificate names.",
+        example="joe@example.com",
     ),
     Field(
         "password",
@@ -53,6 +55,7 @@ FIELDS: tuple[Field, ...] = (
         "auth.password",
         "The account's password, or an app password where the provider asks for one; a bearer token if Method says so. "
         "Not used by OAuth 2.0 and Google service account, and kept for switching back.",
+        example="the account's, or an app password",
         secret=True,
     ),
     # -- Main settings
@@ -77,6 +80,7 @@ FIELDS: tuple[Field, ...] = (
         default=limits.DEFAULT_TIMEOUT,
         minimum=limits.LOWEST_TIMEOUT,
         maximum=limits.HIGHEST_TIMEOUT,
+        unit="seconds",
     ),
     Field(
         "code_page",
@@ -225,9 +229,9 @@ FIELDS: tuple[Field, ...] = (
         ENCRYPTION,
         Kind.CERTIFICATES,
         "tls.ca_bundle",
-        "Trust these issuers instead of the system's: a path (on every machine that connects) or PEM text; for S/MIME "
-        "signatures too. Not used for servers where Verify certificate does not check the issuer. A token endpoint is "
-        "trusted by these and by the system's.",
+        "Trust these issuers instead of the system's: the path of a file or folder (on every machine that connects) or "
+        "PEM text; for S/MIME signatures too. Not used for servers where Verify certificate does not check the issuer. "
+        "A token endpoint is trusted by these and by the system's.",
     ),
     Field(
         "pins",
@@ -235,8 +239,26 @@ FIELDS: tuple[Field, ...] = (
         ENCRYPTION,
         Kind.PINS,
         "tls.pins",
-        "SHA-256 of the server's certificate or public key (SPKI), hexadecimal or base64, one a line. "
-        "One of them must match, besides what Verify certificate demands.",
+        "SHA-256 of the server's certificate or public key (SPKI), hexadecimal or base64, one a line; a Test's report "
+        "shows both. One of them must match, besides what Verify certificate demands.",
+    ),
+    Field(
+        "server_name",
+        "Server name (SNI)",
+        ENCRYPTION,
+        Kind.HOST,
+        "tls.server_name",
+        "Asked for and checked in the certificate instead of Address.",
+    ),
+    Field(
+        "strict_x509",
+        "Strict certificate checks",
+        ENCRYPTION,
+        Kind.FLAG,
+        "tls.strict_x509",
+        "As Python 3.13 and later do. Switch off for an old private CA whose certificates lack required extensions. "
+        "Empty: on.",
+        default=True,
     ),
     Field(
         "client_certificate",
@@ -264,24 +286,6 @@ FIELDS: tuple[Field, ...] = (
         "tls.client_private_key_passphrase",
         "Empty if the key is not encrypted.",
         secret=True,
-    ),
-    Field(
-        "server_name",
-        "Server name (SNI)",
-        ENCRYPTION,
-        Kind.HOST,
-        "tls.server_name",
-        "Asked for and checked in the certificate instead of Address.",
-    ),
-    Field(
-        "strict_x509",
-        "Strict certificate checks",
-        ENCRYPTION,
-        Kind.FLAG,
-        "tls.strict_x509",
-        "As Python 3.13 and later do. Switch off for an old private CA whose certificates lack required extensions. "
-        "Empty: on.",
-        default=True,
     ),
     Field(
         "smime_private_key",

@@ -70,7 +70,6 @@ _PROTECTION = (
     "security_mode",
     "tls_versions",
     "verify",
-    "ca_bundle",
     "pins",
     "client_certificate",
     "client_private_key",
@@ -130,6 +129,10 @@ def tls_settings(values: Values, security: Security) -> TlsSettings:
     """How the server proves itself, and what is good enough as encryption."""
     if security == "none":
         _nothing_asks_for_protection(values)
+        # A token endpoint is encrypted and checked all the same; and CA bundle is for signatures of mails too, so it is
+        # no contradiction.
+        if _wants_token(values):
+            return TlsSettings(ca_bundle=values.text("ca_bundle"), strict_x509=values.flag("strict_x509"))
         return TlsSettings()
     verify = cast("Verification", values.text("verify", "full"))
     if verify == "pinned" and not values.given("pins"):

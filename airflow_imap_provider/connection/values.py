@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from airflow_imap_provider.connection.code_pages import usable_codec
 from airflow_imap_provider.connection.field import Field, Kind
+from airflow_imap_provider.connection.habits import meant, write_instead
 from airflow_imap_provider.connection.hosts import host_name
 from airflow_imap_provider.connection.limits import LONGEST_URL, SHOWN_CHARACTERS
 from airflow_imap_provider.connection.material import certificates, fingerprint, private_key
@@ -28,6 +29,7 @@ Value = str | int | float | bool | tuple[str, ...]
 MASK = "***"  # what Airflow's API shows in a secret's place
 
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+_UNITS = {"seconds": re.compile(r"\s*(?:s|secs?|seconds?)\s*\Z", re.IGNORECASE)}
 _UP_TO_USER = re.compile(r"\A([a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
 _REMOVED_VERSIONS = frozenset({"ssl2", "ssl3"})
 
@@ -138,12 +140,18 @@ def _text(field: Field, raw: object) -> str:
         )
     if not isinstance(raw, str):
         raise wrong(field, "it must be text", value=raw)
+    if raw.rstrip("\r\n") != raw:
+        raise wrong(
+            field,
+            "it ends with a line break",
+            remedy="Remove the line break: often a file's last one is copied along, as by echo instead of printf.",
+        )
     if any(character in raw for character in "\r\n\0"):
         raise wrong(
             field,
             "it contains a line break or a NUL character",
             value=None if field.secret else raw,
-            remedy="Often a file's last line break was copied along.",
+            remedy="Enter it once more, on one line.",
         )
     return _whole(field, raw)
 
@@ -164,7 +172,7 @@ def _host(field: Field, raw: object) -> str:
             field,
             str(error),
             value=_without_user(text),
-            remedy="Accepted are a DNS name, an IPv4 address and an IPv6 address.",
+            remedy=write_instead(field, text) or "Accepted are a DNS name, an IPv4 address and an IPv6 address.",
         ) from None
 
 
@@ -244,6 +252,8 @@ def _material(field: Field, raw: object, reader: Callable[[str], str]) -> str:
 
 def _number(field: Field, raw: object) -> float:
     number = math.nan
+    if field.unit and isinstance(raw, str):
+        raw = _UNITS[field.unit].sub("", raw)
     if isinstance(raw, (str, int, float)) and not isinstance(raw, bool):
         try:
             number = float(raw)
@@ -253,11 +263,8 @@ def _number(field: Field, raw: object) -> float:
     lowest = -math.inf if field.minimum is None else field.minimum
     highest = math.inf if field.maximum is None else field.maximum
     if not lowest <= number <= highest or (whole and not number.is_integer()):
-        raise wrong(
-            field,
-            f"it must be a {field.kind.value} from {field.minimum} to {field.maximum}",
-            value=raw,
-        )
+        kind = f"{field.kind.value} of {field.unit}" if field.unit else field.kind.value
+        raise wrong(field, f"it must be a {kind} from {field.minimum} to {field.maximum}", value=raw)
     return int(number) if whole else number
 
 
@@ -270,10 +277,12 @@ def _flag(field: Field, raw: object) -> bool:
 
 def _choice(field: Field, raw: object) -> str:
     text = str(raw).strip().lower().replace("_", "-")
-    for value in field.accepted:
-        if text == value.lower():
-            return value
-    raise wrong(field, f"accepted are {', '.join(field.accepted)}", value=raw, remedy=_suggestion(text, field.accepted))
+    for choice in field.choices:
+        # The label too: it is what the form shows.
+        if text in (choice.value.lower(), choice.label.lower()):
+            return choice.value
+    remedy = meant(field, text) or _suggestion(text, field.accepted)
+    raise wrong(field, f"accepted are {', '.join(field.accepted)}", value=raw, remedy=remedy)
 
 
 def _choices(field: Field, raw: object) -> tuple[str, ...]:

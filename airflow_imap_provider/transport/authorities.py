@@ -1,10 +1,12 @@
-"""The certificates of trusted issuers, for what is no TLS: signatures of mails.
+"""The certificates of trusted issuers: what a CA bundle holds, for TLS and for the signatures of mails.
 
-TLS itself lets OpenSSL load them (see ``tls``); both look in the same places.
+A folder is read file by file, hashed or not: OpenSSL itself looks only for files that ``openssl rehash`` has named, and
+verifies nothing in silence where there are none. The system's own authorities TLS lets OpenSSL load.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import ssl
 from functools import lru_cache
@@ -13,7 +15,9 @@ from pathlib import Path
 from airflow_imap_provider.connection.material import is_pem
 from airflow_imap_provider.errors import SettingsError
 
-__all__ = ["trusted_issuers"]
+__all__ = ["bad_bundle", "load_bundle", "trusted_issuers"]
+
+logger = logging.getLogger(__name__)
 
 BUNDLE_LIMIT = 8 * 1024 * 1024
 """Bytes of trusted issuers that are read. The system's file has 220 KiB."""
@@ -49,13 +53,47 @@ def trusted_issuers(bundle: str) -> tuple[bytes, ...]:
     return ()
 
 
+def load_bundle(context: ssl.SSLContext, bundle: str) -> None:
+    """Let a TLS context trust these issuers, besides those that it trusts already.
+
+    :param bundle: path of a PEM file or folder, or PEM text.
+    :raises SettingsError: it cannot be read, or holds no certificate.
+    """
+    if not is_pem(bundle) and Path(bundle).is_dir():
+        _load_folder(context, bundle)
+        return
+    try:
+        if is_pem(bundle):
+            context.load_verify_locations(cadata=bundle)
+        else:
+            context.load_verify_locations(cafile=bundle)
+    except (OSError, ValueError) as exc:
+        what = "the text" if is_pem(bundle) else repr(bundle)
+        reason = getattr(exc, "reason", None) or getattr(exc, "strerror", None) or type(exc).__name__
+        raise bad_bundle(f"{what} holds no certificate that can be read ({reason}).") from None
+
+
+def _load_folder(context: ssl.SSLContext, folder: str) -> None:
+    loaded = 0
+    for certificate in _of_path(folder, _stamp(folder)):
+        try:
+            context.load_verify_locations(cadata=certificate)
+        except ssl.SSLError as exc:
+            # One that OpenSSL cannot read must not take the others with it.
+            logger.warning("CA bundle (ca_bundle): a certificate in %r cannot be read (%s).", folder, exc.reason)
+        else:
+            loaded += 1
+    if not loaded:
+        raise bad_bundle(f"the folder {folder!r} holds no certificate that can be read.")
+
+
 def _stamp(path: str) -> tuple[int, int]:
     try:
         found = Path(path).stat()
     except OSError as exc:
-        raise _no_issuers(f"{path!r} cannot be read ({exc.strerror}).") from None
+        raise bad_bundle(f"{path!r} cannot be read ({exc.strerror}).") from None
     except ValueError:
-        raise _no_issuers("this cannot be a path.") from None
+        raise bad_bundle("this cannot be a path.") from None
     return found.st_mtime_ns, found.st_size
 
 
@@ -64,18 +102,26 @@ def _of_path(path: str, stamp: tuple[int, int]) -> tuple[bytes, ...]:  # noqa: A
     try:
         place = Path(path)
         files = sorted(place.iterdir())[:FILES_LIMIT] if place.is_dir() else [place]
-        texts = []
-        for file in files:
-            if file.is_file():
-                with file.open(encoding="ascii", errors="replace") as opened:
-                    texts.append(opened.read(BUNDLE_LIMIT))
+        texts = [_text(file, alone=file is place) for file in files if file.is_file()]
     except OSError as exc:
-        raise _no_issuers(f"{path!r} cannot be read ({exc.strerror}).") from None
-    return _read("\n".join(texts))
+        raise bad_bundle(f"{path!r} cannot be read ({exc.strerror}).") from None
+    return _read("\n".join(texts), f"the folder {path!r}" if place.is_dir() else repr(path))
+
+
+def _text(file: Path, *, alone: bool) -> str:
+    try:
+        with file.open(encoding="ascii", errors="replace") as opened:
+            return opened.read(BUNDLE_LIMIT)
+    except OSError as exc:
+        if alone:
+            raise
+        # A key, perhaps, that lies beside the certificates and is nobody's business.
+        logger.warning("CA bundle (ca_bundle): %s cannot be read (%s) and is passed over.", file, exc.strerror)
+        return ""
 
 
 @lru_cache(maxsize=SETS_KEPT)
-def _read(text: str) -> tuple[bytes, ...]:
+def _read(text: str, what: str = "the text") -> tuple[bytes, ...]:
     found: dict[bytes, None] = {}
     for block in _CERTIFICATE.findall(text):
         if "TRUSTED" in block:
@@ -85,11 +131,12 @@ def _read(text: str) -> tuple[bytes, ...]:
         except ValueError:
             continue
     if not found:
-        raise _no_issuers("it holds no certificate that can be read.")
+        raise bad_bundle(f"{what} holds no certificate that can be read.")
     return tuple(found)
 
 
-def _no_issuers(problem: str) -> SettingsError:
+def bad_bundle(problem: str) -> SettingsError:
+    """The error for a CA bundle that cannot be used."""
     return SettingsError(
         f"Encryption, CA bundle (ca_bundle): {problem}",
         stage="settings",

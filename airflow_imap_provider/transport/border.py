@@ -21,6 +21,7 @@ from airflow_imap_provider.errors import (
     ProtocolError,
     RefusedError,
 )
+from airflow_imap_provider.transport.greetings import IMAP, speaker
 from airflow_imap_provider.transport.limits import MAX_REPLY_CHARACTERS, MIN_HIDDEN_CHARACTERS
 from airflow_imap_provider.transport.remedies import ASK_OPERATOR, LATER, NOT_IMAP, REFUSED, loss_remedy
 from airflow_imap_provider.transport.stream import BufferedIMAP4
@@ -162,7 +163,10 @@ def _translate(
         return exc
     if stage == "greeting":
         words = scrubber.clean(stream.first_line)
-        return stream.fail(ProtocolError("no IMAP server greets like this.", stage=stage, reply=words, remedy=NOT_IMAP))
+        who = speaker(stream.first_line)
+        # An IMAP server whose greeting has something odd behind its first words is still none that can be talked to.
+        problem = f"this is {who}, no IMAP server." if who not in ("", IMAP) else "no IMAP server greets like this."
+        return stream.fail(ProtocolError(problem, stage=stage, reply=words, remedy=NOT_IMAP))
     if stream.answer is None:
         # The answer was not understood to its end, so whatever comes next would be taken for something else.
         return stream.fail(

@@ -52,6 +52,16 @@ def settings_findings(settings: Settings) -> Findings:
     warnings = []
     if settings.auth.method.startswith("oauth-") and settings.auth.password:
         warnings.append("Password (password) is filled in and not used: Method (auth_method) gets a token instead.")
+    warnings += [
+        f"{name} begins or ends with a blank, which counts: check that it belongs to it."
+        for name, secret in (
+            ("Password (password)", settings.auth.password),
+            ("OAuth: client secret (oauth_client_secret)", settings.auth.oauth.client_secret),
+            ("OAuth: refresh token (oauth_refresh_token)", settings.auth.oauth.refresh_token),
+            ("Proxy password (tunnel_password)", settings.tunnel.password),
+        )
+        if secret != secret.strip()
+    ]
     if settings.security == "none":
         warnings.append(
             "No encryption: everybody on the way can read the mails, and a password sent by PLAIN or LOGIN."
@@ -80,6 +90,7 @@ def tls_findings(sock: ssl.SSLSocket, now: datetime) -> Findings:
             "subject": certificate.subject.rfc4514_string() or "(empty)",
             "names": _names(certificate),
             "issuer": certificate.issuer.rfc4514_string() or "(empty)",
+            "valid_from": certificate.not_valid_before_utc.strftime("%Y-%m-%d"),
             "expires": certificate.not_valid_after_utc.strftime("%Y-%m-%d"),
             "days_left": days,
         }
@@ -105,7 +116,7 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return ()
+        return ("(none)",)
     names: list[Any] = [*found.get_values_for_type(x509.DNSName), *found.get_values_for_type(x509.IPAddress)]
     return tuple(map(str, names[:SHOWN_NAMES])) + (("…",) if len(names) > SHOWN_NAMES else ())
 

@@ -8,7 +8,6 @@ TLS and after the login, since servers announce others then (and somebody on the
 from __future__ import annotations
 
 import logging
-import re
 import socket
 import ssl
 from dataclasses import dataclass
@@ -23,15 +22,15 @@ from airflow_imap_provider.transport.border import Scrubber, guarded
 from airflow_imap_provider.transport.client import StreamClient
 from airflow_imap_provider.transport.clock import Clock, Deadline
 from airflow_imap_provider.transport.dial import dial
+from airflow_imap_provider.transport.greetings import words_of
 from airflow_imap_provider.transport.proxy.tunnel import open_tunnel
+from airflow_imap_provider.transport.second_look import look_again
 from airflow_imap_provider.transport.stranger import identify
 from airflow_imap_provider.transport.stream import BufferedIMAP4
 from airflow_imap_provider.transport.tls import context_for, encrypt
 from airflow_imap_provider.transport.trace import NO_TRACE, Trace
 
 __all__ = ["Connection", "connect"]
-
-_CAPABILITIES = re.compile(r"\[CAPABILITY [^]]*\] *", re.IGNORECASE)
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +84,17 @@ def connect(
 
 
 def _connect(settings: Settings, clock: Clock, deadline: Deadline, scrubber: Scrubber, trace: Trace) -> Connection:
+    try:
+        return _open(settings, clock, deadline, scrubber, trace)
+    except TlsError as error:
+        if trace.curious:
+            look_again(
+                error, settings, lambda: _dial(settings, deadline, scrubber, NO_TRACE), clock, deadline, scrubber, trace
+            )
+        raise
+
+
+def _open(settings: Settings, clock: Clock, deadline: Deadline, scrubber: Scrubber, trace: Trace) -> Connection:
     def secure(sock: socket.socket, trace: Trace = trace) -> ssl.SSLSocket:
         explicit = settings.security == "starttls"
         return encrypt(sock, settings.tls, settings.host, deadline, explicit=explicit, trace=trace)
@@ -125,7 +135,7 @@ def _dial(settings: Settings, deadline: Deadline, scrubber: Scrubber, trace: Tra
 def _log_in(stream: BufferedIMAP4, settings: Settings, scrubber: Scrubber, trace: Trace) -> Connection:
     guarded(stream.greet, stream, scrubber)
     greeting = scrubber.clean(stream.welcome.removeprefix(b"* "))
-    trace.told("greeting", greeting=_CAPABILITIES.sub("", greeting))
+    trace.told("greeting", greeting=words_of(greeting))
     client = StreamClient(stream, implicit=settings.security == "implicit")
     if settings.security == "starttls":
         if stream.state == "AUTH":

@@ -8,25 +8,24 @@ No Airflow here, and nothing about places, conditions or actions.
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import (
     FolderNotFoundError,
     ImapError,
-    LostConnectionError,
     ProtocolError,
     RefusedError,
 )
 from airflow_imap_provider.transport import commands
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock, Deadline
-from airflow_imap_provider.transport.limits import LOGOUT_LIMIT, MAX_COMMAND_BYTES
-from airflow_imap_provider.transport.remedies import ASK_OPERATOR, LATER
+from airflow_imap_provider.transport.folder import Folder, FolderStatus
+from airflow_imap_provider.transport.limits import MAX_COMMAND_BYTES
+from airflow_imap_provider.transport.remedies import ASK_OPERATOR
 from airflow_imap_provider.transport.trace import NO_TRACE, Trace
+from airflow_imap_provider.transport.turns import Turns
 
 if TYPE_CHECKING:
     # Heavy: imported when a session is opened, not when a DAG file is parsed.
@@ -40,44 +39,10 @@ __all__ = ["Folder", "FolderStatus", "Session", "open_session"]
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-_OWN_SESSION = "Give each thread a session of its own."
 _CHECK_NAME = (
     "Check its name: this server may want a prefix such as INBOX. and its own delimiter. "
     "Imap4Hook.folders() lists them."
 )
-
-
-@dataclass(frozen=True)
-class FolderStatus:
-    """What the server says about a folder when it is opened.
-
-    :param uidvalidity: UIDs mean the same mails as long as it stays the same.
-    :param uidnext: the UID that the next mail will have at least; ``None`` if the server does not say (Courier).
-    :param exists: number of mails.
-    :param readonly: whether nothing can be changed, because it was asked for or because the server allows no more.
-    """
-
-    name: str
-    uidvalidity: int
-    uidnext: int | None
-    exists: int
-    readonly: bool
-
-
-@dataclass(frozen=True)
-class Folder:
-    r"""A folder as the server lists it.
-
-    :param name: plain Unicode.
-    :param delimiter: between the levels of names; empty for a flat name.
-    :param attributes: as the server writes them, like ``\HasNoChildren`` or ``\Sent``.
-    """
-
-    name: str
-    delimiter: str
-    attributes: tuple[str, ...]
 
 
 def open_session(
@@ -132,8 +97,7 @@ class Session:
         self.server_name = connection.server_name
         self._stream = connection.stream
         self._scrubber = connection.scrubber
-        self._busy = threading.Lock()
-        self._closing = False
+        self._turns = Turns(connection.stream, connection.scrubber)
         self._opened: FolderStatus | None = None
 
     def has(self, capability: str) -> bool:
@@ -191,7 +155,7 @@ class Session:
             )
 
         try:
-            self._opened = self._exchange("folder", call, FolderNotFoundError)
+            self._opened = self._turns.exchange("folder", call, FolderNotFoundError)
         except RefusedError as exc:
             remedy = _CHECK_NAME if isinstance(exc, FolderNotFoundError) else exc.remedy
             problem = f"the folder {folder!r} cannot be opened."
@@ -211,11 +175,11 @@ class Session:
                 raise stream.error(lines)
             return [Folder(*parts) for parts in parse_folders(lines)]
 
-        return self._exchange("LIST", call)
+        return self._turns.exchange("LIST", call)
 
     def noop(self) -> None:
         """Let the server tell what is new, and hear whether it is still there."""
-        self._command("NOOP", self._stream.noop)
+        self._turns.command("NOOP", self._stream.noop)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -240,7 +204,7 @@ class Session:
                 raise stream.error(words)
             return parse_search(stream.untagged_responses.pop("SEARCH", []))
 
-        return self._exchange("SEARCH", call)
+        return self._turns.exchange("SEARCH", call)
 
     def fetch(self, uids: Sequence[int], items: Sequence[str]) -> dict[int, dict[bytes, Any]]:
         """UID FETCH in the open folder, in as many commands as the UIDs need.
@@ -256,7 +220,7 @@ class Session:
         wanted = commands.item_list(items)
         found: dict[int, dict[bytes, Any]] = {}
         for text, members in self._sets(uids, wanted):
-            found.update(self._exchange("FETCH", partial(self._fetch, text, members, wanted)))
+            found.update(self._turns.exchange("FETCH", partial(self._fetch, text, members, wanted)))
         return found
 
     def _fetch(self, text: str, members: Iterable[int], items: str) -> dict[int, dict[bytes, Any]]:
@@ -284,7 +248,7 @@ class Session:
 
         self._require_folder("FETCH")
         commands.check_section(section)
-        return part_pieces(self._stream, self._scrubber, self._claim, self._release, uid, section, octets)
+        return part_pieces(self._stream, self._scrubber, self._turns.claim, self._turns.release, uid, section, octets)
 
     # -- changing ---------------------------------------------------------------------------------------------------
 
@@ -297,12 +261,12 @@ class Session:
         """
         mailbox = self._mailbox(folder)
         try:
-            self._command("CREATE", partial(self._stream.create, mailbox))
+            self._turns.command("CREATE", partial(self._stream.create, mailbox))
         except RefusedError:
             if not self.folders(folder):
                 raise
         try:
-            self._command("SUBSCRIBE", partial(self._stream.subscribe, mailbox))
+            self._turns.command("SUBSCRIBE", partial(self._stream.subscribe, mailbox))
         except RefusedError as exc:
             # The folder is there and takes mail, which is what matters.
             logger.info("The new folder %r cannot be subscribed to: %s", folder, exc)
@@ -371,66 +335,20 @@ class Session:
         from airflow_imap_provider.transport.idle import IdleChannel
 
         self._require_folder("idle")
-        return IdleChannel(self._stream, self._scrubber, self._claim, self._release)
+        return IdleChannel(self._stream, self._scrubber, self._turns.claim, self._turns.release)
 
     def logout(self) -> None:
         """Say goodbye if the server still listens, and close; never raises."""
-        if self.usable:
-            self._stream.hurry(LOGOUT_LIMIT)
-            try:
-                self._exchange("LOGOUT", self._stream.logout)
-            except ImapError as exc:
-                logger.debug("%s", exc)
-        self.close()
+        self._turns.logout()
 
     def close(self) -> None:
         """End the connection at once.
 
         Safe from any thread and at any time: a call that waits in another thread ends with LostConnectionError.
         """
-        self._closing = True
-        self._stream.cut(
-            LostConnectionError("this side has closed the connection.", stage=self._stream.stage, remedy=LATER)
-        )
-        # While somebody uses the socket its number must stay taken; who uses it closes it when done (_release).
-        if self._busy.acquire(blocking=False):
-            try:
-                self._stream.shutdown()
-            finally:
-                self._busy.release()
+        self._turns.close()
 
     # -- helpers ----------------------------------------------------------------------------------------------------
-
-    def _claim(self, stage: str) -> None:
-        if not self._busy.acquire(blocking=False):
-            raise ImapError("the session is in use by another call, or in IDLE.", stage=stage, remedy=_OWN_SESSION)
-        try:
-            self._stream.begin(stage)
-        except ImapError:
-            self._release()
-            raise
-
-    def _release(self) -> None:
-        self._busy.release()
-        if self._closing:
-            self.close()
-
-    def _exchange(self, stage: str, call: Callable[[], T], refused: type[ImapError] = RefusedError) -> T:
-        from airflow_imap_provider.transport.border import guarded
-
-        self._claim(stage)
-        try:
-            return guarded(call, self._stream, self._scrubber, refused)
-        finally:
-            self._release()
-
-    def _command(self, stage: str, command: Callable[[], tuple[str, Any]]) -> None:
-        def call() -> None:
-            status, words = command()
-            if status != "OK":
-                raise self._stream.error(words)
-
-        self._exchange(stage, call)
 
     def _change(self, command: str, uids: Sequence[int], *arguments: str) -> None:
         opened = self._require_folder(command)
@@ -446,7 +364,7 @@ class Session:
     def _for_sets(self, command: str, uids: Sequence[int], *arguments: str) -> None:
         stream = self._stream
         for text, _ in self._sets(uids, *arguments):
-            self._command(command, partial(stream.uid, command, text, *arguments))
+            self._turns.command(command, partial(stream.uid, command, text, *arguments))
 
     def _sets(self, uids: Sequence[int], *arguments: str) -> Iterable[tuple[str, list[int]]]:
         return commands.uid_sets(uids, MAX_COMMAND_BYTES - commands.OVERHEAD - sum(map(len, arguments)))

@@ -16,11 +16,12 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
-from airflow_imap_provider.errors import ImapError, ImapTimeoutError, LostConnectionError, ProtocolError, TlsError
+from airflow_imap_provider.errors import ImapError, ImapTimeoutError, LostConnectionError, ProtocolError
 from airflow_imap_provider.transport.clock import Clock, Deadline
 from airflow_imap_provider.transport.commands import Literal
+from airflow_imap_provider.transport.endings import broken, closed, silence
 from airflow_imap_provider.transport.limits import (
     GREETING_PATIENCE,
     MAX_ANSWER_BYTES,
@@ -29,24 +30,14 @@ from airflow_imap_provider.transport.limits import (
     MIN_BYTES_PER_SECOND,
     RECEIVE_BYTES,
 )
-from airflow_imap_provider.transport.remedies import ASK_OPERATOR, LATER, NOT_IMAP, TAMPERING, loss_remedy
-from airflow_imap_provider.transport.tls_errors import (
-    CHOOSE_IMPLICIT,
-    CLIENT_CERTIFICATE,
-    SPEAKS_TLS,
-    client_certificate_problem,
-)
+from airflow_imap_provider.transport.remedies import ASK_OPERATOR, LATER, NOT_IMAP
+from airflow_imap_provider.transport.tls_errors import no_starttls, tampered
 from airflow_imap_provider.transport.trace import NO_TRACE, Trace
 
 __all__ = ["BufferedIMAP4"]
 
 IMAP4_PORT = 143
 _EXISTS = re.compile(rb"\* \d+ EXISTS\b", re.IGNORECASE)
-_TLS_RECORD = re.compile(rb"[\x15\x16]\x03[\x00-\x04]")
-_SILENT_GREETING = (
-    "Choose Security mode Implicit, if this port speaks TLS from the first byte as 993 does; else check Port (port)."
-)
-_SILENT_INSIDE = "Check Port (port), 993 being usual: a server that greets nobody is overloaded, or no IMAP server."
 
 
 class BufferedIMAP4(imaplib.IMAP4):
@@ -118,12 +109,8 @@ class BufferedIMAP4(imaplib.IMAP4):
             announced = " ".join(getattr(self, "capabilities", ()))
             if not announced:
                 raise
-            raise ProtocolError(
-                "the server speaks neither IMAP4rev1 nor IMAP4.",
-                stage="capabilities",
-                reply=announced,
-                remedy=NOT_IMAP,
-            ) from exc
+            problem = "the server speaks neither IMAP4rev1 nor IMAP4."
+            raise ProtocolError(problem, stage="capabilities", reply=announced, remedy=NOT_IMAP) from exc
 
     def opened(self) -> None:
         """From now on each answer has a deadline of its own."""
@@ -238,25 +225,14 @@ class BufferedIMAP4(imaplib.IMAP4):
         """
         self.stage = "starttls"
         if "STARTTLS" not in self.capabilities:
-            raise TlsError(
-                "the server does not offer STARTTLS here.",
-                stage="starttls",
-                remedy="Try Security mode Implicit with port 993. "
-                "If it offered it before, somebody on the way may be removing the offer.",
-            )
+            raise no_starttls()
         status, words = self._simple_command("STARTTLS")
         if status != "OK":
             raise self.error(words)
         if self._buffer:
             # Whoever wrote this was not protected by TLS; taken for the server's words it would be an injection
             # (CVE-2011-0411, and "NO STARTTLS", USENIX Security 2021).
-            raise self.fail(
-                TlsError(
-                    "plain text came behind the answer to STARTTLS: somebody on the way may be tampering.",
-                    stage="starttls",
-                    remedy=TAMPERING,
-                )
-            )
+            raise self.fail(tampered())
         self.stage = "tls"
         self.sock = self._encrypt(self.sock)
         self._tls_established = True
@@ -295,8 +271,7 @@ class BufferedIMAP4(imaplib.IMAP4):
 
         :returns: its tag.
         """
-        tag: bytes = self._command(name, *arguments)
-        return tag
+        return cast("bytes", self._command(name, *arguments))
 
     def finish_command(self, name: str, tag: bytes) -> tuple[str, list[Any]]:
         """Wait for the answer to a command that was sent; its time begins now."""
@@ -305,15 +280,14 @@ class BufferedIMAP4(imaplib.IMAP4):
         return self._complete(name, tag)
 
     def _asked_to_go_on(self, tag: bytes) -> bool:
-        """Wait for ``+``; ``False`` if the command is answered instead, which is a refusal."""
+        """Wait for ``+``; ``False`` if the command is answered instead: a refusal."""
         while self._get_response():
             if self.tagged_commands[tag]:
                 return False
         return True
 
     def _complete(self, words: str, tag: bytes) -> tuple[str, list[Any]]:
-        answer: tuple[str, list[Any]] = self._command_complete(words, tag)
-        return answer
+        return cast("tuple[str, list[Any]]", self._command_complete(words, tag))
 
     def _connect(self) -> None:
         """Not while constructing, as imaplib would: nobody could ask a half-made stream what went wrong."""
@@ -406,45 +380,19 @@ class BufferedIMAP4(imaplib.IMAP4):
 
     def _store(self, chunk: bytes) -> None:
         if not chunk:
-            raise self.fail(self._ended())
+            raise self.fail(closed(self.stage, self._buffer))
         self._buffer += chunk
 
     def _time_left(self) -> float:
-        return self._deadline.remaining(self.stage, self._silence_remedy())
-
-    def _silence_remedy(self) -> str:
-        if self.stage != "greeting":
-            return ""
-        return _SILENT_INSIDE if isinstance(self.sock, ssl.SSLSocket) else _SILENT_GREETING
-
-    def _ended(self) -> ImapError:
-        if self.stage == "greeting" and _TLS_RECORD.match(self._buffer):
-            return TlsError(SPEAKS_TLS, stage="tls", remedy=CHOOSE_IMPLICIT)
-        return LostConnectionError(
-            "the server closed the connection.", stage=self.stage, remedy=loss_remedy(self.stage)
-        )
+        return self._deadline.remaining(self.stage, silence(self.stage, self.sock))
 
     def broken(self, exc: OSError) -> ImapError:
         """Note what the socket said as the end of the stream, and return the error to raise."""
         if isinstance(exc, ImapTimeoutError):
             return self.fail(exc)
         if isinstance(exc, TimeoutError):
-            return self.fail(self._deadline.missed(self.stage, self._silence_remedy()))
-        words = getattr(exc, "reason", None) or exc.strerror or str(exc)
-        if self._opening and isinstance(exc, ssl.SSLError):
-            # With TLS 1.3 a server looks at the client's certificate only after the client's handshake is over.
-            problem = client_certificate_problem(words)
-            return self.fail(
-                TlsError(
-                    problem or "the server ended the encryption.",
-                    stage="tls" if problem else self.stage,
-                    reply=words,
-                    remedy=CLIENT_CERTIFICATE if problem else ASK_OPERATOR,
-                )
-            )
-        return self.fail(
-            LostConnectionError(f"the connection broke ({words}).", stage=self.stage, remedy=loss_remedy(self.stage))
-        )
+            return self.fail(self._deadline.missed(self.stage, silence(self.stage, self.sock)))
+        return self.fail(broken(self.stage, exc, opening=self._opening))
 
     def _excess(self, problem: str) -> ImapError:
         # The rest of the answer is still under way: nothing after it could be understood.

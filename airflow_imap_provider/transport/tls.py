@@ -15,10 +15,11 @@ from collections import OrderedDict
 from functools import partial
 from pathlib import Path
 
-from airflow_imap_provider.connection.material import is_path, is_pem
+from airflow_imap_provider.connection.material import is_path
 from airflow_imap_provider.connection.settings import TlsSettings
 from airflow_imap_provider.connection.shown_path import shown_path
-from airflow_imap_provider.errors import SettingsError, TlsError
+from airflow_imap_provider.errors import TlsError
+from airflow_imap_provider.transport.authorities import bad_bundle, load_bundle
 from airflow_imap_provider.transport.client_certificate import load_client_certificate, unreadable
 from airflow_imap_provider.transport.clock import Deadline
 from airflow_imap_provider.transport.pins import check_pins
@@ -119,7 +120,7 @@ def _stamps(settings: TlsSettings) -> tuple[object, ...]:
     """What changes when a file is replaced: certificates of a few hours' life are renewed in place."""
     stamps: list[object] = []
     for path, shown, refuse in (
-        (settings.ca_bundle, repr, _bad_bundle),
+        (settings.ca_bundle, repr, bad_bundle),
         (settings.client_certificate, shown_path, partial(unreadable, "certificate")),
         (settings.client_private_key, shown_path, partial(unreadable, "key")),
     ):
@@ -139,14 +140,6 @@ def _stamps(settings: TlsSettings) -> tuple[object, ...]:
     return tuple(stamps)
 
 
-def _bad_bundle(problem: str) -> SettingsError:
-    return SettingsError(
-        f"Encryption, CA bundle (ca_bundle): {problem}",
-        stage="settings",
-        remedy="Give the path of a PEM file (or hashed folder) on this machine, or the PEM text itself.",
-    )
-
-
 def _new_context(settings: TlsSettings) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = settings.verify == "full"
@@ -159,7 +152,10 @@ def _new_context(settings: TlsSettings) -> ssl.SSLContext:
     else:
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if settings.verify in _CHECKED:
-        _load_authorities(context, settings.ca_bundle)
+        if settings.ca_bundle:
+            load_bundle(context, settings.ca_bundle)
+        else:
+            context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     load_client_certificate(context, settings)
     return context
 
@@ -182,20 +178,3 @@ def _set_versions(context: ssl.SSLContext, versions: tuple[str, ...]) -> None:
         for version, switch in _SWITCHES.items():
             if version not in versions:
                 context.options |= switch
-
-
-def _load_authorities(context: ssl.SSLContext, ca_bundle: str) -> None:
-    if not ca_bundle:
-        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
-        return
-    try:
-        if is_pem(ca_bundle):
-            context.load_verify_locations(cadata=ca_bundle)
-        elif Path(ca_bundle).is_dir():
-            context.load_verify_locations(capath=ca_bundle)
-        else:
-            context.load_verify_locations(cafile=ca_bundle)
-    except (OSError, ValueError) as exc:
-        what = "the text" if is_pem(ca_bundle) else repr(ca_bundle)
-        reason = getattr(exc, "reason", None) or getattr(exc, "strerror", None) or type(exc).__name__
-        raise _bad_bundle(f"{what} holds no certificate that can be read ({reason}).") from None

@@ -9,8 +9,8 @@ from __future__ import annotations
 import ssl
 
 from airflow_imap_provider.connection.settings import TlsSettings
-from airflow_imap_provider.errors import TlsError
-from airflow_imap_provider.transport.remedies import ASK_OPERATOR
+from airflow_imap_provider.errors import CertificateError, NotTlsError, TlsError
+from airflow_imap_provider.transport.remedies import ASK_OPERATOR, TAMPERING
 
 __all__ = [
     "CHOOSE_IMPLICIT",
@@ -19,6 +19,8 @@ __all__ = [
     "SPEAKS_TLS",
     "client_certificate_problem",
     "explain",
+    "no_starttls",
+    "tampered",
     "tls_error",
 ]
 
@@ -57,24 +59,29 @@ _CLIENT_CERTIFICATE_ALERTS = {
     "TLSV1_ALERT_DECRYPT_ERROR": _NOT_ACCEPTED,
 }
 
+_PIN = "Or pin it (pins; verify: pinned) once the server's administrator confirms the report's SHA-256."
+_PIN_ALONE = (
+    "Choose Verify certificate (verify) Pinned only, if the pin is to count alone: now the rest is checked too."
+)
 _UNKNOWN_AUTHORITY = (
     "the authority that issued the server's certificate is not known here",
-    "Put its certificate into CA bundle (ca_bundle). A server that omits intermediate certificates must be mended.",
+    "Put its certificate into CA bundle (ca_bundle). A server that omits intermediate certificates must be mended. "
+    f"{_PIN}",
 )
 # X509_V_ERR_* of OpenSSL's x509_vfy.h: the problem and the remedy for each that has one of its own.
 _CERTIFICATE_PROBLEMS: dict[int, tuple[str, str]] = {
     9: ("the server's certificate is not valid yet", "Check the clock of this machine; else the server needs another."),
     10: (
         "the server's certificate, or one that it depends on, has expired",
-        "Ask the server's operator to renew it; check the clock of this machine too.",
+        f"Ask the server's operator to renew it; check the clock of this machine too. {_PIN}",
     ),
     18: (
         "the server's certificate is self-signed",
-        "Put this certificate into CA bundle (ca_bundle), or pin it (pins) with Verify certificate: pinned only.",
+        f"Put this certificate into CA bundle (ca_bundle). {_PIN}",
     ),
     19: (
         "the certificate chain ends in an authority that is not trusted here",
-        "Put that authority's certificate into CA bundle (ca_bundle).",
+        f"Put that authority's certificate into CA bundle (ca_bundle). {_PIN}",
     ),
     20: _UNKNOWN_AUTHORITY,
     21: _UNKNOWN_AUTHORITY,
@@ -94,7 +101,7 @@ def explain(exc: OSError, name: str, settings: TlsSettings, *, explicit: bool) -
     reason = (getattr(exc, "reason", None) or "") if isinstance(exc, ssl.SSLError) else ""
     if reason in _PLAINTEXT_REASONS:
         remedy = ASK_OPERATOR if explicit else NOT_TLS
-        return tls_error("the server's answer is not TLS.", reason, remedy)
+        return NotTlsError("the server's answer is not TLS.", stage="tls", reply=reason, remedy=remedy)
     if reason in _VERSION_REASONS:
         return tls_error(
             f"no version of TLS that both sides allow; allowed here: {', '.join(settings.versions)}.",
@@ -111,10 +118,11 @@ def explain(exc: OSError, name: str, settings: TlsSettings, *, explicit: bool) -
     if problem := client_certificate_problem(reason):
         return tls_error(problem, reason, CLIENT_CERTIFICATE)
     if isinstance(exc, (ConnectionError, ssl.SSLEOFError)) or reason == "UNEXPECTED_EOF_WHILE_READING":
-        return tls_error(
+        return NotTlsError(
             "the server closed the connection during the handshake.",
-            reason,
-            f"{_OTHER_VERSIONS} {'' if explicit else NOT_TLS}",
+            stage="tls",
+            reply=reason,
+            remedy=f"{_OTHER_VERSIONS} {'' if explicit else NOT_TLS}".strip(),
         )
     return tls_error("the handshake failed.", reason or str(exc), ASK_OPERATOR)
 
@@ -127,20 +135,41 @@ def client_certificate_problem(reason: str) -> str:
     return _CLIENT_CERTIFICATE_ALERTS.get(reason, "")
 
 
-def _explain_certificate(exc: ssl.SSLCertVerificationError, name: str, settings: TlsSettings) -> TlsError:
+def _explain_certificate(exc: ssl.SSLCertVerificationError, name: str, settings: TlsSettings) -> CertificateError:
     code = exc.verify_code
     if code in _NAME_PROBLEMS:
         problem = f"the server's certificate is not for {name!r}"
         remedy = (
             "Give a name that the certificate has as Address (host) or Server name (server_name). "
-            "To accept any name of this authority choose Verify certificate: chain only."
+            f"To accept any name of this authority choose Verify certificate: chain only. {_PIN}"
         )
     elif code in _STRICT_PROBLEMS and settings.strict_x509:
         problem = "the server's certificate, or its authority's, breaks the rules for certificates"
         remedy = "Switch Strict certificate checks (strict_x509) off, if this is an old private CA."
     else:
         problem, remedy = _CERTIFICATE_PROBLEMS.get(code, ("the server's certificate is not accepted", ASK_OPERATOR))
-    return tls_error(f"{problem}.", exc.verify_message, remedy)
+    if settings.pins and remedy.endswith(_PIN):
+        remedy = f"{_PIN_ALONE} {remedy.removesuffix(_PIN)}".strip()
+    return CertificateError(f"{problem}.", stage="tls", reply=exc.verify_message, remedy=remedy)
+
+
+def no_starttls() -> TlsError:
+    """The error for a server that does not offer the encryption that was chosen."""
+    return TlsError(
+        "the server does not offer STARTTLS here.",
+        stage="starttls",
+        remedy="Try Security mode Implicit with port 993. "
+        "If it offered it before, somebody on the way may be removing the offer.",
+    )
+
+
+def tampered() -> TlsError:
+    """The error for what nobody but the server, inside the encryption, could say rightly."""
+    return TlsError(
+        "plain text came behind the answer to STARTTLS: somebody on the way may be tampering.",
+        stage="starttls",
+        remedy=TAMPERING,
+    )
 
 
 def tls_error(problem: str, reply: str, remedy: str) -> TlsError:

@@ -17,17 +17,18 @@ from typing import Any
 from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.mailbox import watcher as watching
-from airflow_imap_provider.mailbox.place import Place, first_place
+from airflow_imap_provider.mailbox.place import Place
 from airflow_imap_provider.mailbox.reader import Batch, Reader, Wish
 from airflow_imap_provider.mailbox.waiting import within
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
+from airflow_imap_provider.triggers.beginning import stored_place
 from airflow_imap_provider.triggers.committer import Committer
 from airflow_imap_provider.triggers.health import Health
 from airflow_imap_provider.triggers.journal import Journal
 from airflow_imap_provider.triggers.nudge import Nudge
 from airflow_imap_provider.triggers.producer import Doorbell, WakeUp, doorbell
 from airflow_imap_provider.triggers.resets import Resets
-from airflow_imap_provider.triggers.store import AssetStore, Stream, furthest_behind
+from airflow_imap_provider.triggers.store import AssetStore, Stream
 
 __all__ = ["Subscriber", "Terms"]
 
@@ -344,25 +345,7 @@ class Subscriber:
         return True
 
     async def _load_place(self) -> Place:
-        key = self._stream.key("place")
-        # Probe with another key: writing a first place into a store that only looked empty would lose the real one.
-        await self._store.write(self._stream.key("probe"), self._clock.now().isoformat())
-        records = await self._store.read(key)
-        record = furthest_behind(records)
-        if record is not None:
-            return await self._resets.honour(Place.from_json(record))
-        place = first_place(self._terms.start, self._clock.now())
-        await self._store.write(key, place.to_json())
-        log.warning(
-            "There is no stored place for %s of the asset %s: this is taken for the first start, with start=%r, at %s. "
-            "If it has run before (the asset was renamed, deleted with its DAG, or its state store emptied), "
-            "'airflow imap4 reset --asset %s --to DATE' has it go back to that date.",
-            self._stream.name,
-            ", ".join(self._store.assets),
-            self._terms.start,
-            place.activated.isoformat(),
-            self._store.assets[0],
-        )
+        place = await stored_place(self._store, self._stream, self._terms.start, self._clock.now())
         return await self._resets.honour(place)
 
     async def _let_go_of_place(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shlex
 import signal
 import sys
 import time
@@ -140,9 +141,11 @@ def show_runs(found: Findings) -> None:
         print(f"  run {number}: {counted(taken, 'mail')}, {run_id}")
 
 
-def stay(airflow: LocalAirflow, post: Post, table: Table) -> None:
+def stay(airflow: LocalAirflow, folder: DemoFolder, post: Post, table: Table) -> None:
     """Tell where to look, and deliver another mail at each Enter, until Ctrl-C."""
     listening = sys.stdin is not None and sys.stdin.isatty()
+    command = folder.path / "airflow.sh"  # "airflow" is the home
+    airflow.write_command(command)
     print(f"""
   Airflow   {airflow.url}   (no login: everybody on this machine is admin)
             {airflow.url}/dags/{DAG}
@@ -150,6 +153,7 @@ def stay(airflow: LocalAirflow, post: Post, table: Table) -> None:
   Mailbox   imap://{HOST}:{post.mailbox.port}   user {LOGIN}, password {PASSWORD}, no encryption
   DAGs      {ROOT / "example_dags"}   (yours too, if you put them there)
   Files     {airflow.home}
+  Commands  {shlex.quote(str(command))} imap4 test {CONNECTION}   (in another terminal)
 
   {"Enter sends another invoice, " if listening else ""}Ctrl-C ends the demo.
 """)
@@ -200,7 +204,7 @@ def run(folder: DemoFolder, *, once: bool) -> bool:
         else:
             print(f"\nFAILED: see the table. What Airflow said last:\n{airflow.tail()}")
         if not once:
-            stay(airflow, post, table)
+            stay(airflow, folder, post, table)
         return good
     finally:
         # The second Ctrl-C of an impatient person must not leave processes behind.

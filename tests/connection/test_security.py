@@ -59,7 +59,6 @@ def test_without_a_word_the_certificate_is_checked_in_full_with_tls_1_2_or_later
         ("security_mode", "explicit"),
         ("tls_versions", ["TLSv1.3"]),
         ("verify", "full"),
-        ("ca_bundle", "/etc/ssl/ca.pem"),
         ("pins", [PIN]),
         ("client_certificate", CERTIFICATE),
         ("client_private_key", PKCS12),
@@ -77,6 +76,16 @@ def test_no_encryption_goes_with_fields_that_ask_for_nothing() -> None:
     settings = connect(encryption="none", verify="none", strict_x509=True)
     assert settings.security == "none"
     assert settings.tls == TlsSettings()
+
+
+def test_the_ca_bundle_goes_with_no_encryption_for_token_endpoints_and_for_signatures() -> None:
+    settings = connect(encryption="none", ca_bundle=CERTIFICATE, strict_x509=False)
+    assert settings.tls == TlsSettings()
+    assert settings.smime.issuers == CERTIFICATE
+    oauth = {"auth_method": "oauth-refresh-token", "oauth_client_id": "app", "oauth_refresh_token": "t"}
+    endpoint = "https://login.example.com/token"
+    settings = connect(encryption="none", ca_bundle=CERTIFICATE, strict_x509=False, oauth_endpoint=endpoint, **oauth)
+    assert settings.tls == TlsSettings(ca_bundle=CERTIFICATE, strict_x509=False)
 
 
 @pytest.mark.parametrize(("verify", "used"), [("full", True), ("chain", True), ("pinned", False), ("none", False)])

@@ -124,3 +124,10 @@ def test_a_report_does_not_show_a_token_that_was_got_on_the_way(world: OAuthWorl
 def test_a_password_that_a_method_of_oauth_does_not_use_is_warned_of(method: str, warned: bool) -> None:
     _, warnings = settings_findings(Settings("x", "h", auth=AuthSettings(method, "joe", "s3cret")))
     assert any("Password (password) is filled in and not used" in warning for warning in warnings) == warned
+
+
+@pytest.mark.parametrize(("password", "warned"), [("s3cret ", True), ("\u00a0s3cret", True), ("s3 cret", False)])
+def test_a_blank_around_a_secret_is_warned_of(password: str, warned: bool) -> None:
+    _, warnings = settings_findings(Settings("x", "h", auth=AuthSettings("plain", "joe", password)))
+    assert any("Password (password) begins or ends with a blank" in warning for warning in warnings) == warned
+    assert "s3cret" not in "".join(warnings)

@@ -131,7 +131,7 @@ def without_uidvalidity(peer: Peer) -> None:
 def says(*lines: str) -> Callable[[Peer], None]:
     def script(peer: Peer) -> None:
         peer.send(*lines)
-        quiet(peer)
+        mute(peer)  # a TLS client may have said something already
 
     return script
 
@@ -219,13 +219,22 @@ BROKEN = [
     row("a firewall swallows", full, "tcp", "firewalls and routes"),
     # Other servers on the port.
     row("web server", lambda lab: lab.web(timeout=60), "greeting", "IMAP is usually on 993"),
-    row("web server, implicit", lambda lab: lab.web(timeout=60, security="implicit"), "tls", "Choose Security mode"),
+    row("web server, implicit", lambda lab: lab.web(timeout=60, security="implicit"), "tls", "usually on 993"),
     row("web server with TLS, implicit", lambda lab: lab.web(server_context(lab.authority.issue("web")), timeout=60,
         security="implicit"), "greeting", "IMAP is usually on 993"),
     row("SMTP server", lambda lab: lab.scripted(says("220 mail ESMTP")), "greeting", "IMAP is usually on 993"),
     row("POP3 server", lambda lab: lab.scripted(says("+OK POP3")), "greeting", "IMAP is usually on 993"),
     row("SMTP server, implicit", lambda lab: lab.scripted(says("220 mail ESMTP"), security="implicit"), "tls",
-        "this port may not speak TLS from the first byte"),
+        "IMAP is usually on 993"),
+    row("SMTP server, STARTTLS", lambda lab: lab.scripted(says("220 mail ESMTP"), security="starttls"), "greeting",
+        "IMAP is usually on 993"),
+    row("SMTP server inside TLS", lambda lab: lab.scripted(says("220 mail ESMTP"), server_context(
+        lab.authority.issue("smtps")), security="implicit"), "greeting", "IMAP is usually on 993"),
+    row("POP3 server inside TLS", lambda lab: lab.scripted(says("+OK POP3"), server_context(
+        lab.authority.issue("pop3s")), security="implicit"), "greeting", "IMAP is usually on 993"),
+    row("SSH server", lambda lab: lab.scripted(says("SSH-2.0-OpenSSH_9.2p1")), "greeting", "IMAP is usually on 993"),
+    row("SSH server, implicit", lambda lab: lab.scripted(says("SSH-2.0-OpenSSH_9.2p1"), security="implicit"), "tls",
+        "IMAP is usually on 993"),
     row("nobody speaks", lambda lab: lab.scripted(quiet, timeout=0.5), "greeting", "check Port (port)"),
     row("nobody speaks inside TLS", lambda lab: lab.scripted(quiet, server_context(lab.authority.issue("mute")),
         security="implicit", timeout=0.5), "greeting", "Check Port (port)"),
@@ -243,7 +252,7 @@ BROKEN = [
     row("pin of another", lambda lab: lab.real(tls=TlsSettings(verify="pinned", pins=("0" * 64,))), "tls",
         "Pinned fingerprints (pins)", DOVECOT),
     row("self-signed", lambda lab: lab.scripted(Peer.let_in, server_context(self_signed(lab.folder, "me")),
-        security="implicit"), "tls", "or pin it (pins)"),
+        security="implicit"), "tls", "Or pin it (pins; verify: pinned)"),
     row("expired", lambda lab: lab.certified("stale", days=(-10, -1)), "tls", "to renew it"),
     row("not valid yet", lambda lab: lab.certified("early", days=(5, 10)), "tls", "clock of this machine"),
     row("another name", lambda lab: lab.certified("other", names=("other.example.com",), addresses=()), "tls",
@@ -305,6 +314,14 @@ BROKEN = [
         "proxy", "Check Address (host) and Port (port)", DANTE),
     row("SOCKS to an HTTP proxy", lambda lab: lab.proxied("squid", lab.at("localhost", 993, timeout=1),
         type="socks5"), "proxy", "Proxy type (tunnel_type)", SQUID),
+    row("SOCKS to a mail server", lambda lab: lab.at("127.0.0.1", 993, tunnel=TunnelSettings("socks5", "127.0.0.1",
+        lab.dovecot.port)), "proxy", "Check Proxy address (tunnel_host)", DOVECOT),
+    row("HTTP to a mail server", lambda lab: lab.at("127.0.0.1", 993, tunnel=TunnelSettings("http", "127.0.0.1",
+        lab.dovecot.port)), "proxy", "Check Proxy address (tunnel_host)", DOVECOT),
+    row("HTTP to a mail server with TLS", lambda lab: lab.at("127.0.0.1", 993, tunnel=TunnelSettings("http",
+        "127.0.0.1", lab.dovecot.tls_port)), "proxy", "HTTPS proxies are not supported", DOVECOT),
+    row("SOCKS to an SSH server", lambda lab: lab.at("127.0.0.1", 993, tunnel=TunnelSettings("socks5", "127.0.0.1",
+        lab.scripted(says("SSH-2.0-OpenSSH_9.2p1")).port)), "proxy", "Check Proxy address (tunnel_host)"),
     row("HTTP to a SOCKS proxy", lambda lab: lab.proxied("microsocks", lab.at("localhost", 993), type="http"),
         "proxy", "Proxy type (tunnel_type)", pytest.mark.microsocks),
     row("a name to be resolved here", lambda lab: lab.proxied("squid", lab.at("no-such-host.invalid", 993),

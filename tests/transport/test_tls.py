@@ -86,16 +86,47 @@ def test_a_context_with_versions_in_between_left_out_does_not_speak_them() -> No
 # -- handshakes that work ---------------------------------------------------------------------------------------------
 
 
-def test_a_ca_bundle_is_a_path_a_hashed_folder_or_text(
+def test_a_ca_bundle_is_a_path_a_folder_hashed_or_not_or_text(
     opened: Opener, authority: Authority, tls: ssl.SSLContext, tmp_path: Path
 ) -> None:
     name = subprocess.run(
         ["openssl", "x509", "-hash", "-noout", "-in", authority.path], check=True, capture_output=True, text=True
     ).stdout.strip()
-    (tmp_path / f"{name}.0").write_text(authority.pem)
+    hashed, plain = tmp_path / "hashed", tmp_path / "plain"
+    hashed.mkdir()
+    plain.mkdir()
+    (hashed / "ours.pem").write_text(authority.pem)
+    (hashed / f"{name}.0").symlink_to("ours.pem")
+    (plain / "ours.crt").write_text(authority.pem)
     with tls_server(tls) as server:
-        for bundle in (str(authority.path), str(tmp_path), authority.pem):
+        for bundle in (str(authority.path), str(hashed), str(plain), authority.pem):
             assert opened(settings_for(server, security="implicit", tls=TlsSettings(ca_bundle=bundle))).usable
+
+
+def test_a_folder_counts_with_what_it_has_now_and_in_spite_of_what_else_is_in_it(
+    opened: Opener, authority: Authority, tls: ssl.SSLContext, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    damaged = ssl.DER_cert_to_PEM_cert(b"\x30\x03\x02\x01\x01")
+    (tmp_path / "damaged.pem").write_text(damaged)
+    (tmp_path / "README").write_text("Certificates of our own.")
+    (tmp_path / "folder").mkdir()
+    other = Authority(tmp_path / "folder", "Other Authority")
+    (tmp_path / "other.pem").write_text(other.pem)
+    bundle = TlsSettings(ca_bundle=str(tmp_path))
+    with tls_server(tls) as server:
+        with pytest.raises(TlsError):
+            opened(settings_for(server, security="implicit", tls=bundle))
+        assert "a certificate in" in caplog.text
+        (tmp_path / "ours.pem").write_text(authority.pem)
+        assert opened(settings_for(server, security="implicit", tls=bundle)).usable
+
+
+@pytest.mark.parametrize("content", [None, "no certificate", ssl.DER_cert_to_PEM_cert(b"\x30\x03\x02\x01\x01")])
+def test_a_folder_without_a_certificate_is_a_settings_error(content: str | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "some.pem").write_text(content)
+    with pytest.raises(SettingsError, match=r"CA bundle \(ca_bundle\): the folder .* holds no certificate"):
+        context_for(TlsSettings(ca_bundle=str(tmp_path)))
 
 
 def test_the_server_name_is_checked_instead_of_the_address(opened: Opener, authority: Authority) -> None:

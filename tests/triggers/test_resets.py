@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -15,11 +16,11 @@ from airflow_imap_provider.mailbox.taking import Record
 from airflow_imap_provider.triggers import resets
 from airflow_imap_provider.triggers.email import EmailTrigger
 from airflow_imap_provider.triggers.resets import Request
-from airflow_imap_provider.triggers.store import Stream
+from airflow_imap_provider.triggers.store import JOURNALS, Stream
 from tests.servers.dovecot import Dovecot, User
 from tests.servers.waiting import until
 from tests.triggers.conftest import CONN_ID, message
-from tests.triggers.mailbox_state import PLACE, committed, flags
+from tests.triggers.mailbox_state import HEALTH, PLACE, committed, flags
 from tests.triggers.triggerer import State, Triggerer
 
 Make = Callable[..., EmailTrigger]
@@ -156,23 +157,71 @@ async def test_a_reset_does_not_wake_consumers_for_nothing(
     assert [event for event in triggerer.log if event["epoch"] == 1] == []
 
 
-async def test_a_lost_place_begins_by_the_start_policy_and_says_so(
+async def test_a_first_start_is_no_warning(
     dovecot: Dovecot, user: User, state: State, triggerer: Triggerer, trigger: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
+    triggerer.add(trigger())
+    await until(lambda: committed(state) == 0, "it watches")
+    (said,) = [record for record in caplog.records if "stored place" in record.getMessage()]
+    assert said.levelno == logging.INFO
+    assert "this is its first start" in said.getMessage()
+    ours = [record for record in caplog.records if record.name.startswith("airflow_imap_provider")]
+    assert not [record for record in ours if record.levelno > logging.INFO]
+
+
+@pytest.mark.parametrize("trace", [HEALTH, JOURNALS])
+async def test_a_lost_place_begins_by_the_start_policy_and_warns(
+    trace: str,
+    dovecot: Dovecot,
+    user: User,
+    state: State,
+    triggerer: Triggerer,
+    trigger: Make,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    number = triggerer.add(trigger(start="new"))
+    await until(lambda: committed(state) == 0, "it watches")
+    dovecot.deliver(user, message("old"), received=datetime.now(timezone.utc))
+    await until(lambda: committed(state) == 1 and bool(state.get(HEALTH)), "told, and the health entry is written")
+    await triggerer.remove(number)
+    kept = state.get(trace)
+    state.values.clear()
+    state.set(trace, kept)
+    caplog.clear()
+    # Mail counts from the activation on, by the second of its arrival.
+    clock = datetime.now(timezone.utc)
+    await until(lambda: datetime.now(timezone.utc) > clock + timedelta(seconds=2), "the old mail is of before")
+    triggerer.add(trigger(start="new"))
+    await until(lambda: committed(state) == 1, "it begins again, from now on")
+    dovecot.deliver(user, message("fresh"))
+    await until(lambda: committed(state) == 2, "it goes on")
+    assert triggerer.subjects == ["old", "fresh"]
+    (warning,) = [record for record in caplog.records if "stored place" in record.getMessage()]
+    assert warning.levelno == logging.WARNING
+    assert "start='new'" in warning.getMessage()
+    assert "airflow imap4 reset --asset inbox --to DATE" in warning.getMessage()
+
+
+async def test_a_store_that_was_emptied_is_a_first_start_that_says_how_to_go_back(
+    dovecot: Dovecot, user: User, state: State, triggerer: Triggerer, trigger: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when the asset was renamed: nothing is left that could tell."""
     dovecot.deliver(user, message("old"), received=datetime.now(timezone.utc) - timedelta(days=1))
     number = triggerer.add(trigger(start="new", conditions=[Subject.contains("o")]))
     await until(lambda: committed(state) == 1, "it stands behind the old mail")
     await triggerer.remove(number)
     state.values.clear()
     caplog.clear()
+    caplog.set_level(logging.INFO)
     triggerer.add(trigger(start="new"))
     await until(lambda: committed(state) == 1, "it begins again, from now on")
     dovecot.deliver(user, message("fresh"))
     await until(lambda: committed(state) == 2, "it goes on")
     assert triggerer.subjects == ["fresh"]
-    (warning,) = [record.getMessage() for record in caplog.records if "no stored place" in record.getMessage()]
-    assert "start='new'" in warning
-    assert "airflow imap4 reset --asset inbox --to DATE" in warning
+    (said,) = [record for record in caplog.records if "stored place" in record.getMessage()]
+    assert said.levelno == logging.INFO
+    assert "airflow imap4 reset --asset inbox --to DATE" in said.getMessage()
 
 
 async def test_a_folder_that_is_gone_is_said_and_watched_again_when_it_is_back(

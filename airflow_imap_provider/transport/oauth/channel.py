@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 from airflow_imap_provider.connection.material import is_pem
 from airflow_imap_provider.connection.settings import Settings, TunnelSettings
-from airflow_imap_provider.errors import ImapError, SettingsError, TlsError
+from airflow_imap_provider.errors import ImapError, TlsError
+from airflow_imap_provider.transport.authorities import bad_bundle, load_bundle
 from airflow_imap_provider.transport.clock import Deadline
 from airflow_imap_provider.transport.dial import Party, dial
 from airflow_imap_provider.transport.oauth.remedies import CHECK_ENDPOINT, SILENT, TOKEN_STAGE, UNREACHED
@@ -145,7 +146,7 @@ def _context_for(route: Route) -> ssl.SSLContext:
         key = (route.ca_bundle, route.strict_x509, _stamp(path) if path else None)
         context = _contexts.get(key)
         if context is None:
-            context = _contexts[key] = _new_context(route, path)
+            context = _contexts[key] = _new_context(route)
         _contexts.move_to_end(key)
         while len(_contexts) > CACHED_CONTEXTS:
             _contexts.popitem(last=False)
@@ -157,11 +158,11 @@ def _stamp(path: str) -> tuple[int, int, int]:
     try:
         found = Path(path).stat()
     except (OSError, ValueError) as exc:
-        raise _bad_bundle(path, getattr(exc, "strerror", None) or "no path") from None
+        raise bad_bundle(f"{path!r} cannot be read ({getattr(exc, 'strerror', None) or 'no path'}).") from None
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _new_context(route: Route, path: str) -> ssl.SSLContext:
+def _new_context(route: Route) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_default_certs(ssl.Purpose.SERVER_AUTH)
@@ -170,23 +171,6 @@ def _new_context(route: Route, path: str) -> ssl.SSLContext:
         context.verify_flags |= ssl.VERIFY_X509_STRICT
     else:
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if not route.ca_bundle:
-        return context
-    try:
-        if not path:
-            context.load_verify_locations(cadata=route.ca_bundle)
-        elif Path(path).is_dir():
-            context.load_verify_locations(capath=path)
-        else:
-            context.load_verify_locations(cafile=path)
-    except (OSError, ValueError) as exc:
-        raise _bad_bundle(path or "the text", getattr(exc, "reason", None) or type(exc).__name__) from None
+    if route.ca_bundle:
+        load_bundle(context, route.ca_bundle)
     return context
-
-
-def _bad_bundle(what: str, reason: str) -> SettingsError:
-    return SettingsError(
-        f"Encryption, CA bundle (ca_bundle): {what} holds no certificate that can be read ({reason}).",
-        stage="settings",
-        remedy="Give the path of a PEM file (or hashed folder) on this machine, or the PEM text itself.",
-    )

@@ -6,7 +6,6 @@ import re
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from airflow_imap_provider.errors import ProxyError
 from airflow_imap_provider.transport.proxy.limits import (
     MAX_BODY_BYTES,
     MAX_CHUNK_LINE_BYTES,
@@ -15,6 +14,7 @@ from airflow_imap_provider.transport.proxy.limits import (
 )
 from airflow_imap_provider.transport.proxy.refusals import broken, closed
 from airflow_imap_provider.transport.proxy.steps import Read, ReadUntil, Step
+from airflow_imap_provider.transport.proxy.strangers import stranger
 
 __all__ = ["Head", "read_head", "skip_body"]
 
@@ -75,7 +75,7 @@ def read_head() -> Generator[Step, bytes, Head | None]:
         if not prefix:
             return None
         if prefix != _PREFIX:
-            raise _not_http(prefix)
+            raise (yield from stranger(prefix, "HTTP"))
         rest = yield ReadUntil(_HEAD_ENDS, MAX_HEAD_BYTES - len(_PREFIX))
         if not rest.endswith(_HEAD_ENDS):
             if len(rest) >= MAX_HEAD_BYTES - len(_PREFIX):
@@ -150,14 +150,3 @@ def _parse(raw: bytes) -> Head:
         if colon:
             headers.append((name.strip().lower(), value.strip()))
     return Head((int(matched[1]), int(matched[2])), int(matched[3]), (matched[4] or "").strip(), tuple(headers))
-
-
-def _not_http(prefix: bytes) -> ProxyError:
-    words = repr(prefix)[2:-1]
-    if prefix.startswith((b"\x15\x03", b"\x16\x03")):
-        return broken(
-            "the proxy speaks TLS on this port.", words, "Use its port without TLS: HTTPS proxies are not supported."
-        )
-    if prefix.startswith((b"* ", b"220", b"+OK")):
-        return broken("this is a mail server, not a proxy.", words)
-    return broken("the proxy does not speak HTTP.", words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "MAX_BODY_BYTES",
     "MAX_CHUNK_LINE_BYTES",
+    "MAX_GREETING_BYTES",
     "MAX_HEAD_BYTES",
     "MAX_INTERIM_ANSWERS",
     "MAX_SOCKS5_TEXT_BYTES",
@@ -19,6 +20,9 @@ MAX_BODY_BYTES = 1024 * 1024
 
 MAX_CHUNK_LINE_BYTES = 1024
 """A line of a chunked body other than its data: a size, seldom an extension or a trailer."""
+
+MAX_GREETING_BYTES = 512
+"""The first line of who is no proxy: what SMTP allows (RFC 5321 section 4.5.3.1.5), and more than SSH does."""
 
 MAX_INTERIM_ANSWERS = 8
 """Answers with 1xx before the real one; one ("100 Continue") is already unusual."""

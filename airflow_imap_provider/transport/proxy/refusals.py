@@ -11,13 +11,26 @@ import socks
 from airflow_imap_provider.errors import ProxyAuthenticationError, ProxyError
 from airflow_imap_provider.transport.proxy.credentials import LOGIN_REMEDY
 
-__all__ = ["UnreachableError", "broken", "closed", "http_refusal", "login_refused", "socks4_refusal", "socks5_refusal"]
+__all__ = [
+    "ClosedError",
+    "UnreachableError",
+    "broken",
+    "closed",
+    "http_refusal",
+    "login_refused",
+    "socks4_refusal",
+    "socks5_refusal",
+]
 
 _CHECK_PROXY = "Check Proxy type (tunnel_type), Proxy address (tunnel_host) and Proxy port (tunnel_port)."
 _TARGET = "Check Address (host) and Port (port), and whether the proxy's own network reaches them."
 _RULES = "Ask the proxy's operator to allow this address and port; many proxies allow CONNECT to port 443 only."
 _NAME = "If its DNS does not know the name, switch Resolve names at the proxy (tunnel_remote_dns) off."
 _OPERATOR = "Ask the proxy's operator, who can see why in its log: this is the proxy's own trouble."
+
+
+class ClosedError(ProxyError):
+    """The proxy has hung up: perhaps it speaks another protocol."""
 
 
 class UnreachableError(ProxyError):
@@ -36,7 +49,11 @@ def broken(problem: str, reply: str = "", remedy: str = "") -> ProxyError:
 
 def closed(remedy: str = "") -> ProxyError:
     """The error for a connection that the proxy closed without a word of explanation."""
-    return broken("the proxy closed the connection before the tunnel was there.", remedy=remedy)
+    return ClosedError(
+        "the proxy closed the connection before the tunnel was there.",
+        stage="proxy",
+        remedy=remedy or _CHECK_PROXY,
+    )
 
 
 def login_refused(reply: str, scheme: str) -> ProxyAuthenticationError:

@@ -11,8 +11,9 @@ import struct
 from airflow_imap_provider.connection.hosts import is_address
 from airflow_imap_provider.errors import ProxyError
 from airflow_imap_provider.transport.proxy.credentials import Credentials
-from airflow_imap_provider.transport.proxy.refusals import broken, closed, socks4_refusal
+from airflow_imap_provider.transport.proxy.refusals import closed, socks4_refusal
 from airflow_imap_provider.transport.proxy.steps import Handshake, Read, Send
+from airflow_imap_provider.transport.proxy.strangers import stranger
 
 __all__ = ["socks4_connect"]
 
@@ -46,7 +47,7 @@ def socks4_connect(host: str, port: int, credentials: Credentials | None) -> Han
             "Check Proxy username (tunnel_login): a SOCKS4 proxy may close for a user id that it does not know."
         )
     if answer[0] != 0:
-        raise broken("the proxy does not speak SOCKS4.", reply=repr(answer)[2:-1])
+        raise (yield from stranger(answer, "SOCKS4"))
     if len(answer) < 2:
         raise closed()
     if answer[1] != _GRANTED:

@@ -11,6 +11,7 @@ from airflow_imap_provider.transport.proxy.credentials import Credentials
 from airflow_imap_provider.transport.proxy.limits import MAX_SOCKS5_TEXT_BYTES
 from airflow_imap_provider.transport.proxy.refusals import broken, closed, login_refused, socks5_refusal
 from airflow_imap_provider.transport.proxy.steps import Handshake, Read, Send
+from airflow_imap_provider.transport.proxy.strangers import stranger
 
 __all__ = ["socks5_connect"]
 
@@ -36,7 +37,7 @@ def socks5_connect(host: str, port: int, credentials: Credentials | None) -> Han
     if not answer:
         raise closed()
     if answer[0] != _VERSION:
-        raise broken("the proxy does not speak SOCKS5.", reply=repr(answer)[2:-1])
+        raise (yield from stranger(answer, "SOCKS5"))
     if len(answer) < 2:
         raise closed()
     method = answer[1]

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from airflow_imap_provider.connection.hosts import LONGEST_NAME, is_address
 from airflow_imap_provider.connection.settings import TunnelSettings
 from airflow_imap_provider.errors import ConnectError, ImapError, ImapTimeoutError, ProxyAuthenticationError, ProxyError
 from airflow_imap_provider.transport.clock import Deadline
 from airflow_imap_provider.transport.dial import MAIL_SERVER, PROXY, dial, resolve
+from airflow_imap_provider.transport.limits import GREETING_PATIENCE
 from airflow_imap_provider.transport.proxy.credentials import Credentials, credentials_of
 from airflow_imap_provider.transport.proxy.http_connect import http_connect
-from airflow_imap_provider.transport.proxy.refusals import UnreachableError
+from airflow_imap_provider.transport.proxy.refusals import ClosedError, UnreachableError
 from airflow_imap_provider.transport.proxy.socks4 import socks4_connect
 from airflow_imap_provider.transport.proxy.socks5 import socks5_connect
 from airflow_imap_provider.transport.proxy.steps import Handshake, Read, ReadUntil, Reconnect, Send, Step
+from airflow_imap_provider.transport.proxy.strangers import ask_proxy
 from airflow_imap_provider.transport.trace import NO_TRACE, Trace
 
 __all__ = ["open_tunnel"]
@@ -73,6 +76,8 @@ def open_tunnel(
             refusal = exc
         except ProxyError as exc:
             refusal = exc
+            if trace.curious and isinstance(exc, ClosedError):
+                refusal = _asked(tunnel, deadline) or exc
             break
         except ImapTimeoutError as exc:
             if left == 1:
@@ -86,6 +91,16 @@ def open_tunnel(
     words = _printable(refusal.reply)
     # A new one, so that nothing is attached that did not go through the cleaning.
     raise kind(refusal.problem, stage=STAGE, reply=clean(words) if words else "", remedy=refusal.remedy)
+
+
+def _asked(tunnel: TunnelSettings, deadline: Deadline) -> ProxyError | None:
+    """Who it is, if it speaks the protocol of another type of proxy."""
+    assert tunnel.port is not None  # the parser sets it whenever there is a proxy
+    try:
+        ask_proxy(tunnel.type, partial(dial, tunnel.host, tunnel.port, deadline, PROXY), deadline)
+    except ProxyError as exc:
+        return exc
+    return None
 
 
 def _printable(words: str) -> str:
@@ -116,6 +131,8 @@ class _Driver:
         self._host, self._port = tunnel.host, tunnel.port
         self._deadline = deadline
         self._trace = trace
+        self._tunnel = tunnel
+        self._asking = trace.curious
         self._sock = self._connect()
 
     def run(self, handshake: Handshake) -> tuple[socket.socket, str]:
@@ -179,14 +196,25 @@ class _Driver:
         return bytes(taken)
 
     def _receive(self, size: int, flags: int = 0) -> bytes:
-        self._patience()
-        try:
-            return self._sock.recv(size, flags)
-        except TimeoutError:
-            raise self._late() from None
-        except OSError:
-            # Torn down instead of closed: to the handshake both are the end.
-            return b""
+        while True:
+            self._patience()
+            if self._asking:
+                self._sock.settimeout(min(GREETING_PATIENCE, self._deadline.left / 2))
+            try:
+                seen = self._sock.recv(size, flags)
+            except TimeoutError:
+                if not self._asking:
+                    raise self._late() from None
+                self._asking = False
+                if stranger := _asked(self._tunnel, self._deadline):
+                    raise stranger from None
+                continue
+            except OSError:
+                # Torn down instead of closed: to the handshake both are the end.
+                return b""
+            # Whoever has answered once is understood, and may take its time to reach the mail server.
+            self._asking = False
+            return seen
 
     def _patience(self) -> None:
         self._sock.settimeout(self._deadline.remaining(STAGE, _SILENT))

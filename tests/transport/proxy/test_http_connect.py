@@ -232,7 +232,7 @@ def test_a_refusal_is_explained(code: int) -> None:
         (b"HTTP/9 200 OK\r\n\r\n", "no status"),
         (b"\5\xff", "does not speak HTTP"),
         (b"\x15\x03\x01\x00\x02\x02\x46", "speaks TLS"),
-        (GREETING, "mail server, not a proxy"),
+        (GREETING, "this is an IMAP server, no proxy"),
         (b"HTTP/1.1 100 Continue\r\n\r\n" * 50, "interim"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * MAX_HEAD_BYTES, "more than 65536 bytes"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20000, "more than 65536 bytes"),

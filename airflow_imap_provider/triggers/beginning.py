@@ -1,0 +1,60 @@
+"""Where a stream goes on: at its stored place, or at a first one where there is none yet.
+
+A first start and a place that got lost look alike. Told apart by what else the store has of the stream: only the second
+is worth a warning.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+
+from airflow_imap_provider.mailbox.place import Place, first_place
+from airflow_imap_provider.triggers.store import JOURNALS, AssetStore, Stream, furthest_behind
+
+__all__ = ["stored_place"]
+
+log = logging.getLogger(__name__)
+
+_GO_BACK = "'airflow imap4 reset --asset %s --to DATE' has it go back to that date."
+
+
+async def stored_place(store: AssetStore, stream: Stream, start: str, now: datetime) -> Place:
+    """Return the place of a stream; a first one is stored, and said, if there is none.
+
+    :param start: the start policy, as :func:`~airflow_imap_provider.mailbox.place.parse_start` returns it.
+    :raises AirflowRuntimeError: if an asset is not active, or Airflow's API cannot be reached.
+    """
+    key = stream.key("place")
+    # Probe with another key: writing a first place into a store that only looked empty would lose the real one.
+    await store.write(stream.key("probe"), now.isoformat())
+    record = furthest_behind(await store.read(key))
+    if record is not None:
+        return Place.from_json(record)
+    known = await _has_run_before(store, stream)
+    place = first_place(start, now)
+    await store.write(key, place.to_json())
+    said = (stream.name, ", ".join(store.assets), start, place.activated.isoformat())
+    if known:
+        log.warning(
+            "The stored place for %s of the asset %s is lost, though it has run before: it begins anew with start=%r, "
+            f"at %s, and does not tell what came in between. {_GO_BACK}",
+            *said,
+            store.assets[0],
+        )
+    else:
+        log.info(
+            "There is no stored place for %s of the asset %s: this is its first start, with start=%r, at %s. If it has "
+            f"run before under another name (of the asset, the place, the connection or the folder), or was deleted "
+            f"with its DAG, {_GO_BACK}",
+            *said,
+            store.assets[0],
+        )
+    return place
+
+
+async def _has_run_before(store: AssetStore, stream: Stream) -> bool:
+    """Whether the store has something that is written only after a place was: a health entry, or a journal."""
+    if any(await store.read(stream.key("health"))):
+        return True
+    return any(journal["stream"] == stream.name for index in await store.read(JOURNALS) for journal in index or ())
