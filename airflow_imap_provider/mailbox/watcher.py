@@ -21,7 +21,7 @@ from airflow_imap_provider.errors import (
     RefusedError,
     SettingsError,
 )
-from airflow_imap_provider.mailbox import executor, pacing
+from airflow_imap_provider.mailbox import executor, garbage, pacing
 from airflow_imap_provider.mailbox.backoff import Backoff
 from airflow_imap_provider.mailbox.entrance import entrance, route
 from airflow_imap_provider.mailbox.outage import Reporter, WatcherState
@@ -397,6 +397,7 @@ def join(key: tuple[str, str], member: Member, settings: Callable[[], Awaitable[
     if watcher is None:
         watcher = _watchers[place] = FolderWatcher(settings, folder=key[1], conn_id=key[0])
         watcher.start()
+        garbage.mailboxes(len(_watchers))
     watcher.members.add(member)
     member.wake()
     return watcher
@@ -411,4 +412,5 @@ async def leave(key: tuple[str, str], member: Member) -> None:
     watcher.forget(member)
     if not watcher.members:
         del _watchers[place]
+        garbage.mailboxes(len(_watchers))
         await watcher.stop()
