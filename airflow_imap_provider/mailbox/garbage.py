@@ -6,9 +6,9 @@ A full collection looks at every container in the process and stops all threads 
 it (:func:`gc.freeze`): later ones pass it over. What nobody refers to any more is freed at once as before, frozen or
 not; no collector is needed for a mailbox that goes, since its objects form no circles.
 
-The cost: a circle of *frozen* objects that becomes garbage stays, whoever made it. That is bounded: when there are twice
-as many frozen objects as can be explained, the freezing is undone, so that the next full collection (a long one) finds
-them; and it is undone for good when few mailboxes are left.
+The cost: a circle of *frozen* objects that becomes garbage stays, whoever made it. That is bounded: when there are
+twice as many frozen objects as can be explained, the freezing is undone, so that the next full collection (a long one)
+finds them; and it is undone for good when few mailboxes are left.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Set
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from airflow_imap_provider.connection.settings import Settings
@@ -28,7 +28,7 @@ from airflow_imap_provider.mailbox.outage import Reporter, WatcherState
 from airflow_imap_provider.mailbox.pacing import turnstile
 from airflow_imap_provider.mailbox.place import Place
 from airflow_imap_provider.mailbox.reader import Batch, Reader
-from airflow_imap_provider.mailbox.waiting import woken
+from airflow_imap_provider.mailbox.waiting import Signal
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
 from airflow_imap_provider.transport.session import FolderStatus, Session, open_session
 
@@ -83,16 +83,15 @@ class FolderWatcher:
         self._clock = clock
         self.folder = folder
         self._name = f"{folder} of {conn_id}"
-        self.members: set[Member] = set()
         self._reporter = Reporter(self._name, clock)
         self._backoff = Backoff()
         self._lock = asyncio.Lock()
         self._users = 0
-        self._changed = asyncio.Event()
+        self._changed = Signal()
         self._session: Session | None = None
         self._status: FolderStatus | None = None
         self._channel: IdleChannel | None = None
-        self._read_at: dict[Member, int] = {}
+        self._read_at: dict[Member, int | None] = {}  # the members, with the session's arrivals when they last read
         self._idle_refused = False
         self._short_idles = 0
         self._idle_since = 0.0
@@ -103,7 +102,7 @@ class FolderWatcher:
         self.connects = 0
         self._lost: ImapError | None = None
         self._task: asyncio.Task[None] | None = None
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: tuple[asyncio.Task[Any], ...] = ()
 
     @property
     def state(self) -> WatcherState:
@@ -128,9 +127,17 @@ class FolderWatcher:
             self._session.close()  # ends what still waits for an answer
         await self._drop_session(polite=True)
 
+    @property
+    def members(self) -> Set[Member]:
+        """Who is interested in the folder."""
+        return self._read_at.keys()
+
+    def add(self, member: Member) -> None:
+        """Somebody is interested in the folder from now on."""
+        self._read_at.setdefault(member)
+
     def forget(self, member: Member) -> None:
         """Drop what is known of a member that has left."""
-        self.members.discard(member)
         self._read_at.pop(member, None)
 
     def wake_all(self) -> None:
@@ -143,14 +150,9 @@ class FolderWatcher:
 
         :raises ImapError: if there is no connection or it breaks; the member is woken when there is one again.
         """
-
-        def work(session: Session, status: FolderStatus) -> Batch:
-            batch = reader.read(session, status, place)
-            if member in self.members:
-                self._read_at[member] = batch.arrivals
-            return batch
-
-        batch = await self.use(work)
+        batch = await self.use(lambda session, status: reader.read(session, status, place))
+        if member in self._read_at:
+            self._read_at[member] = batch.arrivals
         self._backoff.reset()
         self._reporter.well()
         return batch
@@ -165,7 +167,7 @@ class FolderWatcher:
         """
         begun = asyncio.Event()
         task = asyncio.get_running_loop().create_task(self._use(work, begun, writing=writing))
-        self._running.add(task)
+        self._running += (task,)
         task.add_done_callback(self._used)
         try:
             return await asyncio.shield(task)
@@ -175,7 +177,7 @@ class FolderWatcher:
             raise
 
     def _used(self, task: asyncio.Task[Any]) -> None:
-        self._running.discard(task)
+        self._running = tuple(one for one in self._running if one is not task)
         if not task.cancelled():
             task.exception()  # fetched here because the caller may be gone
 
@@ -275,7 +277,7 @@ class FolderWatcher:
             raise
         self._lost = None
         self._idle_refused, self._short_idles = False, 0
-        self._read_at.clear()
+        self._read_at = dict.fromkeys(self._read_at)
         self._rested = False
         self.connects += 1
         self._reporter.connected(settings.host)
@@ -291,15 +293,15 @@ class FolderWatcher:
             if self._until_settings() <= 0 and await self._settings_have_changed():
                 raise _SettingsEditedError
             if self._users:
-                await woken(self._changed, self._until_settings())
+                await self._changed.wait(self._until_settings())
                 continue
             if self._channel is None:
-                if await woken(self._changed, SETTLING):
+                if await self._changed.wait(SETTLING):
                     continue
                 async with self._lock:
                     if self._lost is None and self._users == 0:
                         self._rest(loop)
-            if not await woken(self._changed, self._pause()):
+            if not await self._changed.wait(self._pause()):
                 async with self._lock:
                     # Leaving IDLE is a round trip: it proves that the connection lives.
                     await self._stop_idle()
@@ -398,7 +400,7 @@ def join(key: tuple[str, str], member: Member, settings: Callable[[], Awaitable[
         watcher = _watchers[place] = FolderWatcher(settings, folder=key[1], conn_id=key[0])
         watcher.start()
         garbage.mailboxes(len(_watchers))
-    watcher.members.add(member)
+    watcher.add(member)
     member.wake()
     return watcher
 

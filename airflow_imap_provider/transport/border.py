@@ -66,6 +66,8 @@ class Scrubber:
     :param settings: whose secrets are taken out, as they are and as SASL, quoted strings and web forms write them.
     """
 
+    __slots__ = ("_secrets",)
+
     def __init__(self, settings: Settings) -> None:
         self._secrets = sorted(set(_forms(settings)), key=len, reverse=True)
 

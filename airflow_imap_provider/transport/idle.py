@@ -52,6 +52,29 @@ class IdleChannel:
     :param release: gives it back.
     """
 
+    __slots__ = (
+        "_claim",
+        "_continued",
+        "_deadline",
+        "_done",
+        "_failure",
+        "_goes_on",
+        "_literal",
+        "_loop",
+        "_number",
+        "_on_agreed",
+        "_on_arrival",
+        "_on_lost",
+        "_outgoing",
+        "_phase",
+        "_release",
+        "_scrubber",
+        "_stream",
+        "_tag",
+        "_timer",
+        "_untold",
+    )
+
     def __init__(
         self,
         stream: BufferedIMAP4,

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from airflow_imap_provider.connection.shared import shared
 from airflow_imap_provider.errors import ImapError, ImapTimeoutError, LostConnectionError, ProtocolError, TlsError
 from airflow_imap_provider.transport.clock import Clock, Deadline
 from airflow_imap_provider.transport.commands import Literal
@@ -59,11 +60,33 @@ class BufferedIMAP4(imaplib.IMAP4):
     :param trace: who listens.
     :param identify: called once if no greeting comes in a while: raises what it found out, or returns.
 
+    :ivar sock: what is read and written, encrypted from the handshake on.
     :ivar arrivals: ``* n EXISTS`` lines seen so far, in whatever answer.
     :ivar answer: the last command's tagged answer, status and words; ``None`` while it is awaited.
     :ivar failure: why the stream cannot be used any more.
     :ivar first_line: what should be the greeting.
     """
+
+    # What imaplib has in the instance's dictionary is so many attributes that one more dictionary of ours would cost
+    # each mailbox 1.5 KiB.
+    __slots__ = (
+        "_answer_bytes",
+        "_buffer",
+        "_clock",
+        "_deadline",
+        "_encrypt",
+        "_ending",
+        "_identify",
+        "_opening",
+        "_stage",
+        "_timeout",
+        "_trace",
+        "answer",
+        "arrivals",
+        "failure",
+        "first_line",
+        "sock",
+    )
 
     def __init__(
         self,
@@ -128,6 +151,11 @@ class BufferedIMAP4(imaplib.IMAP4):
     def opened(self) -> None:
         """From now on each answer has a deadline of its own."""
         self._opening = False
+        # Of no more use, and what they hold is much in the sum of all mailboxes.
+        self.first_line = b""
+        self._identify = None
+        if isinstance(self.sock, ssl.SSLSocket):
+            self._encrypt = _encrypted_already
 
     def begin(self, stage: str) -> None:
         """Get ready for a command.
@@ -315,6 +343,10 @@ class BufferedIMAP4(imaplib.IMAP4):
         answer: tuple[str, list[Any]] = self._command_complete(words, tag)
         return answer
 
+    def _get_capabilities(self) -> None:
+        super()._get_capabilities()  # type: ignore[misc]
+        self.capabilities = shared(self.capabilities)
+
     def _connect(self) -> None:
         """Not while constructing, as imaplib would: nobody could ask a half-made stream what went wrong."""
 
@@ -449,3 +481,7 @@ class BufferedIMAP4(imaplib.IMAP4):
     def _excess(self, problem: str) -> ImapError:
         # The rest of the answer is still under way: nothing after it could be understood.
         return self.fail(ProtocolError(problem, stage=self.stage, remedy=ASK_OPERATOR))
+
+
+def _encrypted_already(_: socket.socket) -> ssl.SSLSocket:
+    raise TlsError("the connection is encrypted already.", stage="starttls", remedy=ASK_OPERATOR)

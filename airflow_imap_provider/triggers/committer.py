@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +16,7 @@ from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.mailbox.actions import OUTGOING, Action, perform
 from airflow_imap_provider.mailbox.place import Place, Todo
 from airflow_imap_provider.mailbox.ranges import UidRanges
-from airflow_imap_provider.mailbox.waiting import woken
+from airflow_imap_provider.mailbox.waiting import Signal
 from airflow_imap_provider.mailbox.watcher import FolderWatcher
 from airflow_imap_provider.transport.clock import Clock
 from airflow_imap_provider.transport.session import FolderStatus, Session
@@ -109,7 +108,7 @@ class Committer:
         on_superseded: Callable[[], None],
     ) -> None:
         self.clock = clock
-        self.committed = replace(committed, todo=())
+        self.committed = committed.paid
         self._failed = 0
         self._last_failure = ""
         self._store = store
@@ -124,9 +123,9 @@ class Committer:
         self._on_rewind = on_rewind
         self._on_superseded = on_superseded
         self._owed = [_Owed(todo, repeated=True) for todo in committed.todo]
-        self._queue: deque[Promise] = deque()
+        self._queue: list[Promise] = []  # few: a deque would take 600 bytes
         self._in_flight: list[Promise] = []
-        self._look = asyncio.Event()
+        self._look = Signal()
         self._written_at = clock.monotonic()
         self._task = asyncio.get_running_loop().create_task(self._work(), name=f"imap4 commit {self._name}")
 
@@ -151,7 +150,7 @@ class Committer:
 
     def promise(self, place: Place, told_at: float | None, mails: int = 0) -> Promise:
         """Return the promise to commit ``place``; it counts once it was given to :meth:`append`."""
-        return Promise(replace(place, todo=()), place.todo, told_at, self, mails)
+        return Promise(place.paid, place.todo, told_at, self, mails)
 
     def append(self, promise: Promise) -> None:
         """Take a promise. It is kept when Airflow has confirmed it, or at leisure if nothing was told."""
@@ -196,7 +195,7 @@ class Committer:
                 # Whatever it is, places and actions of later mails must not wait for ever.
                 log.exception("unexpected error while committing; it goes on in %.0f s", TROUBLE)
                 pauses = [TROUBLE]
-            await woken(self._look, min((pause for pause in pauses if pause is not None), default=None))
+            await self._look.wait(min((pause for pause in pauses if pause is not None), default=None))
 
     # --- committing ---------------------------------------------------------------------------------------------
 
@@ -228,7 +227,7 @@ class Committer:
             self.committed, self._owed, self._in_flight = place, owed, []
         for promise in due:
             if self._queue and self._queue[0] is promise:
-                self._queue.popleft()
+                del self._queue[0]
         self._on_commit(place, sum(promise.mails for promise in due))
         if told:
             try:
