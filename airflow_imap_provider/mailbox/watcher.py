@@ -9,6 +9,7 @@ and by the safety poll, so that a server that forgets to push, or has no IDLE, c
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Set
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -175,6 +176,8 @@ class FolderWatcher:
             if not begun.is_set():
                 task.cancel()  # it still waits for its turn, and nobody wants the result
             raise
+        finally:
+            del task
 
     def _used(self, task: asyncio.Task[Any]) -> None:
         self._running = tuple(one for one in self._running if one is not task)
@@ -224,7 +227,7 @@ class FolderWatcher:
                 await self._drop_session(polite=True)
                 continue
             except ImapError as error:
-                failure: ImapError = error
+                failure = copy.copy(error)  # without its traceback, which would stay as long as this variable
             except Exception as error:
                 log.exception("unexpected error while watching %s", self._name)
                 failure = ImapError(f"{type(error).__name__} while watching", stage="settings")
@@ -275,6 +278,10 @@ class FolderWatcher:
         except asyncio.CancelledError:
             connecting.add_done_callback(_close_unused)
             raise
+        finally:
+            # A future that failed, and a frame in its error's traceback that knows the future, are a circle: without
+            # this every failed attempt would wait for the garbage collector, here as below.
+            del connecting
         self._lost = None
         self._idle_refused, self._short_idles = False, 0
         self._read_at = dict.fromkeys(self._read_at)
@@ -356,7 +363,7 @@ class FolderWatcher:
 
     def _lose(self, error: ImapError) -> None:
         if self._lost is None:
-            self._lost = error
+            self._lost = copy.copy(error)
         self._changed.set()
 
     async def _drop_session(self, *, polite: bool) -> None:

@@ -141,7 +141,10 @@ def guarded(
         stream.fail(LostConnectionError("a command was interrupted.", stage=stream.stage, remedy=LATER))
         raise
     # Only here, so that the foreign exception is not attached as context: it may quote what was sent.
-    raise error
+    try:
+        raise error
+    finally:
+        del error  # its traceback leads here, and so to the stream: a circle that only the garbage collector would end
 
 
 def _translate(

@@ -309,12 +309,12 @@ class IdleChannel:
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def _lose(self, error: ImapError) -> None:
-        self._failure = error
+        error = self._failure = copy.copy(error)  # without its traceback, which leads here: that would be a circle
         self._detach()
         if self._done is None:
-            self._untold = error
+            self._untold = copy.copy(error)
         else:
-            self._done.set_exception(error)
+            self._done.set_exception(copy.copy(error))
 
     @property
     def _attached(self) -> bool:

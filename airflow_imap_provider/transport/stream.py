@@ -181,9 +181,10 @@ class BufferedIMAP4(imaplib.IMAP4):
 
     def fail(self, failure: ImapError) -> ImapError:
         """Note why the stream cannot be used any more, and return the error to raise; the first reason stays."""
+        # Copies, since an instance that is raised again and again grows its traceback; and one that is kept and knows
+        # its traceback would be a circle through the stream, which only the garbage collector ends.
         if self.failure is None:
-            self.failure = failure
-        # A copy, since an instance that is raised again and again grows its traceback.
+            self.failure = copy.copy(failure)
         return copy.copy(self.failure)
 
     def cut(self, failure: ImapError) -> None:
