@@ -10,7 +10,7 @@ from functools import partial
 
 from airflow_imap_provider.connection.fields import field
 from airflow_imap_provider.connection.settings import Settings
-from airflow_imap_provider.transport import dial, remedies, stream
+from airflow_imap_provider.transport import dial, endings, remedies
 from airflow_imap_provider.transport.auth import _remedy
 from airflow_imap_provider.transport.bearer import BEARER_METHODS
 from airflow_imap_provider.transport.oauth import remedies as oauth
@@ -33,7 +33,7 @@ def see(heading: str) -> str:
 def tables() -> dict[str, tuple[str, list[tuple[str, str]]]]:
     """What is looked up at run time: by heading the name of the first column, and the rows."""
     silent = {"tcp": dial.MAIL_SERVER.silent, "proxy": dial.PROXY.silent, **remedies._SILENCE}
-    greeting = {"greeting, encrypted": stream._SILENT_INSIDE, "greeting, not encrypted": stream._SILENT_GREETING}
+    greeting = {"greeting, encrypted": endings.SILENT_INSIDE, "greeting, not encrypted": endings.SILENT_GREETING}
     hosts = {"Microsoft": "outlook.office365.com", "Google": "imap.gmail.com", "Yahoo, iCloud, …": "imap.fastmail.com"}
     codes = ("invalid_client", "invalid_grant", "unauthorized_client", "invalid_scope", "access_denied",
              "interaction_required", "login_required", "consent_required", "unsupported_grant_type",

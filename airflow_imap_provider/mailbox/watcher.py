@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-from collections.abc import Awaitable, Callable, Hashable, Set
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Hashable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import (
@@ -25,6 +25,7 @@ from airflow_imap_provider.errors import (
 from airflow_imap_provider.mailbox import executor, garbage, pacing
 from airflow_imap_provider.mailbox.backoff import Backoff
 from airflow_imap_provider.mailbox.entrance import entrance, route
+from airflow_imap_provider.mailbox.members import Member, Members
 from airflow_imap_provider.mailbox.outage import Reporter, WatcherState
 from airflow_imap_provider.mailbox.pacing import turnstile
 from airflow_imap_provider.mailbox.place import Place
@@ -54,20 +55,6 @@ LOGOUT_LIMIT = 5.0
 """Seconds a farewell may take before the connection is simply closed."""
 
 
-class Member(Protocol):
-    """Somebody who is interested in a folder."""
-
-    poll_interval: float
-    """Seconds between safety polls."""
-    idle: bool
-    """Whether IDLE may be used."""
-    acts: bool
-    """Whether the folder must be open for writing."""
-
-    def wake(self) -> None:
-        """Something may be new, or the connection's state has changed."""
-
-
 class FolderWatcher:
     """One connection that watches one folder.
 
@@ -84,6 +71,7 @@ class FolderWatcher:
         self._clock = clock
         self.folder = folder
         self._name = f"{folder} of {conn_id}"
+        self.members = Members()
         self._reporter = Reporter(self._name, clock)
         self._backoff = Backoff()
         self._lock = asyncio.Lock()
@@ -92,7 +80,6 @@ class FolderWatcher:
         self._session: Session | None = None
         self._status: FolderStatus | None = None
         self._channel: IdleChannel | None = None
-        self._read_at: dict[Member, int | None] = {}  # the members, with the session's arrivals when they last read
         self._idle_refused = False
         self._short_idles = 0
         self._idle_since = 0.0
@@ -128,32 +115,13 @@ class FolderWatcher:
             self._session.close()  # ends what still waits for an answer
         await self._drop_session(polite=True)
 
-    @property
-    def members(self) -> Set[Member]:
-        """Who is interested in the folder."""
-        return self._read_at.keys()
-
-    def add(self, member: Member) -> None:
-        """Somebody is interested in the folder from now on."""
-        self._read_at.setdefault(member)
-
-    def forget(self, member: Member) -> None:
-        """Drop what is known of a member that has left."""
-        self._read_at.pop(member, None)
-
-    def wake_all(self) -> None:
-        """Tell every member to look."""
-        for member in list(self.members):
-            member.wake()
-
     async def read(self, member: Member, reader: Reader, place: Place) -> Batch:
         """Return the next batch after ``place`` for a member.
 
         :raises ImapError: if there is no connection or it breaks; the member is woken when there is one again.
         """
         batch = await self.use(lambda session, status: reader.read(session, status, place))
-        if member in self._read_at:
-            self._read_at[member] = batch.arrivals
+        self.members.has_read(member, batch.arrivals)
         self._backoff.reset()
         self._reporter.well()
         return batch
@@ -235,7 +203,7 @@ class FolderWatcher:
             delay = self._backoff.next(failure)
             async with turnstile():
                 self._reporter.failed(failure, delay)
-                self.wake_all()
+                self.members.wake_all()
                 await asyncio.sleep(0)
             if isinstance(failure, (AuthenticationError, SettingsError)) or delay > pacing.SETTINGS_RENEWAL / 2:
                 await self._wait_or_see_new_settings(delay)
@@ -260,7 +228,7 @@ class FolderWatcher:
         self._settings_used = None
         self._settings_seen_at = self._clock.monotonic()
         settings = self._settings_used = await self._settings()
-        readonly = not any(member.acts for member in self.members)
+        readonly = not self.members.acts
         self._host = route(settings)
 
         def connect() -> tuple[Session, FolderStatus]:
@@ -284,11 +252,11 @@ class FolderWatcher:
             del connecting
         self._lost = None
         self._idle_refused, self._short_idles = False, 0
-        self._read_at = dict.fromkeys(self._read_at)
+        self.members.begin_anew()
         self._rested = False
         self.connects += 1
         self._reporter.connected(settings.host)
-        self.wake_all()
+        self.members.wake_all()
 
     async def _serve(self) -> None:
         """Keep the session in IDLE while nobody works with it, until it is lost."""
@@ -312,25 +280,22 @@ class FolderWatcher:
                 async with self._lock:
                     # Leaving IDLE is a round trip: it proves that the connection lives.
                     await self._stop_idle()
-                self.wake_all()
+                self.members.wake_all()
 
     def _rest(self, loop: asyncio.AbstractEventLoop) -> None:
         session = self._session
         assert session is not None
-        for member in list(self.members):
-            if self._read_at.get(member) != session.arrivals:
-                # Announced in the answer to another command: the server will not announce it again in IDLE.
-                self._read_at[member] = session.arrivals
-                member.wake()
-        if session.has("IDLE") and not self._idle_refused and all(member.idle for member in self.members):
+        # Announced in the answer to another command: the server will not announce it again in IDLE.
+        self.members.wake_behind(session.arrivals)
+        if session.has("IDLE") and not self._idle_refused and self.members.idle:
             channel = session.idle_channel()
-            channel.start(loop, self.wake_all, self._idle_ended)
+            channel.start(loop, self.members.wake_all, self._idle_ended)
             self._channel, self._idle_since = channel, self._clock.monotonic()
 
     def _pause(self) -> float:
         """Return the seconds until the next safety poll, which renews IDLE too."""
         first, self._rested = not self._rested, True
-        wanted = min((member.poll_interval for member in self.members), default=pacing.IDLE_RENEWAL)
+        wanted = self.members.poll_interval(pacing.IDLE_RENEWAL)
         pause = pacing.poll_pause(wanted, idle=self._channel is not None, first=first, folders=len(_watchers))
         return min(pause, max(self._until_settings(), 0.0))
 
@@ -356,7 +321,7 @@ class FolderWatcher:
             if self._short_idles >= SHORT_IDLES:
                 log.info("the server does not keep %s in IDLE; polling it instead: %s", self._name, error)
                 self._idle_refused = True
-            self.wake_all()
+            self.members.wake_all()
             self._changed.set()
         else:
             self._lose(error)
@@ -407,7 +372,7 @@ def join(key: tuple[str, str], member: Member, settings: Callable[[], Awaitable[
         watcher = _watchers[place] = FolderWatcher(settings, folder=key[1], conn_id=key[0])
         watcher.start()
         garbage.mailboxes(len(_watchers))
-    watcher.add(member)
+    watcher.members.add(member)
     member.wake()
     return watcher
 
@@ -418,7 +383,7 @@ async def leave(key: tuple[str, str], member: Member) -> None:
     watcher = _watchers.get(place)
     if watcher is None or member not in watcher.members:
         return
-    watcher.forget(member)
+    watcher.members.forget(member)
     if not watcher.members:
         del _watchers[place]
         garbage.mailboxes(len(_watchers))

@@ -22,6 +22,7 @@ from airflow_imap_provider.connection.shared import shared
 from airflow_imap_provider.errors import ImapError, ImapTimeoutError, LostConnectionError, ProtocolError, TlsError
 from airflow_imap_provider.transport.clock import Clock, Deadline
 from airflow_imap_provider.transport.commands import Literal
+from airflow_imap_provider.transport.endings import broken, closed, encrypted_already, silence_remedy
 from airflow_imap_provider.transport.limits import (
     GREETING_PATIENCE,
     MAX_ANSWER_BYTES,
@@ -30,24 +31,13 @@ from airflow_imap_provider.transport.limits import (
     MIN_BYTES_PER_SECOND,
     RECEIVE_BYTES,
 )
-from airflow_imap_provider.transport.remedies import ASK_OPERATOR, LATER, NOT_IMAP, TAMPERING, loss_remedy
-from airflow_imap_provider.transport.tls_errors import (
-    CHOOSE_IMPLICIT,
-    CLIENT_CERTIFICATE,
-    SPEAKS_TLS,
-    client_certificate_problem,
-)
+from airflow_imap_provider.transport.remedies import ASK_OPERATOR, LATER, NOT_IMAP, TAMPERING
 from airflow_imap_provider.transport.trace import NO_TRACE, Trace
 
 __all__ = ["BufferedIMAP4"]
 
 IMAP4_PORT = 143
 _EXISTS = re.compile(rb"\* \d+ EXISTS\b", re.IGNORECASE)
-_TLS_RECORD = re.compile(rb"[\x15\x16]\x03[\x00-\x04]")
-_SILENT_GREETING = (
-    "Choose Security mode Implicit, if this port speaks TLS from the first byte as 993 does; else check Port (port)."
-)
-_SILENT_INSIDE = "Check Port (port), 993 being usual: a server that greets nobody is overloaded, or no IMAP server."
 
 
 class BufferedIMAP4(imaplib.IMAP4):
@@ -155,7 +145,7 @@ class BufferedIMAP4(imaplib.IMAP4):
         self.first_line = b""
         self._identify = None
         if isinstance(self.sock, ssl.SSLSocket):
-            self._encrypt = _encrypted_already
+            self._encrypt = encrypted_already
 
     def begin(self, stage: str) -> None:
         """Get ready for a command.
@@ -439,50 +429,20 @@ class BufferedIMAP4(imaplib.IMAP4):
 
     def _store(self, chunk: bytes) -> None:
         if not chunk:
-            raise self.fail(self._ended())
+            raise self.fail(closed(self.stage, self._buffer))
         self._buffer += chunk
 
     def _time_left(self) -> float:
-        return self._deadline.remaining(self.stage, self._silence_remedy())
-
-    def _silence_remedy(self) -> str:
-        if self.stage != "greeting":
-            return ""
-        return _SILENT_INSIDE if isinstance(self.sock, ssl.SSLSocket) else _SILENT_GREETING
-
-    def _ended(self) -> ImapError:
-        if self.stage == "greeting" and _TLS_RECORD.match(self._buffer):
-            return TlsError(SPEAKS_TLS, stage="tls", remedy=CHOOSE_IMPLICIT)
-        return LostConnectionError(
-            "the server closed the connection.", stage=self.stage, remedy=loss_remedy(self.stage)
-        )
+        return self._deadline.remaining(self.stage, silence_remedy(self.stage, self.sock))
 
     def broken(self, exc: OSError) -> ImapError:
         """Note what the socket said as the end of the stream, and return the error to raise."""
         if isinstance(exc, ImapTimeoutError):
             return self.fail(exc)
         if isinstance(exc, TimeoutError):
-            return self.fail(self._deadline.missed(self.stage, self._silence_remedy()))
-        words = getattr(exc, "reason", None) or exc.strerror or str(exc)
-        if self._opening and isinstance(exc, ssl.SSLError):
-            # With TLS 1.3 a server looks at the client's certificate only after the client's handshake is over.
-            problem = client_certificate_problem(words)
-            return self.fail(
-                TlsError(
-                    problem or "the server ended the encryption.",
-                    stage="tls" if problem else self.stage,
-                    reply=words,
-                    remedy=CLIENT_CERTIFICATE if problem else ASK_OPERATOR,
-                )
-            )
-        return self.fail(
-            LostConnectionError(f"the connection broke ({words}).", stage=self.stage, remedy=loss_remedy(self.stage))
-        )
+            return self.fail(self._deadline.missed(self.stage, silence_remedy(self.stage, self.sock)))
+        return self.fail(broken(exc, self.stage, opening=self._opening))
 
     def _excess(self, problem: str) -> ImapError:
         # The rest of the answer is still under way: nothing after it could be understood.
         return self.fail(ProtocolError(problem, stage=self.stage, remedy=ASK_OPERATOR))
-
-
-def _encrypted_already(_: socket.socket) -> ssl.SSLSocket:
-    raise TlsError("the connection is encrypted already.", stage="starttls", remedy=ASK_OPERATOR)

@@ -121,7 +121,7 @@ def test_an_edited_connection_is_used_within_ten_minutes_however_seldom_the_fold
     async def watch() -> None:
         nonlocal now, edited_at
         watcher = FolderWatcher(settings, "INBOX", "edited", clock=clock)
-        watcher.add(Patient())
+        watcher.members.add(Patient())
         watcher.start()
         await until(lambda: watcher._channel is not None, "it rests in IDLE")
         now, edited_at = other.settings(other.alice, timeout=1000), clock.monotonic()
