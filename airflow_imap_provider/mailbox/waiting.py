@@ -23,14 +23,13 @@ async def within(work: Coroutine[Any, Any, T], seconds: float | None) -> T:
     """
     task = asyncio.ensure_future(work)
     try:
-        done, _ = await asyncio.wait({task}, timeout=seconds)
-    except asyncio.CancelledError:
-        task.cancel()
-        raise
-    if not done:
-        task.cancel()
-        raise asyncio.TimeoutError
-    return task.result()
+        await asyncio.wait((task,), timeout=seconds)
+        if not task.done():
+            raise asyncio.TimeoutError
+        return task.result()
+    finally:
+        task.cancel()  # of no effect if it is done
+        del task  # it knows its error, whose traceback knows this frame: a circle
 
 
 class Signal:
