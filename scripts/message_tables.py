@@ -33,7 +33,7 @@ def see(heading: str) -> str:
 def tables() -> dict[str, tuple[str, list[tuple[str, str]]]]:
     """What is looked up at run time: by heading the name of the first column, and the rows."""
     silent = {"tcp": dial.MAIL_SERVER.silent, "proxy": dial.PROXY.silent, **remedies._SILENCE}
-    greeting = {"greeting, encrypted": endings._SILENT_INSIDE, "greeting, not encrypted": endings._SILENT_GREETING}
+    greeting = {"greeting, encrypted": endings.SILENT_INSIDE, "greeting, not encrypted": endings.SILENT_GREETING}
     hosts = {"Microsoft": "outlook.office365.com", "Google": "imap.gmail.com", "Yahoo, iCloud, …": "imap.fastmail.com"}
     codes = ("invalid_client", "invalid_grant", "unauthorized_client", "invalid_scope", "access_denied",
              "interaction_required", "login_required", "consent_required", "unsupported_grant_type",

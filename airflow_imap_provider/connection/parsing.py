@@ -20,6 +20,7 @@ from airflow_imap_provider.connection.rules import (
     tunnel_settings,
 )
 from airflow_imap_provider.connection.settings import Settings
+from airflow_imap_provider.connection.shared import shared
 from airflow_imap_provider.connection.values import Value, read, wrong
 from airflow_imap_provider.errors import SettingsError
 
@@ -96,10 +97,10 @@ def _settings(
         timeout=values.number("timeout", DEFAULT_TIMEOUT),
         code_page=values.text("code_page", Settings.code_page),
         preset=values.text("preset", Settings.preset),
-        tls=tls_settings(values, security),
+        tls=shared(tls_settings(values, security)),
         auth=auth_settings(values),
-        tunnel=tunnel_settings(values, address),
-        smime=smime_settings(values),
+        tunnel=shared(tunnel_settings(values, address)),
+        smime=shared(smime_settings(values)),
     )
 
 

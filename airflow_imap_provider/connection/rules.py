@@ -26,6 +26,7 @@ from airflow_imap_provider.connection.settings import (
     TunnelSettings,
     Verification,
 )
+from airflow_imap_provider.connection.shared import shared
 from airflow_imap_provider.connection.values import Values, wrong
 from airflow_imap_provider.errors import SettingsError
 
@@ -121,7 +122,7 @@ def auth_settings(values: Values) -> AuthSettings:
         login=values.text("login"),
         password=values.text("password"),
         alias=values.text("alias"),
-        oauth=_oauth_settings(values) if method.startswith("oauth-") else OAuthSettings(),
+        oauth=_oauth_settings(values) if method.startswith("oauth-") else shared(OAuthSettings()),
     )
 
 

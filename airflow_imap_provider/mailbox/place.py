@@ -87,6 +87,11 @@ class Place:
     reset: str = ""
 
     @property
+    def paid(self) -> Place:
+        """The place without what is owed."""
+        return replace(self, todo=()) if self.todo else self
+
+    @property
     def generation(self) -> str:
         """Which UIDs are meant: they mean other mails after a reset or a change of UIDVALIDITY."""
         return f"{self.epoch}.{self.uidvalidity}"

@@ -9,9 +9,10 @@ and by the safety poll, so that a server that forgets to push, or has no IDLE, c
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 from collections.abc import Awaitable, Callable, Hashable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import (
@@ -21,14 +22,15 @@ from airflow_imap_provider.errors import (
     RefusedError,
     SettingsError,
 )
-from airflow_imap_provider.mailbox import executor, pacing
+from airflow_imap_provider.mailbox import executor, garbage, pacing
 from airflow_imap_provider.mailbox.backoff import Backoff
 from airflow_imap_provider.mailbox.entrance import entrance, route
+from airflow_imap_provider.mailbox.members import Member, Members
 from airflow_imap_provider.mailbox.outage import Reporter, WatcherState
 from airflow_imap_provider.mailbox.pacing import turnstile
 from airflow_imap_provider.mailbox.place import Place
 from airflow_imap_provider.mailbox.reader import Batch, Reader
-from airflow_imap_provider.mailbox.waiting import woken
+from airflow_imap_provider.mailbox.waiting import Signal
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
 from airflow_imap_provider.transport.session import FolderStatus, Session, open_session
 
@@ -53,20 +55,6 @@ LOGOUT_LIMIT = 5.0
 """Seconds a farewell may take before the connection is simply closed."""
 
 
-class Member(Protocol):
-    """Somebody who is interested in a folder."""
-
-    poll_interval: float
-    """Seconds between safety polls."""
-    idle: bool
-    """Whether IDLE may be used."""
-    acts: bool
-    """Whether the folder must be open for writing."""
-
-    def wake(self) -> None:
-        """Something may be new, or the connection's state has changed."""
-
-
 class FolderWatcher:
     """One connection that watches one folder.
 
@@ -83,16 +71,15 @@ class FolderWatcher:
         self._clock = clock
         self.folder = folder
         self._name = f"{folder} of {conn_id}"
-        self.members: set[Member] = set()
+        self.members = Members()
         self._reporter = Reporter(self._name, clock)
         self._backoff = Backoff()
         self._lock = asyncio.Lock()
         self._users = 0
-        self._changed = asyncio.Event()
+        self._changed = Signal()
         self._session: Session | None = None
         self._status: FolderStatus | None = None
         self._channel: IdleChannel | None = None
-        self._read_at: dict[Member, int] = {}
         self._idle_refused = False
         self._short_idles = 0
         self._idle_since = 0.0
@@ -103,7 +90,7 @@ class FolderWatcher:
         self.connects = 0
         self._lost: ImapError | None = None
         self._task: asyncio.Task[None] | None = None
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: tuple[asyncio.Task[Any], ...] = ()
 
     @property
     def state(self) -> WatcherState:
@@ -128,29 +115,13 @@ class FolderWatcher:
             self._session.close()  # ends what still waits for an answer
         await self._drop_session(polite=True)
 
-    def forget(self, member: Member) -> None:
-        """Drop what is known of a member that has left."""
-        self.members.discard(member)
-        self._read_at.pop(member, None)
-
-    def wake_all(self) -> None:
-        """Tell every member to look."""
-        for member in list(self.members):
-            member.wake()
-
     async def read(self, member: Member, reader: Reader, place: Place) -> Batch:
         """Return the next batch after ``place`` for a member.
 
         :raises ImapError: if there is no connection or it breaks; the member is woken when there is one again.
         """
-
-        def work(session: Session, status: FolderStatus) -> Batch:
-            batch = reader.read(session, status, place)
-            if member in self.members:
-                self._read_at[member] = batch.arrivals
-            return batch
-
-        batch = await self.use(work)
+        batch = await self.use(lambda session, status: reader.read(session, status, place))
+        self.members.has_read(member, batch.arrivals)
         self._backoff.reset()
         self._reporter.well()
         return batch
@@ -165,7 +136,7 @@ class FolderWatcher:
         """
         begun = asyncio.Event()
         task = asyncio.get_running_loop().create_task(self._use(work, begun, writing=writing))
-        self._running.add(task)
+        self._running += (task,)
         task.add_done_callback(self._used)
         try:
             return await asyncio.shield(task)
@@ -173,9 +144,11 @@ class FolderWatcher:
             if not begun.is_set():
                 task.cancel()  # it still waits for its turn, and nobody wants the result
             raise
+        finally:
+            del task
 
     def _used(self, task: asyncio.Task[Any]) -> None:
-        self._running.discard(task)
+        self._running = tuple(one for one in self._running if one is not task)
         if not task.cancelled():
             task.exception()  # fetched here because the caller may be gone
 
@@ -222,7 +195,7 @@ class FolderWatcher:
                 await self._drop_session(polite=True)
                 continue
             except ImapError as error:
-                failure: ImapError = error
+                failure = copy.copy(error)  # without its traceback, which would stay as long as this variable
             except Exception as error:
                 log.exception("unexpected error while watching %s", self._name)
                 failure = ImapError(f"{type(error).__name__} while watching", stage="settings")
@@ -230,7 +203,7 @@ class FolderWatcher:
             delay = self._backoff.next(failure)
             async with turnstile():
                 self._reporter.failed(failure, delay)
-                self.wake_all()
+                self.members.wake_all()
                 await asyncio.sleep(0)
             if isinstance(failure, (AuthenticationError, SettingsError)) or delay > pacing.SETTINGS_RENEWAL / 2:
                 await self._wait_or_see_new_settings(delay)
@@ -255,7 +228,7 @@ class FolderWatcher:
         self._settings_used = None
         self._settings_seen_at = self._clock.monotonic()
         settings = self._settings_used = await self._settings()
-        readonly = not any(member.acts for member in self.members)
+        readonly = not self.members.acts
         self._host = route(settings)
 
         def connect() -> tuple[Session, FolderStatus]:
@@ -273,13 +246,17 @@ class FolderWatcher:
         except asyncio.CancelledError:
             connecting.add_done_callback(_close_unused)
             raise
+        finally:
+            # A future that failed, and a frame in its error's traceback that knows the future, are a circle: without
+            # this every failed attempt would wait for the garbage collector, here as below.
+            del connecting
         self._lost = None
         self._idle_refused, self._short_idles = False, 0
-        self._read_at.clear()
+        self.members.begin_anew()
         self._rested = False
         self.connects += 1
         self._reporter.connected(settings.host)
-        self.wake_all()
+        self.members.wake_all()
 
     async def _serve(self) -> None:
         """Keep the session in IDLE while nobody works with it, until it is lost."""
@@ -291,37 +268,34 @@ class FolderWatcher:
             if self._until_settings() <= 0 and await self._settings_have_changed():
                 raise _SettingsEditedError
             if self._users:
-                await woken(self._changed, self._until_settings())
+                await self._changed.wait(self._until_settings())
                 continue
             if self._channel is None:
-                if await woken(self._changed, SETTLING):
+                if await self._changed.wait(SETTLING):
                     continue
                 async with self._lock:
                     if self._lost is None and self._users == 0:
                         self._rest(loop)
-            if not await woken(self._changed, self._pause()):
+            if not await self._changed.wait(self._pause()):
                 async with self._lock:
                     # Leaving IDLE is a round trip: it proves that the connection lives.
                     await self._stop_idle()
-                self.wake_all()
+                self.members.wake_all()
 
     def _rest(self, loop: asyncio.AbstractEventLoop) -> None:
         session = self._session
         assert session is not None
-        for member in list(self.members):
-            if self._read_at.get(member) != session.arrivals:
-                # Announced in the answer to another command: the server will not announce it again in IDLE.
-                self._read_at[member] = session.arrivals
-                member.wake()
-        if session.has("IDLE") and not self._idle_refused and all(member.idle for member in self.members):
+        # Announced in the answer to another command: the server will not announce it again in IDLE.
+        self.members.wake_behind(session.arrivals)
+        if session.has("IDLE") and not self._idle_refused and self.members.idle:
             channel = session.idle_channel()
-            channel.start(loop, self.wake_all, self._idle_ended)
+            channel.start(loop, self.members.wake_all, self._idle_ended)
             self._channel, self._idle_since = channel, self._clock.monotonic()
 
     def _pause(self) -> float:
         """Return the seconds until the next safety poll, which renews IDLE too."""
         first, self._rested = not self._rested, True
-        wanted = min((member.poll_interval for member in self.members), default=pacing.IDLE_RENEWAL)
+        wanted = self.members.poll_interval(pacing.IDLE_RENEWAL)
         pause = pacing.poll_pause(wanted, idle=self._channel is not None, first=first, folders=len(_watchers))
         return min(pause, max(self._until_settings(), 0.0))
 
@@ -347,14 +321,14 @@ class FolderWatcher:
             if self._short_idles >= SHORT_IDLES:
                 log.info("the server does not keep %s in IDLE; polling it instead: %s", self._name, error)
                 self._idle_refused = True
-            self.wake_all()
+            self.members.wake_all()
             self._changed.set()
         else:
             self._lose(error)
 
     def _lose(self, error: ImapError) -> None:
         if self._lost is None:
-            self._lost = error
+            self._lost = copy.copy(error)
         self._changed.set()
 
     async def _drop_session(self, *, polite: bool) -> None:
@@ -397,6 +371,7 @@ def join(key: tuple[str, str], member: Member, settings: Callable[[], Awaitable[
     if watcher is None:
         watcher = _watchers[place] = FolderWatcher(settings, folder=key[1], conn_id=key[0])
         watcher.start()
+        garbage.mailboxes(len(_watchers))
     watcher.members.add(member)
     member.wake()
     return watcher
@@ -408,7 +383,8 @@ async def leave(key: tuple[str, str], member: Member) -> None:
     watcher = _watchers.get(place)
     if watcher is None or member not in watcher.members:
         return
-    watcher.forget(member)
+    watcher.members.forget(member)
     if not watcher.members:
         del _watchers[place]
+        garbage.mailboxes(len(_watchers))
         await watcher.stop()

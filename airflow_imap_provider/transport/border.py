@@ -67,6 +67,8 @@ class Scrubber:
     :param settings: whose secrets are taken out, as they are and as SASL, quoted strings and web forms write them.
     """
 
+    __slots__ = ("_secrets",)
+
     def __init__(self, settings: Settings) -> None:
         self._secrets = sorted(set(_forms(settings)), key=len, reverse=True)
 
@@ -140,7 +142,10 @@ def guarded(
         stream.fail(LostConnectionError("a command was interrupted.", stage=stream.stage, remedy=LATER))
         raise
     # Only here, so that the foreign exception is not attached as context: it may quote what was sent.
-    raise error
+    try:
+        raise error
+    finally:
+        del error  # its traceback leads here, and so to the stream: a circle that only the garbage collector would end
 
 
 def _translate(

@@ -10,10 +10,15 @@ import ssl
 from typing import Any
 
 from imapclient import IMAPClient
+from imapclient.imapclient import SocketTimeout
 
+from airflow_imap_provider.connection.shared import shared
 from airflow_imap_provider.transport.stream import BufferedIMAP4
 
 __all__ = ["StreamClient"]
+
+_NO_TIMEOUT = SocketTimeout(None, None)
+"""The stream sets its own before each wait."""
 
 
 class StreamClient(IMAPClient):  # type: ignore[misc]  # IMAPClient brings no types for subclasses
@@ -26,9 +31,11 @@ class StreamClient(IMAPClient):  # type: ignore[misc]  # IMAPClient brings no ty
     def __init__(self, stream: BufferedIMAP4, *, implicit: bool) -> None:
         self._stream = stream
         self._starttls_done: bool
-        super().__init__(stream.host, stream.port, ssl=implicit)
+        self._cached_capabilities: tuple[bytes, ...] | None
+        super().__init__(stream.host, stream.port, ssl=implicit, timeout=_NO_TIMEOUT)
         # IMAPClient sets 5, which writes every literal as repr() to the log: bodies in the log, and twice the memory.
         stream.debug = 0
+        del stream._mesg  # its adapter of a logger, which nothing is written to
         # Aware dates; True would give naive ones in this machine's time zone.
         self.normalise_times = False
 
@@ -42,7 +49,10 @@ class StreamClient(IMAPClient):  # type: ignore[misc]  # IMAPClient brings no ty
         """What the server can do: the last that it has said, for it may tell before and after it lets somebody in."""
         told = self._stream.untagged_responses.get("CAPABILITY", [])
         del told[:-1]
-        return super().capabilities()
+        found = shared(super().capabilities())
+        if self._cached_capabilities:
+            self._cached_capabilities = found
+        return found
 
     def starttls(self, ssl_context: ssl.SSLContext | None = None) -> Any:
         """Encrypt with the context of the connection's settings; another one is not accepted.

@@ -48,6 +48,8 @@ class Deadline:
     :param within: the deadline of the whole that this is a part of, which ends this one too, extended or not.
     """
 
+    __slots__ = ("_clock", "_end", "_seconds", "within")
+
     def __init__(self, clock: Clock, seconds: float, within: Deadline | None = None) -> None:
         self.within = within
         self._clock = clock

@@ -1,4 +1,7 @@
-"""Why a connection ended, or why an answer does not come: errors from what the socket said and how far one had got."""
+"""How a stream ends, in this package's words: what a silence, a closed connection or a socket's error mean at a stage.
+
+Pure functions; the stream notes what they return, and is not used again.
+"""
 
 from __future__ import annotations
 
@@ -15,36 +18,37 @@ from airflow_imap_provider.transport.tls_errors import (
     client_certificate_problem,
 )
 
-__all__ = ["broken", "closed", "silence"]
+__all__ = ["SILENT_GREETING", "SILENT_INSIDE", "broken", "closed", "encrypted_already", "silence_remedy"]
 
-_TLS_RECORD = re.compile(rb"[\x15\x16]\x03[\x00-\x04]")
-_SILENT_GREETING = (
+SILENT_GREETING = (
     "Choose Security mode Implicit, if this port speaks TLS from the first byte as 993 does; else check Port (port)."
 )
-_SILENT_INSIDE = "Check Port (port), 993 being usual: a server that greets nobody is overloaded, or no IMAP server."
+SILENT_INSIDE = "Check Port (port), 993 being usual: a server that greets nobody is overloaded, or no IMAP server."
+
+_TLS_RECORD = re.compile(rb"[\x15\x16]\x03[\x00-\x04]")
 
 
-def silence(stage: str, sock: socket.socket) -> str:
-    """What to do about a server that says nothing; empty for what is usual at this stage."""
+def silence_remedy(stage: str, sock: socket.socket) -> str:
+    """What to do about a server that says nothing; empty for what is usual at the stage."""
     if stage != "greeting":
         return ""
-    return _SILENT_INSIDE if isinstance(sock, ssl.SSLSocket) else _SILENT_GREETING
+    return SILENT_INSIDE if isinstance(sock, ssl.SSLSocket) else SILENT_GREETING
 
 
-def closed(stage: str, unread: bytes | bytearray) -> ImapError:
-    """The error for a connection that the server has closed.
+def closed(stage: str, received: bytearray) -> ImapError:
+    """The error for a server that has closed the connection.
 
-    :param unread: what it said before and what was no whole line.
+    :param received: what it has said since the last line.
     """
-    if stage == "greeting" and _TLS_RECORD.match(unread):
+    if stage == "greeting" and _TLS_RECORD.match(received):
         return TlsError(SPEAKS_TLS, stage="tls", remedy=CHOOSE_IMPLICIT)
     return LostConnectionError("the server closed the connection.", stage=stage, remedy=loss_remedy(stage))
 
 
-def broken(stage: str, exc: OSError, *, opening: bool) -> ImapError:
-    """The error for a connection that broke.
+def broken(exc: OSError, stage: str, *, opening: bool) -> ImapError:
+    """The error for what the socket said.
 
-    :param opening: whether the login is not over yet.
+    :param opening: whether the session is still being opened.
     """
     words = getattr(exc, "reason", None) or exc.strerror or str(exc)
     if opening and isinstance(exc, ssl.SSLError):
@@ -57,3 +61,8 @@ def broken(stage: str, exc: OSError, *, opening: bool) -> ImapError:
             remedy=CLIENT_CERTIFICATE if problem else ASK_OPERATOR,
         )
     return LostConnectionError(f"the connection broke ({words}).", stage=stage, remedy=loss_remedy(stage))
+
+
+def encrypted_already(_: socket.socket) -> ssl.SSLSocket:
+    """What a handshake is on a connection that is open and encrypted."""
+    raise TlsError("the connection is encrypted already.", stage="starttls", remedy="Leave starttls() out.")

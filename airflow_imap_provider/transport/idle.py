@@ -52,6 +52,29 @@ class IdleChannel:
     :param release: gives it back.
     """
 
+    __slots__ = (
+        "_claim",
+        "_continued",
+        "_deadline",
+        "_done",
+        "_failure",
+        "_goes_on",
+        "_literal",
+        "_loop",
+        "_number",
+        "_on_agreed",
+        "_on_arrival",
+        "_on_lost",
+        "_outgoing",
+        "_phase",
+        "_release",
+        "_scrubber",
+        "_stream",
+        "_tag",
+        "_timer",
+        "_untold",
+    )
+
     def __init__(
         self,
         stream: BufferedIMAP4,
@@ -286,12 +309,12 @@ class IdleChannel:
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def _lose(self, error: ImapError) -> None:
-        self._failure = error
+        error = self._failure = copy.copy(error)  # without its traceback, which leads here: that would be a circle
         self._detach()
         if self._done is None:
-            self._untold = error
+            self._untold = copy.copy(error)
         else:
-            self._done.set_exception(error)
+            self._done.set_exception(copy.copy(error))
 
     @property
     def _attached(self) -> bool:

@@ -7,6 +7,7 @@ TLS and after the login, since servers announce others then (and somebody on the
 
 from __future__ import annotations
 
+import functools
 import logging
 import socket
 import ssl
@@ -16,6 +17,7 @@ from imapclient import IMAPClient
 
 from airflow_imap_provider import __version__
 from airflow_imap_provider.connection.settings import Settings
+from airflow_imap_provider.connection.shared import KEPT
 from airflow_imap_provider.errors import AuthenticationError, ImapError, TlsError
 from airflow_imap_provider.transport.auth import authenticate
 from airflow_imap_provider.transport.border import Scrubber, guarded
@@ -156,14 +158,18 @@ def _log_in(stream: BufferedIMAP4, settings: Settings, scrubber: Scrubber, trace
         name = guarded(lambda: authenticate(stream, settings, offered, scrubber), stream, scrubber, AuthenticationError)
         trace.told("authentication", mechanism=name)
     stream.stage = "capabilities"
-    capabilities = frozenset(
-        item.decode("ascii", "replace").upper() for item in guarded(client.capabilities, stream, scrubber)
-    )
+    capabilities = _names(guarded(client.capabilities, stream, scrubber))
     trace.told("capabilities", capabilities=capabilities)
     server_name = _exchange_names(client, stream, scrubber) if "ID" in capabilities else ""
     trace.told("ID", server=server_name)
     stream.opened()
     return Connection(stream, client, scrubber, greeting, capabilities, server_name)
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _names(capabilities: tuple[bytes, ...]) -> frozenset[str]:
+    """Capabilities to look up; a set of its own for each of a server's mailboxes would take 4 KiB."""
+    return frozenset(item.decode("ascii", "replace").upper() for item in capabilities)
 
 
 def _exchange_names(client: StreamClient, stream: BufferedIMAP4, scrubber: Scrubber) -> str:

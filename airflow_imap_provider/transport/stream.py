@@ -18,10 +18,11 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+from airflow_imap_provider.connection.shared import shared
 from airflow_imap_provider.errors import ImapError, ImapTimeoutError, LostConnectionError, ProtocolError
 from airflow_imap_provider.transport.clock import Clock, Deadline
 from airflow_imap_provider.transport.commands import Literal
-from airflow_imap_provider.transport.endings import broken, closed, silence
+from airflow_imap_provider.transport.endings import broken, closed, encrypted_already, silence_remedy
 from airflow_imap_provider.transport.limits import (
     GREETING_PATIENCE,
     MAX_ANSWER_BYTES,
@@ -50,11 +51,33 @@ class BufferedIMAP4(imaplib.IMAP4):
     :param trace: who listens.
     :param identify: called once if no greeting comes in a while: raises what it found out, or returns.
 
+    :ivar sock: what is read and written, encrypted from the handshake on.
     :ivar arrivals: ``* n EXISTS`` lines seen so far, in whatever answer.
     :ivar answer: the last command's tagged answer, status and words; ``None`` while it is awaited.
     :ivar failure: why the stream cannot be used any more.
     :ivar first_line: what should be the greeting.
     """
+
+    # What imaplib has in the instance's dictionary is so many attributes that one more dictionary of ours would cost
+    # each mailbox 1.5 KiB.
+    __slots__ = (
+        "_answer_bytes",
+        "_buffer",
+        "_clock",
+        "_deadline",
+        "_encrypt",
+        "_ending",
+        "_identify",
+        "_opening",
+        "_stage",
+        "_timeout",
+        "_trace",
+        "answer",
+        "arrivals",
+        "failure",
+        "first_line",
+        "sock",
+    )
 
     def __init__(
         self,
@@ -115,6 +138,11 @@ class BufferedIMAP4(imaplib.IMAP4):
     def opened(self) -> None:
         """From now on each answer has a deadline of its own."""
         self._opening = False
+        # Of no more use, and what they hold is much in the sum of all mailboxes.
+        self.first_line = b""
+        self._identify = None
+        if isinstance(self.sock, ssl.SSLSocket):
+            self._encrypt = encrypted_already
 
     def begin(self, stage: str) -> None:
         """Get ready for a command.
@@ -140,9 +168,10 @@ class BufferedIMAP4(imaplib.IMAP4):
 
     def fail(self, failure: ImapError) -> ImapError:
         """Note why the stream cannot be used any more, and return the error to raise; the first reason stays."""
+        # Copies, since an instance that is raised again and again grows its traceback; and one that is kept and knows
+        # its traceback would be a circle through the stream, which only the garbage collector ends.
         if self.failure is None:
-            self.failure = failure
-        # A copy, since an instance that is raised again and again grows its traceback.
+            self.failure = copy.copy(failure)
         return copy.copy(self.failure)
 
     def cut(self, failure: ImapError) -> None:
@@ -289,6 +318,10 @@ class BufferedIMAP4(imaplib.IMAP4):
     def _complete(self, words: str, tag: bytes) -> tuple[str, list[Any]]:
         return cast("tuple[str, list[Any]]", self._command_complete(words, tag))
 
+    def _get_capabilities(self) -> None:
+        super()._get_capabilities()  # type: ignore[misc]
+        self.capabilities = shared(self.capabilities)
+
     def _connect(self) -> None:
         """Not while constructing, as imaplib would: nobody could ask a half-made stream what went wrong."""
 
@@ -384,15 +417,15 @@ class BufferedIMAP4(imaplib.IMAP4):
         self._buffer += chunk
 
     def _time_left(self) -> float:
-        return self._deadline.remaining(self.stage, silence(self.stage, self.sock))
+        return self._deadline.remaining(self.stage, silence_remedy(self.stage, self.sock))
 
     def broken(self, exc: OSError) -> ImapError:
         """Note what the socket said as the end of the stream, and return the error to raise."""
         if isinstance(exc, ImapTimeoutError):
             return self.fail(exc)
         if isinstance(exc, TimeoutError):
-            return self.fail(self._deadline.missed(self.stage, silence(self.stage, self.sock)))
-        return self.fail(broken(self.stage, exc, opening=self._opening))
+            return self.fail(self._deadline.missed(self.stage, silence_remedy(self.stage, self.sock)))
+        return self.fail(broken(exc, self.stage, opening=self._opening))
 
     def _excess(self, problem: str) -> ImapError:
         # The rest of the answer is still under way: nothing after it could be understood.

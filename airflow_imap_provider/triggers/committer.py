@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_imap_provider.mailbox.place import Place, Todo
-from airflow_imap_provider.mailbox.waiting import woken
+from airflow_imap_provider.mailbox.waiting import Signal
 from airflow_imap_provider.mailbox.watcher import FolderWatcher
 from airflow_imap_provider.transport.clock import Clock
 from airflow_imap_provider.triggers.acting import TROUBLE, Acting
@@ -101,9 +100,9 @@ class Committer:
         self._on_commit = on_commit
         self._on_rewind = on_rewind
         self._on_superseded = on_superseded
-        self._queue: deque[Promise] = deque()
+        self._queue: list[Promise] = []  # few: a deque would take 600 bytes
         self._in_flight: list[Promise] = []
-        self._look = asyncio.Event()
+        self._look = Signal()
         self._task = asyncio.get_running_loop().create_task(self._work(), name=f"imap4 commit {self._name}")
 
     @property
@@ -128,7 +127,7 @@ class Committer:
 
     def promise(self, place: Place, told_at: float | None, mails: int = 0) -> Promise:
         """Return the promise to commit ``place``; it counts once it was given to :meth:`append`."""
-        return Promise(replace(place, todo=()), place.todo, told_at, self, mails)
+        return Promise(place.paid, place.todo, told_at, self, mails)
 
     def append(self, promise: Promise) -> None:
         """Take a promise. It is kept when Airflow has confirmed it, or at leisure if nothing was told."""
@@ -173,7 +172,7 @@ class Committer:
                 # Whatever it is, places and actions of later mails must not wait for ever.
                 log.exception("unexpected error while committing; it goes on in %.0f s", TROUBLE)
                 pauses = [TROUBLE]
-            await woken(self._look, min((pause for pause in pauses if pause is not None), default=None))
+            await self._look.wait(min((pause for pause in pauses if pause is not None), default=None))
 
     async def _commit_what_is_due(self) -> float | None:
         """Store the furthest place that may be stored; return the seconds to wait for the next, if one is near."""
@@ -202,7 +201,7 @@ class Committer:
         self._in_flight = []
         for promise in due:
             if self._queue and self._queue[0] is promise:
-                self._queue.popleft()
+                del self._queue[0]
         self._on_commit(place, sum(promise.mails for promise in due))
         if told:
             try:

@@ -6,6 +6,8 @@ its own place in the folder. How nothing is lost and nothing runs twice stands i
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import AsyncIterator, Hashable, Sequence
 from datetime import date, datetime
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_imap_provider.connection.code_pages import as_code_page
+from airflow_imap_provider.connection.shared import KEPT
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.hooks.outgoing import check_outgoing
 from airflow_imap_provider.mail.conditions import Condition, Conditions
@@ -98,10 +101,11 @@ class EmailTrigger(BaseEventTrigger):
         self.place = _name("place", place)
         # Airflow loses a watcher, without any error, if a trigger's argument is a list that contains dicts: conditions
         # and actions are canonical JSON strings.
-        self.conditions = as_conditions(conditions, trigger_on).dumps()
-        self.on_match = dump_actions(on_match)
-        self.on_no_match = dump_actions(on_no_match)
-        self.always = dump_actions(always)
+        # Thousands of triggers have the same ones.
+        self.conditions = sys.intern(as_conditions(conditions, trigger_on).dumps())
+        self.on_match = sys.intern(dump_actions(on_match))
+        self.on_no_match = sys.intern(dump_actions(on_no_match))
+        self.always = sys.intern(dump_actions(always))
         for actions in (self.on_match, self.on_no_match, self.always):
             check_outgoing(load_actions(actions))
         self.start = parse_start(start)
@@ -181,10 +185,10 @@ class EmailTrigger(BaseEventTrigger):
         return Wish(
             conn_id=self.imap4_conn_id,
             folder=self.folder,
-            conditions=Conditions.loads(self.conditions),
-            on_match=load_actions(self.on_match),
-            on_no_match=load_actions(self.on_no_match),
-            always=load_actions(self.always),
+            conditions=_conditions(self.conditions),
+            on_match=_actions(self.on_match),
+            on_no_match=_actions(self.on_no_match),
+            always=_actions(self.always),
             batch_size=self.batch_size,
             style=self.payload,
             headers=tuple(self.headers),
@@ -202,6 +206,16 @@ class EmailTrigger(BaseEventTrigger):
         """Give up the folder; the last trigger to do so logs out. Nothing is changed in the mailbox."""
         if self._subscriber is not None:
             await self._subscriber.leave()
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _conditions(text: str) -> Conditions:
+    return Conditions.loads(text)
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _actions(text: str) -> tuple[Action, ...]:
+    return load_actions(text)
 
 
 def load() -> None:

@@ -13,6 +13,8 @@ from weakref import WeakValueDictionary
 
 from airflow.triggers.shared_stream import AdvanceItem, SharedStreamProducer
 
+from airflow_imap_provider.mailbox.waiting import Signal
+
 __all__ = ["Doorbell", "FolderProducer", "Settling", "WakeUp", "doorbell"]
 
 
@@ -47,7 +49,7 @@ class Doorbell:
     """How subscribers, who know that something may be new, reach the producer, who alone may say so to Airflow."""
 
     def __init__(self) -> None:
-        self._rung = asyncio.Event()
+        self._rung = Signal()
 
     def ring(self) -> None:
         """Ask for a wake-up as soon as possible. Many rings before it are one."""
@@ -79,7 +81,7 @@ class FolderProducer(SharedStreamProducer):
 
     def __init__(self, key: Hashable) -> None:
         self._bell = doorbell(key)
-        self._settled = asyncio.Event()
+        self._settled = Signal()
         self._settled.set()
 
     async def open_stream(self) -> AsyncIterator[tuple[Any, Any]]:

@@ -83,28 +83,28 @@ class AssetStore:
     def __init__(self, accessors: AssetStateStoreAccessors) -> None:
         # Airflow offers no public way to go through the assets of a trigger; without one, a trigger that several
         # assets share cannot reach its state (apache/airflow issue 71460).
-        self._accessors: dict[str, AssetStateStoreAccessor] = dict(accessors._by_name)
+        self._accessors: tuple[tuple[str, AssetStateStoreAccessor], ...] = tuple(accessors._by_name.items())
 
     @property
     def assets(self) -> tuple[str, ...]:
         """The names of the assets."""
-        return tuple(sorted(self._accessors))
+        return tuple(sorted(name for name, _ in self._accessors))
 
     async def read(self, key: str) -> list[Any]:
         """Return each asset's value, ``None`` where there is none. An inactive asset looks empty."""
-        return [await _get(accessor, key) for accessor in self._accessors.values()]
+        return [await _get(accessor, key) for _, accessor in self._accessors]
 
     async def write(self, key: str, value: Any) -> None:
         """Store a JSON value for every asset.
 
         :raises AirflowRuntimeError: if an asset is not active, or Airflow's API cannot be reached.
         """
-        for accessor in self._accessors.values():
+        for _, accessor in self._accessors:
             await _set(accessor, key, value)
 
     async def delete(self, key: str) -> None:
         """Delete a key for every asset."""
-        for accessor in self._accessors.values():
+        for _, accessor in self._accessors:
             if hasattr(accessor, "adelete"):
                 await accessor.adelete(key)
             else:

@@ -63,7 +63,7 @@ class StoredPlace:
     """
 
     def __init__(self, store: AssetStore, stream: Stream, place: Place, clock: Clock) -> None:
-        self.place = replace(place, todo=())
+        self.place = place.paid
         self.owed = [Owed(todo, place.uidvalidity, repeated=True) for todo in place.todo]
         self.written_at = clock.monotonic()
         self._store, self._key, self._clock = store, stream.key("place"), clock

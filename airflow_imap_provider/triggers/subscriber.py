@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_imap_provider.connection.settings import Settings
@@ -221,7 +221,7 @@ class Subscriber:
             payload = await self._journaled(self._event(batch))
             if payload is None:
                 return None  # the place has not moved: the batch is read again
-        self._place = replace(batch.place, todo=())
+        self._place = batch.place.paid
         self._notice_rebase(place, batch)
         self._health.caught_up(batch)
         if batch.emails:
@@ -327,7 +327,7 @@ class Subscriber:
                 )
             self._wake_in(STORE_RETRY)
             return False
-        self._place = replace(stored, todo=())
+        self._place = stored.paid
         self._committer = Committer(
             self._store,
             self._stream,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_imap_provider.errors import ImapError
+from airflow_imap_provider.mailbox.waiting import Signal
 
 if TYPE_CHECKING:
     from airflow_imap_provider.mailbox.place import Place
@@ -66,7 +66,7 @@ class EmailWaitTrigger(BaseTrigger):
         self.min_count = min_count
         self.poll_interval = poll_interval
         self.idle = idle
-        self._rung: asyncio.Event | None = None
+        self._rung: Signal | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments."""
@@ -100,7 +100,7 @@ class EmailWaitTrigger(BaseTrigger):
         from airflow_imap_provider.mailbox.reader import Reader, Wish
 
         wish = Wish.from_json(self.wish)
-        self._rung = asyncio.Event()
+        self._rung = Signal()
         first = first_place(self.start, datetime.fromisoformat(self.activated))
         looks: list[_Look] = []
         try:
