@@ -117,8 +117,8 @@ def test_two_writers_of_one_folder_are_in_the_order_of_uids_whatever_their_clock
 def test_other_folders_and_generations_are_in_the_order_of_clocks_that_may_be_apart() -> None:
     event, apart = entry("a", 3, told(9, 12)), CLOCKS_APART.total_seconds()
     for other in ({"stream": "t"}, {"epoch": 1}):
-        assert told_before(entry("b", 7, told(20, 20, second=-apart - 1, **other)), event)  # type: ignore[arg-type]
-        assert not told_before(entry("b", 7, told(1, 1, second=-apart, **other)), event)  # type: ignore[arg-type]
+        assert told_before(entry("b", 7, told(20, 20, second=-apart - 1, **other)), event)
+        assert not told_before(entry("b", 7, told(1, 1, second=-apart, **other)), event)
 
 
 def test_the_same_uids_of_a_new_generation_are_other_mails() -> None:

@@ -223,7 +223,7 @@ async def test_a_journal_that_had_ended_long_before_is_begun_when_the_beginning_
 
 def every(state: State) -> list[Entry]:
     values = [state.get(key) for key in state.values["inbox"] if key.startswith("imap4:journal:")]
-    return [Entry(*value["journal"], value) for value in values]
+    return [Entry(value["journal"][0], value["journal"][1], value) for value in values]
 
 
 def begin_at(state: State, record: Record, moment: datetime, before: Callable[[Entry], bool]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk._shared.observability.metrics import stats
+from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
 from airflow.sdk._shared.observability.metrics.statsd_logger import SafeStatsdLogger
 from statsd import StatsClient  # type: ignore[import-untyped,unused-ignore]
 
@@ -76,9 +77,11 @@ def statsd(monkeypatch: pytest.MonkeyPatch) -> Iterator[StatsD]:
     monkeypatch.setattr(metrics, "_current", None)
     yield server
     server.close()
-    # The next test has a backend of its own; this one's socket would be an unclosed one then.
+    # The next test has a backend of its own; this one's socket would be an unclosed one then. Nor may the backend stay:
+    # Airflow's object storage counts too, and every save of a later test would fail.
     if isinstance(stats._backend, SafeStatsdLogger):
         stats._backend.statsd.close()
+    stats.initialize(factory=NoStatsLogger, export_legacy_names=False)
 
 
 async def test_the_numbers_of_a_stream_arrive_with_its_tags(
