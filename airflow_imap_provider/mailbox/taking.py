@@ -10,7 +10,8 @@ taken and belongs to nobody.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,7 +24,13 @@ GENERATIONS = 4
 """Generations of UIDs kept for a stream: mails of older ones are no news any more."""
 
 RECENT = 256
-"""Marks kept of a stream's mails that were taken last, as many as a place keeps: about 10 KiB of JSON."""
+"""Marks kept of a stream's mails that were taken last, as many as a place keeps: 4 KiB."""
+
+RECENT_IN_ALL = 1024
+"""Marks kept in a record: streams share them evenly, so that it stays below 64 KiB with many folders on one asset."""
+
+MARK = 16
+"""Characters of a mark."""
 
 CLAIMS_AT_HAND = 8
 """Claims kept in the record itself; older ones stand under keys of their own."""
@@ -154,7 +161,7 @@ class Record:
                 stream: {
                     "generations": generations,
                     "nudged": self.nudged.get(stream, ""),
-                    "recent": [list(known) for known in self.recent.get(stream, ())],
+                    "recent": _joined(self.recent.get(stream, ())),
                 }
                 for stream, generations in _dump(self.ranges).items()
             },
@@ -172,7 +179,7 @@ class Record:
             positions=dict(data["positions"]),
             ranges=_load({stream: item["generations"] for stream, item in streams.items()}),
             nudged={stream: item["nudged"] for stream, item in streams.items()},
-            recent={stream: [(known[0], known[1]) for known in item["recent"]] for stream, item in streams.items()},
+            recent={stream: _parted(item["recent"]) for stream, item in streams.items()},
             claims={run_id: Claim.from_json(claim) for run_id, claim in data["claims"].items()},
             runs=data["runs"],
         )
@@ -240,7 +247,10 @@ class Taking:
             mine[generation] = mine.get(generation, UidRanges()).union(new)
             self.emails += [dict(email) for email in took]
             recent = self.record.recent.get(stream, [])
-            self.record.recent[stream] = [*recent, *((generation, marks[email["uid"]]) for email in took)][-RECENT:]
+            self.record.recent[stream] = [*recent, *((generation, marks[email["uid"]]) for email in took)]
+            share = max(1, min(RECENT, RECENT_IN_ALL // len(self.record.recent)))
+            for each, known_there in self.record.recent.items():
+                self.record.recent[each] = known_there[-share:]
 
     def claim(self, run_id: str) -> Claim | None:
         """Enter the claim into the record and return it; ``None`` if nothing was taken."""
@@ -271,7 +281,21 @@ def _mark(email: Mapping[str, Any], reset: str) -> str:
     :param reset: the reset after which it was told: what comes again because somebody asked for it is new.
     """
     text = f"{reset}\n{email['message_id']}\n{email['received']}\n{email['size']}"
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:MARK]
+
+
+def _joined(recent: Iterable[tuple[str, str]]) -> list[list[str]]:
+    """Put the marks of one generation that follow each other into one text: most of a record would be punctuation."""
+    groups = itertools.groupby(recent, key=lambda known: known[0])
+    return [[generation, "".join(mark for _, mark in group)] for generation, group in groups]
+
+
+def _parted(stored: Iterable[Sequence[str]]) -> list[tuple[str, str]]:
+    return [
+        (generation, marks[start : start + MARK])
+        for generation, marks in stored
+        for start in range(0, len(marks), MARK)
+    ]
 
 
 def _nudge(generation: str, uid: int) -> str:

@@ -29,8 +29,9 @@ __all__ = ["Journal", "begin", "entries", "entry", "passed_over"]
 RETENTION = timedelta(days=30)
 """How long entries are kept: the longest pause of a consumer, and how long runs can be cleared."""
 
-ROLL = timedelta(days=1)
-"""How long one journal is written: what has to be kept is dropped journal by journal."""
+ROLL = timedelta(days=7)
+"""How long one journal is written: what has to be kept is dropped journal by journal. The index of an asset has a line
+of some 165 bytes for each, and so five or six for each folder."""
 
 SWEEP = 50
 """Old entries that are dropped after a commit, at most: more than a commit adds."""

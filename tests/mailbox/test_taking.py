@@ -234,3 +234,21 @@ def test_a_nudge_of_before_a_new_folder_says_nothing_of_the_same_uid_after_it() 
     stored = record.to_json()
     assert Record.covers(stored, "s", "0.7", 5)
     assert not Record.covers(stored, "s", "1.7", 5)
+
+
+def test_a_record_of_many_folders_stays_small() -> None:
+    record = Record()
+    streams = [f"mailbox/Folder {number}/default" for number in range(60)]
+    for run in range(20):
+        taking = Taking(record, 1000)
+        for number, stream in enumerate(streams):
+            payload = told(run * 15 + 1, run * 15 + 15, stream=stream)
+            for email in payload["emails"]:
+                email["message_id"] += stream
+            taking.feed(Entry(f"journal {number}", run, payload))
+        taking.claim(f"run {run}")
+    stored = json.dumps(record.to_json())
+    assert len(stored) < 64 * 1024
+    again = Record.from_json(json.loads(stored))
+    assert again.recent == record.recent
+    assert all(len(marks) == 1024 // len(streams) for marks in again.recent.values())
