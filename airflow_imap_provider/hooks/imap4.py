@@ -16,6 +16,7 @@ from airflow_imap_provider.connection.code_pages import as_code_page
 from airflow_imap_provider.errors import ImapError, SettingsError
 from airflow_imap_provider.hooks.opened import Attachment, OpenedEmail, opened_email
 from airflow_imap_provider.hooks.settings import connection_settings
+from airflow_imap_provider.mailbox.names import checked_key
 
 if TYPE_CHECKING:
     from imapclient import IMAPClient
@@ -449,6 +450,7 @@ def listed_emails(emails: object) -> list[Mapping[str, Any]]:
             raise SettingsError(
                 f"{email!r:.80} is no mail: key, folder, uid and uidvalidity are needed.", stage="settings"
             )
+        checked_key(email["key"])
     return checked
 
 

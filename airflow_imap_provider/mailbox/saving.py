@@ -18,7 +18,7 @@ from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.mailbox.choice import Choice
 from airflow_imap_provider.mailbox.download import Measured, download
-from airflow_imap_provider.mailbox.names import numbered, safe_name, same_name, typed_name
+from airflow_imap_provider.mailbox.names import checked_key, numbered, safe_name, same_name, typed_name
 from airflow_imap_provider.transport.session import Session
 
 __all__ = ["Draft", "Saved", "Storage", "save_mail"]
@@ -95,7 +95,7 @@ def save_mail(session: Session, mail: Mail, choice: Choice, storage: Storage, *,
     :param key: the mail's identity, which names its folder or its file; the one of where it is now when left out.
     :raises ImapError: the mail is gone, the storage fails, or a file is there and ``on_exists`` is ``fail``.
     """
-    key = key or mail.key
+    key = checked_key(key or mail.key)
     folder = key if choice.folder_per_mail else ""
     names = _Names(storage, folder)
     saved = []
