@@ -248,6 +248,8 @@ class Upload(AbstractBufferedFile):  # type: ignore[misc]  # fsspec brings no ty
         return True
 
     def commit(self) -> None:
+        if "x" in self.mode and self.path in self.fs.objects:
+            raise FileExistsError(self.path)
         self.fs.objects[self.path] = self.fs.under_way.pop(self.path)
 
     def discard(self) -> None:
