@@ -36,6 +36,7 @@ __all__ = [
     "Unflag",
     "dump_actions",
     "load_actions",
+    "mail_by_mail",
     "perform",
     "unconditional",
     "wanted",
@@ -295,6 +296,20 @@ def unconditional(actions: Iterable[Action] | Action | str | None) -> tuple[Acti
                 stage="settings",
             )
     return listed
+
+
+def mail_by_mail(actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    """Return actions that are done to one mail after the other.
+
+    :raises SettingsError: for one that needs all of them at once.
+    """
+    if any(action.do == "forward" and not dict(action.options).get("separate", True) for action in actions):
+        raise SettingsError(
+            "Forward(separate=False) sends one message for all mails, and here each mail gets its actions by itself.",
+            stage="settings",
+            remedy="Use ForwardEmailOperator(separate=False), Imap4Hook.forward or Imap4Hook.act.",
+        )
+    return actions
 
 
 def wanted(outcome: frozenset[str], lists: Iterable[Sequence[Action]]) -> tuple[Action, ...]:

@@ -26,7 +26,7 @@ from airflow_imap_provider.mailbox.download import part_content
 from airflow_imap_provider.mailbox.names import safe_name
 from airflow_imap_provider.transport.session import Session
 
-__all__ = ["HOPS_HEADER", "Envelope", "Forwarding", "compose", "fetch_parts"]
+__all__ = ["HOPS_HEADER", "Envelope", "Forwarding", "compose", "fetch_parts", "fingerprint"]
 
 STYLES = ("attachment", "inline")
 FROM_THE_MAIL = ("mail:from", "mail:reply_to", "mail:to", "mail:cc")
@@ -270,6 +270,15 @@ def _people(
         else:
             found.append(_parsed(item, name))
     return tuple({each.addr_spec.casefold(): each for each in found}.values())
+
+
+def fingerprint(key: str, forwarding: Forwarding) -> str:
+    """Return what tells this forward of a mail from any other, in 64 hexadecimal digits.
+
+    :param key: of the mail.
+    """
+    text = json.dumps([key, forwarding.to_json()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _message_id(keys: Sequence[str], forwarding: Forwarding, domain: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.mailbox import executor
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["Courier", "is_separate"]
 
 log = logging.getLogger(__name__)
+
+
+SENT_KEPT = 100
+"""Forwards that have partly failed of which is known what was sent; each is tried for five minutes only."""
 
 
 def is_separate(action: Action) -> bool:
@@ -39,6 +43,7 @@ class Courier:
         self._conn_id = conn_id
         self._folder = folder
         self._session: Session | None = None
+        self._sent: dict[tuple[Action, tuple[int, ...]], dict[str, dict[str, Any]]] = {}
 
     async def perform(
         self, uidvalidity: int | None, uids: Sequence[int], action: Action, begun: Callable[[], None]
@@ -90,7 +95,13 @@ class Courier:
                 self._folder,
                 "saved" if action.do == "save" else "forwarded",
             )
-        send_out(session, [(mail.key, _at_hand(mail)) for mail in mails], action)
+        # Of several mails in one message some may not be sent: another attempt is for those alone.
+        owed = (action, tuple(uids))
+        sent = self._sent.setdefault(owed, {})
+        if len(self._sent) > SENT_KEPT:
+            self._sent.pop(next(iter(self._sent)))
+        send_out(session, [(mail.key, _at_hand(mail)) for mail in mails], action, sent=sent)
+        self._sent.pop(owed, None)
         return True
 
 
