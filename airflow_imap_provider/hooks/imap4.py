@@ -293,10 +293,8 @@ class Imap4Hook(BaseHook):
         self, emails: Sequence[Mapping[str, Any]] | Mapping[str, Any], look_in: Sequence[str] = ()
     ) -> Iterator[tuple[str, Callable[[], Mail]]]:
         """Go through mails: the key of each, and what opens the folder in which it is now."""
-        from airflow_imap_provider.mailbox.forwarding import HOPS_HEADER
-
         for email in listed_emails(emails):
-            yield str(email["key"]), partial(self._locate, email, look_in, (HOPS_HEADER,))
+            yield str(email["key"]), partial(self._locate, email, look_in)
 
     def _mails(
         self,
@@ -367,10 +365,9 @@ class Imap4Hook(BaseHook):
     ) -> list[dict[str, Any]]:
         """Save or forward mails of the open folder."""
         from airflow_imap_provider.hooks.outgoing import send_out
-        from airflow_imap_provider.mailbox.forwarding import HOPS_HEADER
 
         session, keys = self.session(), {email["uid"]: str(email["key"]) for email in group}
-        mails = self._mails(session, status, list(keys), (HOPS_HEADER,))
+        mails = self._mails(session, status, list(keys))
         if len(mails) < len(keys):
             self.log.warning("%s of %s mails are gone, and not to be %sd", len(keys) - len(mails), len(keys), action.do)
         return send_out(session, ((keys[mail.uid], partial(_same, mail)) for mail in mails), action, sent=sent)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.errors import ImapError, LostConnectionError, RefusedError, SettingsError
 from airflow_imap_provider.mailbox.choice import Choice
-from airflow_imap_provider.mailbox.forwarding import Envelope, Forwarding, compose, fetch_parts, fingerprint
+from airflow_imap_provider.mailbox.forwarding import Envelope, Forwarding, Parcel, compose, fetch_parcel, fingerprint
+from airflow_imap_provider.mailbox.marks import Marks
 from airflow_imap_provider.mailbox.saving import save_mail
 from airflow_imap_provider.mailbox.several import Failures
 
@@ -115,7 +116,8 @@ def forward(
     record: SentRecord = {} if sent is None else sent
     before, due = _sent_before(listed, forwarding, record)
     if due:
-        files = {item: _lines(item) for item in (*forwarding.to, *forwarding.cc, *forwarding.bcc) if "://" in item}
+        named = (*forwarding.to, *forwarding.cc, *forwarding.bcc, *forwarding.reply_to)
+        files = {item: _lines(item) for item in named if "://" in item}
         with _smtp(forwarding.smtp_conn_id) as (client, own_address):
             sender = forwarding.sender or own_address
             if not sender:
@@ -124,7 +126,7 @@ def forward(
                     stage="forward",
                     remedy="Give sender, or fill in From email of the connection.",
                 )
-            post = _Post(client, forwarding, sender, files, record)
+            post = _Post(client, forwarding, sender, files, _marks(), record)
             before += _forward_all(session, due, post, failures)
     failures.check()
     return before
@@ -150,19 +152,18 @@ def _forward_all(
     session: Session, mails: Sequence[tuple[str, Callable[[], Mail]]], post: _Post, failures: Failures
 ) -> list[dict[str, Any]]:
     sent = []
-    group: list[tuple[str, Mail, Sequence[bytes]]] = []
+    group: list[Parcel] = []
     for key, find in mails:
         with failures.of(key):
-            mail = find()
-            each = (key, mail, fetch_parts(session, mail, post.forwarding, eight_bit=post.eight_bit))
-            if post.forwarding.separate:
-                sent.append(post.send([each]))
-            else:
-                group.append(each)
+            parcel = fetch_parcel(session, key, find(), post.forwarding, post.marks, eight_bit=post.eight_bit)
+            if parcel is not None and post.forwarding.separate:
+                sent.append(post.send([parcel]))
+            elif parcel is not None:
+                group.append(parcel)
         if failures.hopeless:
             return sent
     if group:
-        with failures.of(*[key for key, _, _ in group]):
+        with failures.of(*[parcel.key for parcel in group]):
             sent.append(post.send(group))
     return sent
 
@@ -178,17 +179,25 @@ class _Post:
     forwarding: Forwarding
     sender: str
     files: Mapping[str, Sequence[str]]
+    marks: Marks
     record: SentRecord
 
     @property
     def eight_bit(self) -> bool:
         return self.client.has_extn("8bitmime")
 
-    def send(self, mails: Sequence[tuple[str, Mail, Sequence[bytes]]]) -> dict[str, Any]:
-        envelope = compose(mails, self.forwarding, sender=self.sender, files=self.files, eight_bit=self.eight_bit)
+    def send(self, parcels: Sequence[Parcel]) -> dict[str, Any]:
+        envelope = compose(
+            parcels,
+            self.forwarding,
+            sender=self.sender,
+            files=self.files,
+            marks=self.marks,
+            eight_bit=self.eight_bit,
+        )
         with _smtp_errors(self.forwarding.smtp_conn_id):
             refused = _transmit(self.client, envelope)
-        keys = [key for key, _, _ in mails]
+        keys = [parcel.key for parcel in parcels]
         told = {"message_id": envelope.message_id, "recipients": list(envelope.recipients), "refused": refused}
         for key in keys:
             self.record[fingerprint(key, self.forwarding)] = told
@@ -248,6 +257,14 @@ def _smtp_errors(conn_id: str) -> Iterator[None]:
             stage="forward",
             reply=str(error)[:300],
         ) from None
+
+
+def _marks() -> Marks:
+    """Return the marks of this installation: the key by which Airflow encrypts is the one secret that all of it has."""
+    from airflow.providers.common.compat.sdk import conf
+
+    keys = str(conf.get("core", "fernet_key", fallback="") or "").split(",")
+    return Marks(tuple(key.strip().encode() for key in keys if key.strip()))
 
 
 def _words(answer: tuple[int, Any]) -> str:

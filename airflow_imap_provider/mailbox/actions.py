@@ -227,8 +227,8 @@ def Forward(  # noqa: N802
     """Forward by an SMTP connection of Airflow (extra ``smtp``).
 
     :param to: whom to, as :class:`~airflow_imap_provider.mailbox.forwarding.Forwarding` has it.
-    :param options: ``cc``, ``bcc``, ``smtp_conn_id``, ``sender``, ``subject_prefix``, ``style``, ``separate``,
-        ``max_size``.
+    :param options: ``cc``, ``bcc``, ``reply_to``, ``smtp_conn_id``, ``sender``, ``subject_prefix``, ``style``,
+        ``separate``, ``max_size``.
     """
     return Action("forward", "", when, _options(Forwarding.from_json({"to": to, **options}).to_json()))
 

@@ -238,6 +238,8 @@ class ForwardEmailOperator(_EmailOperator):
         ``"mail:to"``, ``"mail:cc"`` for those of the mail. One text, or several.
     :param cc: likewise.
     :param bcc: likewise.
+    :param reply_to: whom an answer goes to, likewise; none: the sender. ``"mail:reply_to"`` is whoever an answer to the
+        mail would go to: its Reply-To, or else its From.
     :param smtp_conn_id: the SMTP connection.
     :param sender: the From address; empty for the connection's.
     :param subject_prefix: put before the subject.
@@ -255,6 +257,7 @@ class ForwardEmailOperator(_EmailOperator):
         "to",
         "cc",
         "bcc",
+        "reply_to",
         "smtp_conn_id",
         "sender",
         "subject_prefix",
@@ -268,6 +271,7 @@ class ForwardEmailOperator(_EmailOperator):
         to: str | Sequence[str] = (),
         cc: str | Sequence[str] = (),
         bcc: str | Sequence[str] = (),
+        reply_to: str | Sequence[str] = (),
         smtp_conn_id: str = "smtp_default",
         sender: str = "",
         subject_prefix: str = "Fwd: ",
@@ -279,7 +283,7 @@ class ForwardEmailOperator(_EmailOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(emails=emails, imap4_conn_id=imap4_conn_id, **kwargs)
-        self.to, self.cc, self.bcc = to, cc, bcc
+        self.to, self.cc, self.bcc, self.reply_to = to, cc, bcc, reply_to
         self.smtp_conn_id = smtp_conn_id
         self.sender = sender
         self.subject_prefix = subject_prefix
@@ -287,13 +291,14 @@ class ForwardEmailOperator(_EmailOperator):
         self.separate = separate
         self.max_size = max_size
         self.missing = check_missing(missing)
-        if all(isinstance(each, (str, list, tuple)) for each in (to, cc, bcc)):
+        if all(isinstance(each, (str, list, tuple)) for each in (to, cc, bcc, reply_to)):
             check_outgoing([Forward(to, **self._options())])
 
     def _options(self) -> dict[str, Any]:
         return {
             "cc": self.cc,
             "bcc": self.bcc,
+            "reply_to": self.reply_to,
             "smtp_conn_id": self.smtp_conn_id,
             "sender": self.sender,
             "subject_prefix": self.subject_prefix,

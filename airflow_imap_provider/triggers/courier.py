@@ -73,7 +73,6 @@ class Courier:
         begun: Callable[[], None],
     ) -> bool:
         from airflow_imap_provider.hooks.outgoing import send_out
-        from airflow_imap_provider.mailbox.forwarding import HOPS_HEADER
         from airflow_imap_provider.mailbox.lookup import mails_by_uid
         from airflow_imap_provider.transport.session import open_session
 
@@ -85,7 +84,7 @@ class Courier:
         begun()
         if status.uidvalidity != uidvalidity:
             return False
-        mails = mails_by_uid(session, status, uids, self._conn_id, (HOPS_HEADER,))
+        mails = mails_by_uid(session, status, uids, self._conn_id)
         if len(mails) < len(uids):
             log.warning(
                 "%s of %s mails of %s/%s are gone, and not to be %s",
