@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from airflow_imap_provider.errors import ImapError, SettingsError
+from airflow_imap_provider.errors import AuthenticationError, ImapError, SettingsError
 from airflow_imap_provider.mailbox.lookup import NotFoundError
 
 __all__ = ["MISSING", "Failures", "check_missing", "kept", "raise_all"]
@@ -106,8 +106,13 @@ class Failures:
 
     @property
     def hopeless(self) -> bool:
-        """Tell whether the next mails need not be tried: a connection is gone."""
-        return any(isinstance(error, (ConnectionError, TimeoutError)) for error in self._failed.values())
+        """Tell whether the next mails need not be tried: a connection is gone, or there is none.
+
+        A login that is refused is not repeated for each mail: that would lock the account.
+        """
+        return any(
+            isinstance(error, (ConnectionError, TimeoutError, AuthenticationError)) for error in self._failed.values()
+        )
 
     def check(self) -> None:
         """Raise what has failed, if anything has.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -211,13 +212,13 @@ class EmailActionOperator(_EmailOperator):
         groups = self._by_connection()
         failures = Failures("done with", [str(email["key"]) for emails in groups.values() for email in emails])
         for conn_id, emails in groups.items():
-            with failures.of(*[str(email["key"]) for email in emails]), Imap4Hook(conn_id) as hook:
+            with closing(Imap4Hook(conn_id)) as hook:
                 for email in emails:
-                    if self.missing == "ignore" and not hook.exists(email, self.look_in):
-                        self.log.warning("Mail %s is nowhere any more; nothing is done to it", email["key"])
-                        result.append(dict(email))
-                        continue
                     with failures.of(str(email["key"])):
+                        if self.missing == "ignore" and not hook.exists(email, self.look_in):
+                            self.log.warning("Mail %s is nowhere any more; nothing is done to it", email["key"])
+                            result.append(dict(email))
+                            continue
                         result += hook.follow(email, actions, look_in=self.look_in, repeated=repeated, sent=record)
                     if failures.hopeless:
                         break
