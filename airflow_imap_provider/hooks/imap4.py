@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
@@ -14,12 +14,14 @@ from airflow.sdk import BaseHook
 
 from airflow_imap_provider.connection.code_pages import as_code_page
 from airflow_imap_provider.errors import ImapError, SettingsError
+from airflow_imap_provider.hooks.emails import listed_emails, with_files
 from airflow_imap_provider.hooks.opened import Attachment, OpenedEmail, opened_email
 from airflow_imap_provider.hooks.settings import connection_settings
 
 if TYPE_CHECKING:
     from imapclient import IMAPClient
 
+    from airflow_imap_provider.hooks.sent import SentRecord
     from airflow_imap_provider.mail.conditions import Condition, Conditions
     from airflow_imap_provider.mail.message import Attachment as Part
     from airflow_imap_provider.mail.message import Mail
@@ -232,7 +234,12 @@ class Imap4Hook(BaseHook):
         return opened_email(mail, whole(session, mail), session.settings)
 
     def save(
-        self, emails: Sequence[Mapping[str, Any]] | Mapping[str, Any], path: Any, **options: Any
+        self,
+        emails: Sequence[Mapping[str, Any]] | Mapping[str, Any],
+        path: Any,
+        *,
+        missing: str = "fail",
+        **options: Any,
     ) -> list[dict[str, Any]]:
         """Save mails and their attachments to object storage, in constant memory, each file whole or not at all.
 
@@ -240,10 +247,11 @@ class Imap4Hook(BaseHook):
 
         :param emails: mails as the trigger, the operators and this hook return them.
         :param path: a URL such as ``s3://conn_id@bucket/folder``, an absolute path, or an ``ObjectStoragePath``.
+        :param missing: ``"fail"``, or ``"ignore"`` mails that are nowhere any more.
         :param options: what and how, as :class:`~airflow_imap_provider.mailbox.choice.Choice` has it.
         :return: a dict for each file: ``key`` of the mail, ``path``, ``name``, ``part``, ``content_type``, ``size``,
             ``sha256``, ``existed``.
-        :raises ImapError: a mail is nowhere to be found, or the storage fails.
+        :raises ImapError: a mail is nowhere to be found, or the storage fails; the other mails are saved.
         """
         from airflow.sdk.lineage import get_hook_lineage_collector
 
@@ -251,35 +259,42 @@ class Imap4Hook(BaseHook):
         from airflow_imap_provider.mailbox.choice import Choice
 
         choice = Choice.from_json(options)
-        saved = outgoing.save(self.session(), self._found(emails), path, choice)
+        saved = outgoing.save(self.session(), self._found(emails), path, choice, missing=missing)
         for each in saved:
             get_hook_lineage_collector().add_output_asset(context=self, uri=each["path"])
         return saved
 
     def forward(
-        self, emails: Sequence[Mapping[str, Any]] | Mapping[str, Any], to: str | Sequence[str] = (), **options: Any
+        self,
+        emails: Sequence[Mapping[str, Any]] | Mapping[str, Any],
+        to: str | Sequence[str] = (),
+        *,
+        missing: str = "fail",
+        sent: SentRecord | None = None,
+        **options: Any,
     ) -> list[dict[str, Any]]:
         """Forward mails by an SMTP connection of Airflow (extra ``smtp``).
 
         :param emails: mails as the trigger, the operators and this hook return them.
         :param to: whom to, and
+        :param missing: ``"fail"``, or ``"ignore"`` mails that are nowhere any more.
+        :param sent: keeps what was sent, and what it has is not sent again; a ``dict`` will do.
         :param options: how, as :class:`~airflow_imap_provider.mailbox.forwarding.Forwarding` has it.
         :return: a dict for each message: ``keys`` of the mails, ``message_id``, ``recipients``, ``refused``.
+        :raises ImapError: a mail is nowhere to be found, or cannot be sent; the others are sent.
         """
         from airflow_imap_provider.hooks import outgoing
         from airflow_imap_provider.mailbox.forwarding import Forwarding
 
         forwarding = Forwarding.from_json({"to": to, **options})
-        return outgoing.forward(self.session(), self._found(emails), forwarding)
+        return outgoing.forward(self.session(), self._found(emails), forwarding, missing=missing, sent=sent)
 
     def _found(
         self, emails: Sequence[Mapping[str, Any]] | Mapping[str, Any], look_in: Sequence[str] = ()
     ) -> Iterator[tuple[str, Callable[[], Mail]]]:
         """Go through mails: the key of each, and what opens the folder in which it is now."""
-        from airflow_imap_provider.mailbox.forwarding import HOPS_HEADER
-
         for email in listed_emails(emails):
-            yield str(email["key"]), partial(self._locate, email, look_in, (HOPS_HEADER,))
+            yield str(email["key"]), partial(self._locate, email, look_in)
 
     def _mails(
         self,
@@ -307,21 +322,27 @@ class Imap4Hook(BaseHook):
         actions: Sequence[Action] | Action,
         *,
         repeated: bool = False,
-    ) -> None:
+        sent: SentRecord | None = None,
+    ) -> list[dict[str, Any]]:
         """Do actions to mails where they were seen. Mails that are no longer there are passed over.
 
         :param emails: mails as the trigger, the operators and this hook return them.
         :param actions: see :mod:`airflow_imap_provider.mailbox.actions`.
         :param repeated: an earlier attempt may have been interrupted.
+        :param sent: keeps what was forwarded, and what it has is not sent again; a ``dict`` will do.
+        :return: what was saved, and what was sent, as :meth:`save` and :meth:`forward` return it.
         :raises SettingsError: if the folder was re-created since: the UIDs mean other mails then.
         """
         from airflow_imap_provider.mailbox.actions import OUTGOING, perform, unconditional
+        from airflow_imap_provider.mailbox.several import kept, raise_all
 
         checked = unconditional(actions)
         by_folder: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
         for email in listed_emails(emails):
             by_folder.setdefault((email["folder"], email["uidvalidity"]), []).append(email)
         session = self.session()
+        results: list[dict[str, Any]] = []
+        errors: list[ImapError] = []
         for (folder, uidvalidity), group in by_folder.items():
             status = session.select(folder, readonly=False)
             if status.uidvalidity != uidvalidity:
@@ -330,22 +351,26 @@ class Imap4Hook(BaseHook):
                     f"now {status.uidvalidity}); nothing was done to them.",
                     stage="actions",
                 )
-            for action in checked:
-                if action.do in OUTGOING:
-                    self._send_out(status, group, action)
-                else:
-                    perform(session, [email["uid"] for email in group], [action], repeated=repeated)
+            with kept(errors):
+                for action in checked:
+                    if action.do in OUTGOING:
+                        results += self._send_out(status, group, action, sent)
+                    else:
+                        perform(session, [email["uid"] for email in group], [action], repeated=repeated)
+        raise_all(errors)
+        return results
 
-    def _send_out(self, status: FolderStatus, group: Sequence[Mapping[str, Any]], action: Action) -> None:
+    def _send_out(
+        self, status: FolderStatus, group: Sequence[Mapping[str, Any]], action: Action, sent: SentRecord | None
+    ) -> list[dict[str, Any]]:
         """Save or forward mails of the open folder."""
         from airflow_imap_provider.hooks.outgoing import send_out
-        from airflow_imap_provider.mailbox.forwarding import HOPS_HEADER
 
         session, keys = self.session(), {email["uid"]: str(email["key"]) for email in group}
-        mails = self._mails(session, status, list(keys), (HOPS_HEADER,))
+        mails = self._mails(session, status, list(keys))
         if len(mails) < len(keys):
             self.log.warning("%s of %s mails are gone, and not to be %sd", len(keys) - len(mails), len(keys), action.do)
-        send_out(session, ((keys[mail.uid], partial(_same, mail)) for mail in mails), action)
+        return send_out(session, ((keys[mail.uid], partial(_same, mail)) for mail in mails), action, sent=sent)
 
     def exists(self, email: Mapping[str, Any], look_in: Sequence[str] = ()) -> bool:
         """Tell whether a mail is anywhere still: where it was seen, or by its Message-ID in another folder."""
@@ -364,6 +389,7 @@ class Imap4Hook(BaseHook):
         *,
         look_in: Sequence[str] = (),
         repeated: bool = False,
+        sent: SentRecord | None = None,
     ) -> list[dict[str, Any]]:
         """Do actions to mails wherever they are now, and return them as they are afterwards.
 
@@ -374,13 +400,14 @@ class Imap4Hook(BaseHook):
         :param actions: see :mod:`airflow_imap_provider.mailbox.actions`.
         :param look_in: folders to look into first.
         :param repeated: an earlier attempt may have been interrupted.
+        :param sent: as for :meth:`act`.
         :return: the mails, with ``folder``, ``uid`` and ``uidvalidity`` of now; ``key`` stays. Deleted ones are
-            returned as they came.
+            returned as they came. With ``files``, if any were to be saved: what :meth:`save` returns, without ``key``.
         :raises ImapError: a mail is nowhere to be found; nothing is done to those after it.
         """
-        from airflow_imap_provider.mailbox.actions import unconditional
+        from airflow_imap_provider.mailbox.actions import mail_by_mail, unconditional
 
-        checked = unconditional(actions)
+        checked = mail_by_mail(unconditional(actions))
         result = []
         for email in listed_emails(emails):
             mail = self._locate(email, look_in)
@@ -388,7 +415,7 @@ class Imap4Hook(BaseHook):
             here: dict[str, Any] = {**email, **place}
             due = [action for action in checked if not (action.do == "move" and action.argument == mail.folder)]
             if due:
-                self.act(here, due, repeated=repeated)
+                here = with_files(here, due, self.act(here, due, repeated=repeated, sent=sent))
             if due and due[-1].do == "move":
                 moved = self._locate(here, (due[-1].argument,)) if here.get("message_id") else None
                 if moved is not None:
@@ -427,29 +454,6 @@ class Imap4Hook(BaseHook):
         if limit is not None:
             settings = replace(settings, timeout=min(settings.timeout, limit))
         return diagnose(settings, folder=folder, limit=limit)
-
-
-def listed_emails(emails: object) -> list[Mapping[str, Any]]:
-    """Return mails as a list, from one or several.
-
-    :raises SettingsError: for what no trigger, operator or hook of this package has returned.
-    """
-    listed = [emails] if isinstance(emails, Mapping) else emails
-    if not isinstance(listed, (list, tuple)) and not (
-        isinstance(listed, Iterable) and not isinstance(listed, (str, bytes))
-    ):
-        raise SettingsError(
-            f"emails={emails!r:.80}; mails as the trigger, the operators and the hook return them are accepted.",
-            stage="settings",
-            remedy="Give the output of a task (emails.output); a Jinja template makes a text of it.",
-        )
-    checked = list(listed)
-    for email in checked:
-        if not isinstance(email, Mapping) or not {"key", "folder", "uid", "uidvalidity"} <= set(email):
-            raise SettingsError(
-                f"{email!r:.80} is no mail: key, folder, uid and uidvalidity are needed.", stage="settings"
-            )
-    return checked
 
 
 def _same(mail: Mail) -> Mail:

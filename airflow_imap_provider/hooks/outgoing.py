@@ -10,14 +10,18 @@ import logging
 import smtplib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.errors import ImapError, LostConnectionError, RefusedError, SettingsError
 from airflow_imap_provider.mailbox.choice import Choice
-from airflow_imap_provider.mailbox.forwarding import Envelope, Forwarding, compose, fetch_parts
+from airflow_imap_provider.mailbox.forwarding import Envelope, Forwarding, Parcel, compose, fetch_parcel, fingerprint
+from airflow_imap_provider.mailbox.marks import Marks
 from airflow_imap_provider.mailbox.saving import save_mail
+from airflow_imap_provider.mailbox.several import Failures
 
 if TYPE_CHECKING:
+    from airflow_imap_provider.hooks.sent import SentRecord
     from airflow_imap_provider.mail.message import Mail
     from airflow_imap_provider.mailbox.actions import Action
     from airflow_imap_provider.transport.session import Session
@@ -48,91 +52,160 @@ def check_outgoing(actions: Iterable[Action]) -> None:
             )
 
 
-def send_out(session: Session, mails: Found, action: Action) -> list[dict[str, Any]]:
+def send_out(session: Session, mails: Found, action: Action, *, sent: SentRecord | None = None) -> list[dict[str, Any]]:
     """Do an action that leaves the mail server.
 
+    :param sent: as for :func:`forward`.
     :return: what was saved, or sent.
+    :raises ImapError: for what failed, after all mails were tried.
     """
     options = dict(action.options)
     if action.do == "save":
         return save(session, mails, action.argument, Choice.from_json(options))
-    return forward(session, mails, Forwarding.from_json(options))
+    return forward(session, mails, Forwarding.from_json(options), sent=sent)
 
 
 # --- saving ---------------------------------------------------------------------------------------------------------
 
 
-def save(session: Session, mails: Found, path: Any, choice: Choice) -> list[dict[str, Any]]:
+def save(session: Session, mails: Found, path: Any, choice: Choice, *, missing: str = "fail") -> list[dict[str, Any]]:
     """Save mails.
 
     :param path: as :class:`~airflow_imap_provider.hooks.storage.ObjectStorage` takes it.
+    :param missing: ``ignore`` passes over mails that are nowhere any more; ``fail`` does not.
     :return: one dict for each file: ``key`` of the mail, ``path``, ``name``, ``part``, ``content_type``, ``size``,
         ``sha256``, ``existed``.
+    :raises ImapError: for what failed, after all mails were tried.
     """
     from airflow_imap_provider.hooks.storage import ObjectStorage
 
+    listed = list(mails)
+    failures = Failures("saved", [key for key, _ in listed], missing)
     storage = ObjectStorage(path)
     saved = []
-    for key, find in mails:
-        mail = find()
-        saved += [each.to_json(key) for each in save_mail(session, mail, choice, storage, key=key)]
+    for key, find in listed:
+        with failures.of(key):
+            saved += [each.to_json(key) for each in save_mail(session, find(), choice, storage, key=key)]
+        if failures.hopeless:
+            break
+    failures.check()
     return saved
 
 
 # --- forwarding -----------------------------------------------------------------------------------------------------
 
 
-def forward(session: Session, mails: Found, forwarding: Forwarding) -> list[dict[str, Any]]:
+def forward(
+    session: Session,
+    mails: Found,
+    forwarding: Forwarding,
+    *,
+    missing: str = "fail",
+    sent: SentRecord | None = None,
+) -> list[dict[str, Any]]:
     """Forward mails.
 
+    :param missing: ``ignore`` passes over mails that are nowhere any more; ``fail`` does not.
+    :param sent: what was sent before, which is not sent again, and is told to what is sent now.
     :return: one dict for each message: ``keys`` of the mails, ``message_id``, ``recipients``, and ``refused``, those
-        of them that the SMTP server did not take.
+        of them that the SMTP server did not take. Messages of earlier attempts are among them.
+    :raises ImapError: for what failed, after all mails were tried.
     """
-    files = {item: _lines(item) for item in (*forwarding.to, *forwarding.cc, *forwarding.bcc) if "://" in item}
+    listed = list(mails)
+    failures = Failures("forwarded", [key for key, _ in listed], missing)
+    record: SentRecord = {} if sent is None else sent
+    before, due = _sent_before(listed, forwarding, record)
+    if due:
+        named = (*forwarding.to, *forwarding.cc, *forwarding.bcc, *forwarding.reply_to)
+        files = {item: _lines(item) for item in named if "://" in item}
+        with _smtp(forwarding.smtp_conn_id) as (client, own_address):
+            sender = forwarding.sender or own_address
+            if not sender:
+                raise SettingsError(
+                    f"the SMTP connection {forwarding.smtp_conn_id!r} has no from_email: nobody knows who sends.",
+                    stage="forward",
+                    remedy="Give sender, or fill in From email of the connection.",
+                )
+            post = _Post(client, forwarding, sender, files, _marks(), record)
+            before += _forward_all(session, due, post, failures)
+    failures.check()
+    return before
+
+
+def _sent_before(
+    mails: Sequence[tuple[str, Callable[[], Mail]]], forwarding: Forwarding, record: SentRecord
+) -> tuple[list[dict[str, Any]], list[tuple[str, Callable[[], Mail]]]]:
+    """Return the messages of earlier attempts, and the mails that are still to be sent."""
+    messages: dict[str, dict[str, Any]] = {}
+    due = []
+    for key, find in mails:
+        kept = record.get(fingerprint(key, forwarding))
+        if kept is None:
+            due.append((key, find))
+            continue
+        log.info("Mail %s was forwarded by an earlier attempt, as %s", key, kept["message_id"])
+        messages.setdefault(kept["message_id"], {"keys": [], **kept})["keys"].append(key)
+    return list(messages.values()), due
+
+
+def _forward_all(
+    session: Session, mails: Sequence[tuple[str, Callable[[], Mail]]], post: _Post, failures: Failures
+) -> list[dict[str, Any]]:
     sent = []
-    with _smtp(forwarding.smtp_conn_id) as (client, own_address):
-        sender = forwarding.sender or own_address
-        if not sender:
-            raise SettingsError(
-                f"the SMTP connection {forwarding.smtp_conn_id!r} has no from_email: nobody knows who sends.",
-                stage="forward",
-                remedy="Give sender, or fill in From email of the connection.",
-            )
-        eight_bit = client.has_extn("8bitmime")
-        group = []
-        for key, find in mails:
-            mail = find()
-            group.append((key, mail, fetch_parts(session, mail, forwarding, eight_bit=eight_bit)))
-            if forwarding.separate:
-                sent.append(_send(client, group, forwarding, sender, files, eight_bit=eight_bit))
-                group = []
-        if group:
-            sent.append(_send(client, group, forwarding, sender, files, eight_bit=eight_bit))
+    group: list[Parcel] = []
+    for key, find in mails:
+        with failures.of(key):
+            parcel = fetch_parcel(session, key, find(), post.forwarding, post.marks, eight_bit=post.eight_bit)
+            if parcel is not None and post.forwarding.separate:
+                sent.append(post.send([parcel]))
+            elif parcel is not None:
+                group.append(parcel)
+        if failures.hopeless:
+            return sent
+    if group:
+        with failures.of(*[parcel.key for parcel in group]):
+            sent.append(post.send(group))
     return sent
 
 
-def _send(
-    client: smtplib.SMTP,
-    mails: Sequence[tuple[str, Mail, Sequence[bytes]]],
-    forwarding: Forwarding,
-    sender: str,
-    files: Mapping[str, Sequence[str]],
-    *,
-    eight_bit: bool,
-) -> dict[str, Any]:
-    envelope = compose(mails, forwarding, sender=sender, files=files, eight_bit=eight_bit)
-    refused = _transmit(client, envelope)
-    keys = [key for key, _, _ in mails]
-    log.info("Forwarded %s to %s recipients as %s", keys, len(envelope.recipients), envelope.message_id)
-    if refused:
-        # Sending again would reach the others a second time.
-        log.error("Of %s the SMTP server refuses these recipients: %s", envelope.message_id, refused)
-    return {
-        "keys": keys,
-        "message_id": envelope.message_id,
-        "recipients": list(envelope.recipients),
-        "refused": refused,
-    }
+@dataclass(frozen=True)
+class _Post:
+    """An open SMTP connection, and how it is used.
+
+    :param files: for each recipient that is a URL, the lines of the file.
+    """
+
+    client: smtplib.SMTP
+    forwarding: Forwarding
+    sender: str
+    files: Mapping[str, Sequence[str]]
+    marks: Marks
+    record: SentRecord
+
+    @property
+    def eight_bit(self) -> bool:
+        return self.client.has_extn("8bitmime")
+
+    def send(self, parcels: Sequence[Parcel]) -> dict[str, Any]:
+        envelope = compose(
+            parcels,
+            self.forwarding,
+            sender=self.sender,
+            files=self.files,
+            marks=self.marks,
+            eight_bit=self.eight_bit,
+        )
+        with _smtp_errors(self.forwarding.smtp_conn_id):
+            refused = _transmit(self.client, envelope)
+        keys = [parcel.key for parcel in parcels]
+        told = {"message_id": envelope.message_id, "recipients": list(envelope.recipients), "refused": refused}
+        for key in keys:
+            self.record[fingerprint(key, self.forwarding)] = told
+        log.info("Forwarded %s to %s recipients as %s", keys, len(envelope.recipients), envelope.message_id)
+        if refused:
+            # Sending again would reach the others a second time.
+            log.error("Of %s the SMTP server refuses these recipients: %s", envelope.message_id, refused)
+        return {"keys": keys, **told}
 
 
 def _transmit(client: smtplib.SMTP, envelope: Envelope) -> list[str]:
@@ -143,19 +216,27 @@ def _transmit(client: smtplib.SMTP, envelope: Envelope) -> list[str]:
 
 @contextmanager
 def _smtp(conn_id: str) -> Iterator[tuple[smtplib.SMTP, str]]:
-    """Open an SMTP connection of Airflow; its errors come out as this package's."""
+    """Open an SMTP connection of Airflow."""
     from airflow.providers.smtp.hooks.smtp import SmtpHook
 
     hook = SmtpHook(smtp_conn_id=conn_id)
-    try:
+    with _smtp_errors(conn_id):
         hook.get_conn()
-        # The hook has no public way to send a message that is complete already; a test notices when this one goes.
-        client: Any = hook._smtp_client
-        try:
+    # The hook has no public way to send a message that is complete already; a test notices when this one goes.
+    client: Any = hook._smtp_client
+    try:
+        with _smtp_errors(conn_id):
             client.ehlo_or_helo_if_needed()  # what the server can do is known only after that
-            yield client, hook.from_email or hook.smtp_user or ""
-        finally:
-            client.close()
+        yield client, hook.from_email or hook.smtp_user or ""
+    finally:
+        client.close()
+
+
+@contextmanager
+def _smtp_errors(conn_id: str) -> Iterator[None]:
+    """Let what goes wrong come out as this package's errors."""
+    try:
+        yield
     except smtplib.SMTPRecipientsRefused as error:
         raise RefusedError(
             "the SMTP server refuses all recipients.",
@@ -176,6 +257,14 @@ def _smtp(conn_id: str) -> Iterator[tuple[smtplib.SMTP, str]]:
             stage="forward",
             reply=str(error)[:300],
         ) from None
+
+
+def _marks() -> Marks:
+    """Return the marks of this installation: the key by which Airflow encrypts is the one secret that all of it has."""
+    from airflow.providers.common.compat.sdk import conf
+
+    keys = str(conf.get("core", "fernet_key", fallback="") or "").split(",")
+    return Marks(tuple(key.strip().encode() for key in keys if key.strip()))
 
 
 def _words(answer: tuple[int, Any]) -> str:

@@ -1,25 +1,22 @@
 """Airflow's object storage (local, S3, GCS, Azure, ...) as a place in which mails are saved.
 
 A file is written under a name that nobody looks for and moved when it is whole, or, where the store knows uploads that
-come into being at their end (S3, GCS), as such an upload. Either way a failure leaves nothing behind.
+come into being at their end (S3, GCS), as such an upload (``drafts``). Either way a failure leaves nothing behind.
 """
 
 from __future__ import annotations
 
-import logging
 import posixpath
-import secrets
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_imap_provider.errors import ImapError, SettingsError
+from airflow_imap_provider.hooks.drafts import Draft, Renamed, Upload
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
 
 __all__ = ["ObjectStorage", "check_path"]
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -58,6 +55,7 @@ class ObjectStorage:
         self._root = self._try("is no place to save to", checked, lambda: _rooted(path, ObjectStoragePath))
         self._fs: Any = self._try("cannot be reached", checked, lambda: self._root.fs)
         self._base = str(self._root.path).rstrip("/")
+        self._conditional = True
 
     def names(self, folder: str) -> list[str]:
         """Return the names in a folder; none if it is not there."""
@@ -84,10 +82,14 @@ class ObjectStorage:
             while chunk := self._try("cannot be read", whole, lambda: file.read(PIECE)):
                 yield chunk
 
-    def draft(self, path: str) -> _Draft:
-        """Begin a file, and make its folder if need be."""
+    def draft(self, path: str, *, replace: bool) -> _Placed:
+        """Begin a file, and make its folder if need be.
+
+        :param replace: whether it may take the place of another.
+        """
         whole = self._whole(path)
-        return self._try("cannot be written", whole, lambda: self._begin(whole))
+        draft = self._try("cannot be written", whole, lambda: self._begin(whole, replace=replace))
+        return _Placed(draft, self._whole)
 
     def address(self, path: str) -> str:
         """Return the URL, with the connection's id if there is one: ``ObjectStoragePath(address)`` opens it."""
@@ -98,23 +100,38 @@ class ObjectStorage:
     def _whole(self, path: str) -> str:
         return f"{self._base}/{path}" if path else self._base or "/"
 
-    def _begin(self, whole: str) -> _Draft:
+    def _begin(self, whole: str, *, replace: bool) -> Draft:
+        if self._root.protocol not in WITHOUT_FOLDERS:
+            self._fs.makedirs(posixpath.dirname(whole), exist_ok=True)
+        elif (file := self._upload(whole, exclusive=self._conditional and not replace)) is not None:
+            return Upload(whole, self._fs, file, self._try, replace=replace, unconditional=self._without_conditions)
+        return Renamed(whole, self._fs, self._try, replace=replace)
+
+    def _upload(self, whole: str, *, exclusive: bool) -> Any:
+        """Begin an upload that can be given up; ``None`` if this store has none."""
         from fsspec.spec import AbstractBufferedFile
 
-        if self._root.protocol in WITHOUT_FOLDERS:
-            file = self._fs.open(whole, "wb", autocommit=False)
-            kind = type(file)
-            if (
-                isinstance(file, AbstractBufferedFile)
-                and kind.discard is not AbstractBufferedFile.discard
-                and kind.commit is not AbstractBufferedFile.commit
-            ):
-                return _Upload(whole, file, self._try)
-            # This store's uploads cannot be given up; nothing has been sent yet.
-            file.closed = True
-        else:
-            self._fs.makedirs(posixpath.dirname(whole), exist_ok=True)
-        return _Renamed(whole, self._fs, self._try)
+        try:
+            file = self._fs.open(whole, "xb" if exclusive else "wb", autocommit=False)
+        except (NotImplementedError, ValueError):
+            # Since fsspec, s3fs, gcsfs 2024.12 there is xb.
+            if not exclusive:
+                raise
+            self._without_conditions()
+            return self._upload(whole, exclusive=False)
+        kind = type(file)
+        if (
+            isinstance(file, AbstractBufferedFile)
+            and kind.discard is not AbstractBufferedFile.discard
+            and kind.commit is not AbstractBufferedFile.commit
+        ):
+            return file
+        # Nothing has been sent yet.
+        file.closed = True
+        return None
+
+    def _without_conditions(self) -> None:
+        self._conditional = False
 
     def _try(self, problem: str, path: str, step: Callable[[], T]) -> T:
         try:
@@ -129,62 +146,16 @@ class ObjectStorage:
             ) from error
 
 
-class _Draft:
-    """A file under way."""
+class _Placed:
+    """A draft in a folder: :class:`~airflow_imap_provider.mailbox.saving.Draft`, with paths relative to that."""
 
-    def __init__(self, path: str, file: Any, guard: Callable[[str, str, Callable[[], Any]], Any]) -> None:
-        self._path, self._file, self._guard = path, file, guard
+    def __init__(self, draft: Draft, whole: Callable[[str], str]) -> None:
+        self._draft, self._whole = draft, whole
+        self.movable = draft.movable
+        self.write, self.discard = draft.write, draft.discard
 
-    def write(self, chunk: bytes) -> None:
-        self._guard("cannot be written", self._path, lambda: self._file.write(chunk))
-
-    def commit(self) -> None:
-        self._guard("cannot be written", self._path, self._finish)
-
-    def discard(self) -> None:
-        try:
-            self._give_up()
-        except Exception as error:  # noqa: BLE001 - what led here is what counts; this one must not hide it
-            log.warning("What was written of %s cannot be removed: %s: %s", self._path, type(error).__name__, error)
-
-    def _finish(self) -> None:
-        raise NotImplementedError
-
-    def _give_up(self) -> None:
-        raise NotImplementedError
-
-
-class _Upload(_Draft):
-    """An upload that comes into being at its end."""
-
-    def _finish(self) -> None:
-        self._file.close()
-        self._file.commit()
-
-    def _give_up(self) -> None:
-        # Not close(): that sends the rest.
-        self._file.closed = True
-        self._file.discard()
-
-
-class _Renamed(_Draft):
-    """A file with another name until it is whole."""
-
-    def __init__(self, path: str, fs: Any, guard: Callable[[str, str, Callable[[], Any]], Any]) -> None:
-        self._fs = fs
-        self._temporary = posixpath.join(posixpath.dirname(path), f".imap4-{secrets.token_hex(8)}.part")
-        super().__init__(path, fs.open(self._temporary, "wb"), guard)
-
-    def _finish(self) -> None:
-        self._file.close()
-        self._fs.mv(self._temporary, self._path)
-
-    def _give_up(self) -> None:
-        try:
-            self._file.close()
-        finally:
-            if self._fs.exists(self._temporary):
-                self._fs.rm_file(self._temporary)
+    def commit(self, path: str) -> bool:
+        return self._draft.commit(self._whole(path))
 
 
 def _rooted(path: str | ObjectStoragePath, kind: type[ObjectStoragePath]) -> ObjectStoragePath:

@@ -36,6 +36,7 @@ __all__ = [
     "Unflag",
     "dump_actions",
     "load_actions",
+    "mail_by_mail",
     "perform",
     "unconditional",
     "wanted",
@@ -214,7 +215,8 @@ def Save(path: str, *, when: str | None = None, **options: Any) -> Action:  # no
 
     :param path: where to: a URL such as ``s3://conn_id@bucket/folder`` or an absolute path.
     :param options: what and how, as :class:`~airflow_imap_provider.mailbox.choice.Choice` has it: ``what``, ``names``,
-        ``regex``, ``match_case``, ``larger``, ``smaller``, ``sizes``, ``folder_per_mail``, ``on_exists``.
+        ``regex``, ``match_case``, ``larger``, ``smaller``, ``sizes``, ``folder_per_mail``, ``on_exists``,
+        ``decrypt``.
     """
     return Action("save", str(path), when, _options(Choice.from_json(options).to_json()))
 
@@ -225,8 +227,8 @@ def Forward(  # noqa: N802
     """Forward by an SMTP connection of Airflow (extra ``smtp``).
 
     :param to: whom to, as :class:`~airflow_imap_provider.mailbox.forwarding.Forwarding` has it.
-    :param options: ``cc``, ``bcc``, ``smtp_conn_id``, ``sender``, ``subject_prefix``, ``style``, ``separate``,
-        ``max_size``.
+    :param options: ``cc``, ``bcc``, ``reply_to``, ``smtp_conn_id``, ``sender``, ``subject_prefix``, ``style``,
+        ``separate``, ``max_size``.
     """
     return Action("forward", "", when, _options(Forwarding.from_json({"to": to, **options}).to_json()))
 
@@ -294,6 +296,20 @@ def unconditional(actions: Iterable[Action] | Action | str | None) -> tuple[Acti
                 stage="settings",
             )
     return listed
+
+
+def mail_by_mail(actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    """Return actions that are done to one mail after the other.
+
+    :raises SettingsError: for one that needs all of them at once.
+    """
+    if any(action.do == "forward" and not dict(action.options).get("separate", True) for action in actions):
+        raise SettingsError(
+            "Forward(separate=False) sends one message for all mails, and here each mail gets its actions by itself.",
+            stage="settings",
+            remedy="Use ForwardEmailOperator(separate=False), Imap4Hook.forward or Imap4Hook.act.",
+        )
+    return actions
 
 
 def wanted(outcome: frozenset[str], lists: Iterable[Sequence[Action]]) -> tuple[Action, ...]:

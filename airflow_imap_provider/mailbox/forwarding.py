@@ -1,17 +1,18 @@
 """Forwarding: to whom, and the message that is sent. How it is sent is not known here.
 
 A forwarded mail goes along as it is, byte by byte (``attachment``), or as its text and its attachments (``inline``).
-What is sent says that it was sent by a machine, counts how often that happened, and has a Message-ID made from the
-mail's key, so that the same forward, repeated after a crash, can be recognised.
+What is sent says that it was sent by a machine, and has a mark (``marks``) made from the mail's key, in its Message-ID
+too: so the same forward, repeated after a crash, can be recognised, and loops come to an end, those of bounces too.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from email.headerregistry import Address as HeaderAddress
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -23,16 +24,17 @@ from airflow_imap_provider.mail.fetching import text_items, with_text
 from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.mailbox.choice import parse_size
 from airflow_imap_provider.mailbox.download import part_content
+from airflow_imap_provider.mailbox.marks import FOREIGN, HOPS_HEADER, Head, Marks
 from airflow_imap_provider.mailbox.names import safe_name
 from airflow_imap_provider.transport.session import Session
 
-__all__ = ["HOPS_HEADER", "Envelope", "Forwarding", "compose", "fetch_parts"]
+__all__ = ["Envelope", "Forwarding", "Parcel", "compose", "fetch_parcel", "fingerprint"]
+
+log = logging.getLogger(__name__)
 
 STYLES = ("attachment", "inline")
+PEOPLE = ("to", "cc", "bcc", "reply_to")
 FROM_THE_MAIL = ("mail:from", "mail:reply_to", "mail:to", "mail:cc")
-
-HOPS_HEADER = "X-Airflow-Forwarded"
-"""Counts how often a mail was forwarded by this package."""
 
 MOST_HOPS = 3
 """Forwards of one mail, one after the other, that are no loop: from a team's mailbox to another's to a person."""
@@ -59,6 +61,8 @@ class Forwarding:
     a line (``file:///etc/recipients``, or any other URL of Airflow's object storage), or ``mail:from``,
     ``mail:reply_to``, ``mail:to`` or ``mail:cc`` for those of the mail.
 
+    :param reply_to: whom an answer goes to, likewise; none: the sender. Here ``mail:reply_to`` is, as for any answer to
+        the mail, its From if it has no Reply-To.
     :param smtp_conn_id: the SMTP connection.
     :param sender: the From address; empty for the one of the connection.
     :param subject_prefix: put before the subject.
@@ -70,6 +74,7 @@ class Forwarding:
     to: tuple[str, ...] = ()
     cc: tuple[str, ...] = ()
     bcc: tuple[str, ...] = ()
+    reply_to: tuple[str, ...] = ()
     smtp_conn_id: str = "smtp_default"
     sender: str = ""
     subject_prefix: str = "Fwd: "
@@ -78,7 +83,7 @@ class Forwarding:
     max_size: str | int = LARGEST
 
     def __post_init__(self) -> None:
-        for name in ("to", "cc", "bcc"):
+        for name in PEOPLE:
             for item in getattr(self, name):
                 _check_recipient(name, item)
         if not (self.to or self.cc or self.bcc):
@@ -106,14 +111,14 @@ class Forwarding:
 
         :raises SettingsError: for a name that it does not have, or a value that cannot be used.
         """
-        known = [field.name for field in fields(cls)]
+        known = [each.name for each in fields(cls)]
         values: dict[str, Any] = {}
         for name, value in data.items():
             if name not in known:
                 raise SettingsError(
                     f"{name!r} is no option of forwarding; there are {', '.join(known)}.", stage="settings"
                 )
-            if name in ("to", "cc", "bcc"):
+            if name in PEOPLE:
                 values[name] = (value,) if isinstance(value, str) else tuple(value)
             else:
                 values[name] = value
@@ -150,6 +155,7 @@ def _parsed(text: str, name: str) -> HeaderAddress:
 class Envelope:
     """A message ready to be sent.
 
+    :param sender: the bare address to which bounces go; empty if there is none.
     :param recipients: bare addresses, those of Bcc too.
     :param content: the message.
     :param eight_bit: whether it has bytes beyond ASCII.
@@ -162,21 +168,35 @@ class Envelope:
     eight_bit: bool
 
 
-def fetch_parts(session: Session, mail: Mail, forwarding: Forwarding, *, eight_bit: bool) -> list[bytes]:
-    """Return a mail as the parts of the message that forwards it. Its folder must be open in the session.
+@dataclass(frozen=True)
+class Parcel:
+    """A mail that is to be forwarded.
 
-    :param mail: fetched with :data:`HOPS_HEADER`.
+    :param key: its identity.
+    :param parts: of the message that forwards it.
+    :param depth: how often it was forwarded by this installation.
+    :param foreign: marks of other installations.
+    :param bounce: whether it is a report about another mail.
+    """
+
+    key: str
+    mail: Mail
+    parts: tuple[bytes, ...] = field(repr=False)
+    depth: int
+    foreign: tuple[str, ...]
+    bounce: bool
+
+
+def fetch_parcel(
+    session: Session, key: str, mail: Mail, forwarding: Forwarding, marks: Marks, *, eight_bit: bool
+) -> Parcel | None:
+    """Return a mail as it is to be forwarded; ``None`` for an automatic answer to a forward of our own.
+
+    Such answers, bounces above all, would go on for ever: each is a new mail. Its folder must be open in the session.
+
     :param eight_bit: whether the SMTP server takes bytes beyond ASCII (8BITMIME).
     :raises ImapError: it is too large, was forwarded too often, or is gone.
     """
-    hops = _hops(mail)
-    if hops >= MOST_HOPS:
-        raise ImapError(
-            f"mail {mail.uid} of {mail.folder} was forwarded {hops} times already: this is a loop.",
-            stage="forward",
-            remedy="Do not forward to an address whose mail arrives in this folder, or leave out what has "
-            f"the header {HOPS_HEADER} by a condition.",
-        )
     limit = parse_size(forwarding.max_size, "max_size")
     if limit is not None and mail.size > limit:
         raise ImapError(
@@ -184,29 +204,49 @@ def fetch_parts(session: Session, mail: Mail, forwarding: Forwarding, *, eight_b
             stage="forward",
             remedy="Raise max_size if the SMTP server takes more, or save the mail instead.",
         )
-    return _inline(session, mail) if forwarding.style == "inline" else _attached(session, mail, eight_bit=eight_bit)
+    # Marks are looked for in all that goes along: a bounce has them in the mail that it brings back.
+    if forwarding.style == "inline":
+        raw = part_content(session, mail.uid, "HEADER", "7bit")
+        parts, text = _inline(session, mail)
+        depth = max(map(marks.depth, (raw, text.encode("utf-8", "replace"), *parts)))
+    else:
+        raw = part_content(session, mail.uid, "", "7bit", octets=mail.size)
+        parts = _attached(raw, mail, eight_bit=eight_bit)
+        depth = marks.depth(raw)
+    head = Head(raw)
+    if depth and head.is_answer:
+        log.warning("Mail %s is an automatic answer to what was forwarded from here, and not forwarded", key)
+        return None
+    if depth >= MOST_HOPS:
+        raise ImapError(
+            f"mail {mail.uid} of {mail.folder} was forwarded {depth} times already: this is a loop.",
+            stage="forward",
+            remedy="Do not forward to an address whose mail arrives in this folder, or leave out what has "
+            f"the header {HOPS_HEADER} by a condition.",
+        )
+    return Parcel(key, mail, tuple(parts), depth, tuple(marks.foreign(head)), head.is_bounce)
 
 
 def compose(
-    mails: Sequence[tuple[str, Mail, Sequence[bytes]]],
+    parcels: Sequence[Parcel],
     forwarding: Forwarding,
     *,
     sender: str,
     files: Mapping[str, Sequence[str]],
+    marks: Marks,
     eight_bit: bool,
 ) -> Envelope:
     """Build the message that forwards mails.
 
-    :param mails: the identity of each, itself, and its parts from :func:`fetch_parts`.
     :param sender: the From address.
     :param files: for each recipient that is a URL, the lines of the file.
     :param eight_bit: as above.
     :raises ImapError: nobody is left to send it to, or it is too large.
     """
-    first = mails[0][1]
-    listed = [mail for _, mail, _ in mails]
-    people = {name: _people(getattr(forwarding, name), name, listed, files) for name in ("to", "cc", "bcc")}
-    recipients = tuple(dict.fromkeys(each.addr_spec for name in people for each in people[name]))
+    first = parcels[0].mail
+    listed = [parcel.mail for parcel in parcels]
+    people = {name: _people(getattr(forwarding, name), name, listed, files) for name in PEOPLE}
+    recipients = tuple(dict.fromkeys(each.addr_spec for name in ("to", "cc", "bcc") for each in people[name]))
     if not recipients:
         raise ImapError(f"nobody is left to forward mail {first.uid} to.", stage="forward")
     if len(recipients) > RECIPIENTS:
@@ -219,22 +259,27 @@ def compose(
             head[name.title()] = people[name]
     if not (people["to"] or people["cc"]):
         head["To"] = "undisclosed-recipients:;"
-    more = f" (and {len(mails) - 1} more)" if len(mails) > 1 else ""
+    if people["reply_to"]:
+        head["Reply-To"] = people["reply_to"]
+    more = f" (and {len(parcels) - 1} more)" if len(parcels) > 1 else ""
     head["Subject"] = f"{forwarding.subject_prefix}{first.subject}{more}"
     head["Date"] = formatdate(localtime=False)
-    message_id = _message_id([key for key, _, _ in mails], forwarding, author.domain)
+    identity = json.dumps([sorted(parcel.key for parcel in parcels), forwarding.to_json()], sort_keys=True)
+    mark = marks.make(identity, max(parcel.depth for parcel in parcels) + 1)
+    message_id = f"<{mark}.forward@{author.domain}>"
     head["Message-ID"] = message_id
-    if len(mails) == 1 and re.fullmatch(r"<[!-;=?-~]{1,900}>", first.message_id):
+    if len(parcels) == 1 and re.fullmatch(r"<[!-;=?-~]{1,900}>", first.message_id):
         head["References"] = first.message_id
     head["Auto-Submitted"] = "auto-generated"  # RFC 3834: no autoresponder answers it
-    head[HOPS_HEADER] = str(max(map(_hops, listed)) + 1)
+    foreign = dict.fromkeys(each for parcel in parcels for each in parcel.foreign)
+    head[HOPS_HEADER] = " ".join([mark, *list(foreign)[:FOREIGN]])
     head["MIME-Version"] = "1.0"
-    parts = [part for _, _, each in mails for part in each]
+    parts = [part for parcel in parcels for part in parcel.parts]
     content = head.as_bytes().rstrip(b"\r\n") + b"\r\n" + _multipart(parts)
     limit = parse_size(forwarding.max_size, "max_size")
-    if len(mails) > 1 and limit is not None and sum(mail.size for mail in listed) > limit:
+    if len(parcels) > 1 and limit is not None and sum(mail.size for mail in listed) > limit:
         raise ImapError(
-            f"together the {len(mails)} mails are larger than max_size={forwarding.max_size!r}.",
+            f"together the {len(parcels)} mails are larger than max_size={forwarding.max_size!r}.",
             stage="forward",
             remedy="Forward them separately (separate=True).",
         )
@@ -245,12 +290,9 @@ def compose(
             stage="forward",
             remedy="Use style='attachment'.",
         )
-    return Envelope(author.addr_spec, recipients, message_id, content, needs)
-
-
-def _hops(mail: Mail) -> int:
-    values = mail.headers.get(HOPS_HEADER.lower(), ())
-    return max((int(value) for value in values if re.fullmatch(r"\d{1,4}", value)), default=min(len(values), 1))
+    # A report has no sender whom a report about it could reach, wherever it is forwarded to (RFC 5321, section 4.5.5).
+    reachable = not any(parcel.bounce for parcel in parcels)
+    return Envelope(author.addr_spec if reachable else "", recipients, message_id, content, needs)
 
 
 def _people(
@@ -259,10 +301,13 @@ def _people(
     found: list[HeaderAddress] = []
     for item in items:
         if item.startswith("mail:"):
-            field = item.partition(":")[2]
+            people = item.partition(":")[2]
             # What a sender wrote there need not be an address: those that are none are left out.
-            field = "from_" if field == "from" else field
-            texts = [each.address for mail in mails for each in getattr(mail, field)]
+            people = "from_" if people == "from" else people
+            found_in = [getattr(mail, people) for mail in mails]
+            if (name, people) == ("reply_to", "reply_to"):
+                found_in = [mail.reply_to or mail.from_ for mail in mails]
+            texts = [each.address for addresses in found_in for each in addresses]
             found += [_parsed(text, name) for text in texts if _ADDRESS.fullmatch(text) and text.isascii()]
         elif "://" in item:
             lines = (line.partition("#")[0].strip() for line in files[item])
@@ -272,14 +317,18 @@ def _people(
     return tuple({each.addr_spec.casefold(): each for each in found}.values())
 
 
-def _message_id(keys: Sequence[str], forwarding: Forwarding, domain: str) -> str:
-    text = json.dumps([sorted(keys), forwarding.to_json()], sort_keys=True)
-    return f"<{hashlib.sha256(text.encode()).hexdigest()[:32]}.forward@{domain}>"
+def fingerprint(key: str, forwarding: Forwarding) -> str:
+    """Return what tells this forward of a mail from any other, in 64 hexadecimal digits.
+
+    :param key: of the mail.
+    """
+    text = json.dumps([key, forwarding.to_json()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _attached(session: Session, mail: Mail, *, eight_bit: bool) -> list[bytes]:
+def _attached(raw: bytes, mail: Mail, *, eight_bit: bool) -> list[bytes]:
     """Return the whole mail as one part."""
-    raw = _LINE_END.sub(b"\r\n", part_content(session, mail.uid, "", "7bit", octets=mail.size))
+    raw = _LINE_END.sub(b"\r\n", raw)
     name = f"{safe_name(mail.subject, 'message')}.eml"
     plain = b"\0" not in raw and all(len(line) <= LONGEST_LINE for line in raw.split(b"\r\n"))
     if plain and (eight_bit or raw.isascii()):
@@ -289,8 +338,8 @@ def _attached(session: Session, mail: Mail, *, eight_bit: bool) -> list[bytes]:
     return [_encoded(raw, "application/octet-stream", name)]
 
 
-def _inline(session: Session, mail: Mail) -> list[bytes]:
-    """Return a text that shows the mail's, then its attachments as they are."""
+def _inline(session: Session, mail: Mail) -> tuple[list[bytes], str]:
+    """Return a text that shows the mail's, then its attachments as they are; and the mail's text."""
     answer = session.fetch([mail.uid], text_items(mail)).get(mail.uid, {}) if mail.text_parts else {}
     text = with_text(mail, answer, session.settings.code_page).text or ""
     shown = EmailMessage(policy=SMTP)
@@ -309,7 +358,7 @@ def _inline(session: Session, mail: Mail) -> list[bytes]:
         mime = part_content(session, mail.uid, f"{each.part}.MIME", "7bit")
         body = part_content(session, mail.uid, each.part, "7bit", octets=each.octets)
         parts.append(_LINE_END.sub(b"\r\n", mime.strip(b"\r\n") + b"\r\n\r\n" + body))
-    return parts
+    return parts, text
 
 
 def _encoded(content: bytes, content_type: str, name: str) -> bytes:

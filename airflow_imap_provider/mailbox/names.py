@@ -1,7 +1,7 @@
 """File names that are safe on every file system and in every object store, made from what senders write.
 
 Whatever goes in, what comes out is one level of a path: not empty, no dots alone, nothing that Windows reserves, no
-control or direction characters, and short enough. Nothing here looks at a file system.
+control or direction characters, nothing that is a template, and short enough. Nothing here looks at a file system.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-__all__ = ["NAME_BYTES", "numbered", "safe_name", "same_name", "typed_name"]
+from airflow_imap_provider.errors import SettingsError
+
+__all__ = ["NAME_BYTES", "checked_key", "numbered", "safe_name", "same_name", "typed_name"]
 
 NAME_BYTES = 200
 """Bytes of a name in UTF-8. File systems take 255; the rest is for a number and for the temporary name."""
@@ -21,6 +23,12 @@ ENDING_BYTES = 20
 
 _REPLACED = re.compile(r'[/\\:*?"<>|]')
 """Separators, what Windows does not allow, and with ``:`` also its streams (``a.txt:b``) and fsspec's ``::``."""
+
+_TEMPLATE = re.compile(r"\{(?=[{%#])")
+"""Where Jinja begins. Paths are handed on to other operators, and Airflow renders what ``expand_kwargs`` hands on."""
+
+_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,199}")
+"""What a mail's key is made of (:attr:`~airflow_imap_provider.mail.message.Mail.key`), without the means of a path."""
 
 _RESERVED = re.compile(r"(?:CON|PRN|AUX|NUL|CLOCK\$|CONIN\$|CONOUT\$|(?:COM|LPT)[0-9¹²³])", re.IGNORECASE)
 """Device names, with whatever ending (Microsoft, "Naming Files, Paths, and Namespaces")."""
@@ -36,7 +44,7 @@ def safe_name(name: str, fallback: str) -> str:
     :param fallback: safe itself; taken if nothing is left of the name.
     """
     text = "".join(_visible(character) for character in unicodedata.normalize("NFC", name))
-    text = _REPLACED.sub("_", " ".join(text.split())).strip()
+    text = _TEMPLATE.sub("_", _REPLACED.sub("_", " ".join(text.split()))).strip()
     # Windows drops dots and blanks at the end, and then it is another name. A dot, a dash or a tilde at the beginning
     # hides a file, makes it an option, or somebody's home.
     text = text.rstrip(". ")
@@ -47,6 +55,20 @@ def safe_name(name: str, fallback: str) -> str:
     if _RESERVED.fullmatch(text.split(".", 1)[0].rstrip()):
         text = f"_{text}"
     return _cut(text, NAME_BYTES)
+
+
+def checked_key(key: object) -> str:
+    """Return a mail's key, which names folders and files.
+
+    :raises SettingsError: for what is none. A mail may come from anywhere, such as a run's ``conf``.
+    """
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
+        raise SettingsError(
+            f"key={key!r:.80} of a mail; the key that the trigger, the operators and the hook return is accepted: "
+            "letters, digits, single dots, - and _.",
+            stage="settings",
+        )
+    return key
 
 
 def typed_name(stem: str, content_type: str) -> str:

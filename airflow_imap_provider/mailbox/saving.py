@@ -2,38 +2,58 @@
 
 The content streams from the session to a storage, which is whatever has the few methods of :class:`Storage`; this
 module knows neither Airflow nor a file system. Doing the same again changes nothing: a file that is there with the same
-content is recognised by its SHA-256.
+content is recognised by its SHA-256. Who saves into the same folder at the same time takes no file from anybody: a name
+is taken when the file is whole, and only if it is still free then.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from airflow_imap_provider.errors import ImapError
-from airflow_imap_provider.mail.message import Mail
+from airflow_imap_provider.mail.message import Attachment, Mail
+from airflow_imap_provider.mail.raw import RawMail
+from airflow_imap_provider.mail.transfer import decode_transfer
 from airflow_imap_provider.mailbox.choice import Choice
 from airflow_imap_provider.mailbox.download import Measured, download
-from airflow_imap_provider.mailbox.names import numbered, safe_name, same_name, typed_name
+from airflow_imap_provider.mailbox.names import checked_key, numbered, safe_name, same_name, typed_name
+from airflow_imap_provider.mailbox.unwrapping import is_smime, within
 from airflow_imap_provider.transport.session import Session
 
 __all__ = ["Draft", "Saved", "Storage", "save_mail"]
 
 log = logging.getLogger(__name__)
 
+TAKEN_LIMIT = 100
+"""How often a name may be taken by others while a file is written: each time one of them has got on, so as many can
+save into one folder at once. Airflow runs 16 tasks of a DAG at once unless it is told otherwise."""
+
+
+Source = Callable[[], Generator[bytes, None, None]]
+"""Yields a file's content from its beginning."""
+
 
 class Draft(Protocol):
     """A file that nobody sees until it is committed."""
 
+    @property
+    def movable(self) -> bool:
+        """Tell whether it can be committed under another name than the one it was begun with."""
+
     def write(self, chunk: bytes) -> None:
         """Add to it."""
 
-    def commit(self) -> None:
-        """Make it visible under its name, in place of what was there."""
+    def commit(self, path: str) -> bool:
+        """Make it visible under this name.
+
+        :return: whether it is; ``False`` if somebody else has taken the name meanwhile, whose file stays as it is.
+        """
 
     def discard(self) -> None:
         """Leave nothing of it behind."""
@@ -54,8 +74,11 @@ class Storage(Protocol):
     def read(self, path: str) -> Iterator[bytes]:
         """Yield a file's content."""
 
-    def draft(self, path: str) -> Draft:
-        """Begin a file, and make its folder if need be."""
+    def draft(self, path: str, *, replace: bool) -> Draft:
+        """Begin a file, and make its folder if need be.
+
+        :param replace: whether it may take the place of another.
+        """
 
     def address(self, path: str) -> str:
         """Return the whole path, by which others find the file."""
@@ -95,21 +118,63 @@ def save_mail(session: Session, mail: Mail, choice: Choice, storage: Storage, *,
     :param key: the mail's identity, which names its folder or its file; the one of where it is now when left out.
     :raises ImapError: the mail is gone, the storage fails, or a file is there and ``on_exists`` is ``fail``.
     """
-    key = key or mail.key
+    key = checked_key(key or mail.key)
     folder = key if choice.folder_per_mail else ""
     names = _Names(storage, folder)
-    saved = []
+    chosen = _within if choice.decrypt and is_smime(mail) else _as_it_is
+    return [_save(file, choice.on_exists, names) for file in chosen(session, mail, choice, key)]
+
+
+@dataclass(frozen=True)
+class _File:
+    """What is to be saved: its safe name, what it is, and where its content comes from, as often as it is needed."""
+
+    name: str
+    given: str
+    part: str
+    content_type: str
+    source: Source
+
+
+def _as_it_is(session: Session, mail: Mail, choice: Choice, key: str) -> list[_File]:
+    """Return what is to be saved of a mail as the server has it."""
+    files = []
     if choice.what != "attachments":
-        name = "message.eml" if folder else f"{key}.eml"
-        with closing(download(session, mail.uid, "", "7bit", octets=mail.size)) as chunks:
-            saved.append(_save(chunks, "", "", "message/rfc822", name, choice.on_exists, names))
+        source = partial(download, session, mail.uid, "", "7bit", octets=mail.size)
+        files.append(_message(choice, key, source))
     for each in mail.attachments:
-        if not choice.takes(each):
-            continue
-        name = safe_name(each.name, typed_name(f"attachment-{each.part}", each.content_type))
-        with closing(download(session, mail.uid, each.part, each.encoding, octets=each.octets)) as chunks:
-            saved.append(_save(chunks, each.name, each.part, each.content_type, name, choice.on_exists, names))
-    return saved
+        if choice.takes(each):
+            source = partial(download, session, mail.uid, each.part, each.encoding, octets=each.octets)
+            files.append(_attachment(each, source))
+    return files
+
+
+def _within(session: Session, mail: Mail, choice: Choice, key: str) -> list[_File]:
+    """Return what is to be saved of a mail without its signatures and encryption."""
+    inner, raw = within(session, mail)
+    parts = RawMail.of(raw)
+
+    def of_part(part: str, encoding: str) -> Generator[bytes, None, None]:
+        yield decode_transfer(parts.part(part), encoding)
+
+    def of_all() -> Generator[bytes, None, None]:
+        yield raw
+
+    files = [_message(choice, key, of_all)] if choice.what != "attachments" else []
+    return files + [
+        _attachment(each, partial(of_part, each.part, each.encoding))
+        for each in inner.attachments
+        if choice.takes(each)
+    ]
+
+
+def _message(choice: Choice, key: str, source: Source) -> _File:
+    return _File("message.eml" if choice.folder_per_mail else f"{key}.eml", "", "", "message/rfc822", source)
+
+
+def _attachment(attachment: Attachment, source: Source) -> _File:
+    name = safe_name(attachment.name, typed_name(f"attachment-{attachment.part}", attachment.content_type))
+    return _File(name, attachment.name, attachment.part, attachment.content_type, source)
 
 
 class _Names:
@@ -119,7 +184,11 @@ class _Names:
         self.storage = storage
         self._folder = folder
         self._mine: set[str] = set()
-        self._others = {same_name(name): name for name in storage.names(folder)}
+        self.look()
+
+    def look(self) -> None:
+        """Look which names are taken now."""
+        self._others = {same_name(name): name for name in self.storage.names(self._folder)}
 
     def find(self, name: str, on_exists: str) -> tuple[str | None, list[str]]:
         """Return the path to write to, if any, and those of files that may be this one already."""
@@ -145,38 +214,68 @@ class _Names:
         return f"{self._folder}/{name}" if self._folder else name
 
 
-def _save(
-    chunks: Iterable[bytes], given: str, part: str, content_type: str, name: str, on_exists: str, names: _Names
-) -> Saved:
+def _save(file: _File, on_exists: str, names: _Names) -> Saved:
+    for _ in range(TAKEN_LIMIT):
+        with closing(file.source()) as chunks:
+            saved = _attempt(Measured(chunks), file, on_exists, names)
+        if saved is not None:
+            return saved
+        # Some stores know a file's name before its content: what was written is lost, and all begins anew.
+        names.look()
+    raise _unlucky(file)
+
+
+def _attempt(measured: Measured, file: _File, on_exists: str, names: _Names) -> Saved | None:
+    """Write a file; ``None`` if its name was taken meanwhile and it must be written again."""
     storage = names.storage
-    path, present = names.find(name, on_exists)
-    measured = Measured(chunks)
-    draft = storage.draft(path) if path is not None else None
+    path, present = names.find(file.name, on_exists)
+    draft = storage.draft(path, replace=on_exists == "overwrite") if path is not None else None
     try:
         for chunk in measured:
             if draft is not None:
                 draft.write(chunk)
-        twin = next((each for each in present if _equal(storage, each, measured)), None)
-        if twin is None and draft is None:
-            raise ImapError(
-                f"{storage.address(present[0])} is there already, with another content.",
-                stage="save",
-                remedy="Give on_exists='number' or 'overwrite', or remove the file.",
-            )
-        if twin is None and draft is not None:
-            draft.commit()
-            draft = None
+        for _ in range(TAKEN_LIMIT):
+            twin = next((each for each in present if _equal(storage, each, measured)), None)
+            if twin is not None:
+                return _kept(twin, file, measured, names, existed=True)
+            if path is None:
+                raise ImapError(
+                    f"{storage.address(present[0])} is there already, with another content.",
+                    stage="save",
+                    remedy="Give on_exists='number' or 'overwrite', or remove the file.",
+                )
+            if draft is not None and draft.commit(path):
+                draft = None
+                return _kept(path, file, measured, names, existed=False)
+            if draft is None or not draft.movable:
+                return None
+            names.look()
+            path, present = names.find(file.name, on_exists)
     finally:
         if draft is not None:
             draft.discard()
-    kept = twin if twin is not None else path
-    assert kept is not None
-    names.take(kept)
-    address = storage.address(kept)
+    raise _unlucky(file)
+
+
+def _kept(path: str, file: _File, measured: Measured, names: _Names, *, existed: bool) -> Saved:
+    names.take(path)
+    address = names.storage.address(path)
     log.info(
-        "%s %s (%s bytes, SHA-256 %s)", "There already:" if twin else "Saved", address, measured.size, measured.sha256
+        "%s %s (%s bytes, SHA-256 %s)",
+        "There already:" if existed else "Saved",
+        address,
+        measured.size,
+        measured.sha256,
     )
-    return Saved(address, given, part, content_type, measured.size, measured.sha256, existed=twin is not None)
+    return Saved(address, file.given, file.part, file.content_type, measured.size, measured.sha256, existed=existed)
+
+
+def _unlucky(file: _File) -> ImapError:
+    return ImapError(
+        f"the name of {file.name!r} was taken by others {TAKEN_LIMIT} times while it was written.",
+        stage="save",
+        remedy="Give each mail a folder of its own (folder_per_mail=True).",
+    )
 
 
 def _equal(storage: Storage, path: str, measured: Measured) -> bool:

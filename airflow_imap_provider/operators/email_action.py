@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
 from airflow_imap_provider.errors import ImapError, SettingsError
 from airflow_imap_provider.hooks.outgoing import check_outgoing
+from airflow_imap_provider.hooks.sent import TaskRecord
 from airflow_imap_provider.hooks.templates import render_json
-from airflow_imap_provider.mailbox.actions import Action, Forward, Save, dump_actions, load_actions, unconditional
+from airflow_imap_provider.mailbox.actions import (
+    Action,
+    Forward,
+    Save,
+    dump_actions,
+    load_actions,
+    mail_by_mail,
+    unconditional,
+)
+from airflow_imap_provider.mailbox.several import Failures, check_missing, kept, raise_all
 
 if TYPE_CHECKING:
     import jinja2
@@ -46,7 +57,7 @@ class _EmailOperator(BaseOperator):
 
     def _by_connection(self) -> dict[str, list[Mapping[str, Any]]]:
         """Return the mails by connection; mails know theirs."""
-        from airflow_imap_provider.hooks.imap4 import listed_emails
+        from airflow_imap_provider.hooks.emails import listed_emails
 
         groups: dict[str, list[Mapping[str, Any]]] = {}
         for email in listed_emails([] if self.emails is None else self.emails):
@@ -64,7 +75,8 @@ class _EmailOperator(BaseOperator):
 class SaveEmailOperator(_EmailOperator):
     """Saves mails and their attachments to object storage, in constant memory, each file whole or not at all.
 
-    A retry writes nothing twice: files that are there with the same content are recognised.
+    All mails are tried, and those that could not be saved are named at the end. A retry writes nothing twice: files
+    that are there with the same content are recognised.
 
     :param emails: one mail or several, as the trigger, the operators and the sensor return them; usually the output of
         an earlier task. They are found although they were moved meanwhile, by their Message-ID.
@@ -78,6 +90,8 @@ class SaveEmailOperator(_EmailOperator):
     :param sizes: ``"and"`` if both limits must hold, ``"or"`` if one is enough.
     :param folder_per_mail: a folder of its own for each mail, named by its key; else all go into one.
     :param on_exists: ``"number"``, ``"overwrite"`` or ``"fail"`` if another file has the name.
+    :param decrypt: of an encrypted or signed S/MIME mail, save what is within, decrypted (extra ``smime``).
+    :param missing: ``"fail"``, or ``"ignore"`` mails that are nowhere any more.
     :param imap4_conn_id: the connection of type IMAP4; empty for the one that each mail came by.
     :return: a list of dicts, one per file: ``key`` of the mail, ``path``, ``name`` as the sender gave it, ``part``,
         ``content_type``, ``size`` in bytes, ``sha256``, ``existed``.
@@ -99,6 +113,8 @@ class SaveEmailOperator(_EmailOperator):
         sizes: str = "and",
         folder_per_mail: bool = True,
         on_exists: str = "number",
+        decrypt: bool = False,
+        missing: str = "fail",
         imap4_conn_id: str = "",
         **kwargs: Any,
     ) -> None:
@@ -113,6 +129,8 @@ class SaveEmailOperator(_EmailOperator):
         self.sizes = sizes
         self.folder_per_mail = folder_per_mail
         self.on_exists = on_exists
+        self.decrypt = decrypt
+        self.missing = check_missing(missing)
         if not _templated(path, names, regex, larger, smaller):
             check_outgoing([Save(str(path), **self._options())])
 
@@ -127,16 +145,19 @@ class SaveEmailOperator(_EmailOperator):
             "sizes": self.sizes,
             "folder_per_mail": self.folder_per_mail,
             "on_exists": self.on_exists,
+            "decrypt": self.decrypt,
         }
 
     def execute(self, context: Context) -> list[dict[str, Any]]:  # noqa: ARG002 - Airflow's signature
         """Save."""
         from airflow_imap_provider.hooks.imap4 import Imap4Hook
 
-        saved = []
+        saved: list[dict[str, Any]] = []
+        errors: list[ImapError] = []
         for conn_id, emails in self._by_connection().items():
-            with Imap4Hook(conn_id) as hook:
-                saved += hook.save(emails, self.path, **self._options())
+            with kept(errors), Imap4Hook(conn_id) as hook:
+                saved += hook.save(emails, self.path, missing=self.missing, **self._options())
+        raise_all(errors)
         return saved
 
 
@@ -150,6 +171,7 @@ class EmailActionOperator(_EmailOperator):
     :param missing: ``"fail"``, or ``"ignore"`` mails that are nowhere any more.
     :param imap4_conn_id: the connection of type IMAP4; empty for the one that each mail came by.
     :return: the mails, with the ``folder``, ``uid`` and ``uidvalidity`` that they have now; ``key`` stays the same.
+        With ``files``, if there is a Save among the actions: what :class:`SaveEmailOperator` returns, without ``key``.
     """
 
     template_fields: Sequence[str] = ("emails", "actions", "look_in", "imap4_conn_id")
@@ -165,14 +187,12 @@ class EmailActionOperator(_EmailOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(emails=emails, imap4_conn_id=imap4_conn_id, **kwargs)
-        if missing not in ("fail", "ignore"):
-            raise SettingsError(f"missing={missing!r}; accepted are 'fail' and 'ignore'.", stage="settings")
-        self.actions = dump_actions(unconditional(actions))
+        self.actions = dump_actions(mail_by_mail(unconditional(actions)))
         if self.actions == "[]":
             raise SettingsError("actions=[]; at least one action is needed.", stage="settings")
         check_outgoing(load_actions(self.actions))
         self.look_in = [look_in] if isinstance(look_in, str) else list(look_in)
-        self.missing = missing
+        self.missing = check_missing(missing)
 
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
         """Render, the actions text by text."""
@@ -188,21 +208,30 @@ class EmailActionOperator(_EmailOperator):
         actions = load_actions(self.actions)
         repeated = int(getattr(context["ti"], "try_number", 1) or 1) > 1
         result: list[dict[str, Any]] = []
-        for conn_id, emails in self._by_connection().items():
-            with Imap4Hook(conn_id) as hook:
+        record = TaskRecord(context["task_state_store"])
+        groups = self._by_connection()
+        failures = Failures("done with", [str(email["key"]) for emails in groups.values() for email in emails])
+        for conn_id, emails in groups.items():
+            with closing(Imap4Hook(conn_id)) as hook:
                 for email in emails:
-                    if self.missing == "ignore" and not hook.exists(email, self.look_in):
-                        self.log.warning("Mail %s is nowhere any more; nothing is done to it", email["key"])
-                        result.append(dict(email))
-                        continue
-                    result += hook.follow(email, actions, look_in=self.look_in, repeated=repeated)
+                    with failures.of(str(email["key"])):
+                        if self.missing == "ignore" and not hook.exists(email, self.look_in):
+                            self.log.warning("Mail %s is nowhere any more; nothing is done to it", email["key"])
+                            result.append(dict(email))
+                            continue
+                        result += hook.follow(email, actions, look_in=self.look_in, repeated=repeated, sent=record)
+                    if failures.hopeless:
+                        break
+        failures.check()
         return result
 
 
 class ForwardEmailOperator(_EmailOperator):
     """Forwards mails by an SMTP connection of Airflow. Needs the extra ``smtp``.
 
-    At least once: what was sent before a crash is sent again by the retry, with the same Message-ID.
+    All mails are tried, and those that could not be sent are named at the end. What was sent is kept in the task's
+    state store: a retry sends only what is missing, and a cleared task does not send it a second time. At least once:
+    after a crash between sending and keeping, a mail is sent again, with the same Message-ID.
 
     :param emails: one mail or several, as the trigger, the operators and the sensor return them; usually the output of
         an earlier task. They are found although they were moved meanwhile, by their Message-ID.
@@ -210,12 +239,15 @@ class ForwardEmailOperator(_EmailOperator):
         ``"mail:to"``, ``"mail:cc"`` for those of the mail. One text, or several.
     :param cc: likewise.
     :param bcc: likewise.
+    :param reply_to: whom an answer goes to, likewise; none: the sender. ``"mail:reply_to"`` is whoever an answer to the
+        mail would go to: its Reply-To, or else its From.
     :param smtp_conn_id: the SMTP connection.
     :param sender: the From address; empty for the connection's.
     :param subject_prefix: put before the subject.
     :param style: ``"attachment"``: the mail as it is, as message/rfc822; ``"inline"``: its text and its attachments.
     :param separate: a message for each mail; else one for all of them.
     :param max_size: larger mails fail; such as ``"25 MB"``.
+    :param missing: ``"fail"``, or ``"ignore"`` mails that are nowhere any more.
     :param imap4_conn_id: the connection of type IMAP4; empty for the one that each mail came by.
     :return: a list of dicts, one per message: ``keys`` of the mails, ``message_id``, ``recipients``, and ``refused``,
         those of them that the SMTP server did not take.
@@ -226,6 +258,7 @@ class ForwardEmailOperator(_EmailOperator):
         "to",
         "cc",
         "bcc",
+        "reply_to",
         "smtp_conn_id",
         "sender",
         "subject_prefix",
@@ -239,30 +272,34 @@ class ForwardEmailOperator(_EmailOperator):
         to: str | Sequence[str] = (),
         cc: str | Sequence[str] = (),
         bcc: str | Sequence[str] = (),
+        reply_to: str | Sequence[str] = (),
         smtp_conn_id: str = "smtp_default",
         sender: str = "",
         subject_prefix: str = "Fwd: ",
         style: str = "attachment",
         separate: bool = True,
         max_size: str | int = "25 MB",
+        missing: str = "fail",
         imap4_conn_id: str = "",
         **kwargs: Any,
     ) -> None:
         super().__init__(emails=emails, imap4_conn_id=imap4_conn_id, **kwargs)
-        self.to, self.cc, self.bcc = to, cc, bcc
+        self.to, self.cc, self.bcc, self.reply_to = to, cc, bcc, reply_to
         self.smtp_conn_id = smtp_conn_id
         self.sender = sender
         self.subject_prefix = subject_prefix
         self.style = style
         self.separate = separate
         self.max_size = max_size
-        if all(isinstance(each, (str, list, tuple)) for each in (to, cc, bcc)):
+        self.missing = check_missing(missing)
+        if all(isinstance(each, (str, list, tuple)) for each in (to, cc, bcc, reply_to)):
             check_outgoing([Forward(to, **self._options())])
 
     def _options(self) -> dict[str, Any]:
         return {
             "cc": self.cc,
             "bcc": self.bcc,
+            "reply_to": self.reply_to,
             "smtp_conn_id": self.smtp_conn_id,
             "sender": self.sender,
             "subject_prefix": self.subject_prefix,
@@ -271,17 +308,20 @@ class ForwardEmailOperator(_EmailOperator):
             "max_size": self.max_size,
         }
 
-    def execute(self, context: Context) -> list[dict[str, Any]]:  # noqa: ARG002 - Airflow's signature
+    def execute(self, context: Context) -> list[dict[str, Any]]:
         """Forward."""
         from airflow_imap_provider.hooks.imap4 import Imap4Hook
 
-        sent = []
+        sent: list[dict[str, Any]] = []
+        errors: list[ImapError] = []
+        record = TaskRecord(context["task_state_store"])
         groups = self._by_connection()
         if not self.separate and len(groups) > 1:
             raise ImapError("mails of several connections cannot be forwarded in one message.", stage="forward")
         for conn_id, emails in groups.items():
-            with Imap4Hook(conn_id) as hook:
-                sent += hook.forward(emails, self.to, **self._options())
+            with kept(errors), Imap4Hook(conn_id) as hook:
+                sent += hook.forward(emails, self.to, missing=self.missing, sent=record, **self._options())
+        raise_all(errors)
         return sent
 
 

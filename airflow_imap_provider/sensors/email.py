@@ -52,7 +52,8 @@ class EmailSensor(BaseSensorOperator):
     :param idle: ``False`` polls only.
     :param deferrable: wait in the triggerer, on the connection that all watchers of the folder share, and not on a
         worker.
-    :return: a list of dicts, one per mail, as in ``docs/payload.md``; at most 50.
+    :return: a list of dicts, one per mail, as in ``docs/payload.md``; at most 50. With ``files``, if there is a Save in
+        ``on_match``: what SaveEmailOperator returns, without ``key``.
 
     The time limit and what follows it are Airflow's own ``timeout``, ``soft_fail`` and ``never_fail``;
     ``poke_interval`` is the interval of polls.
@@ -114,7 +115,7 @@ class EmailSensor(BaseSensorOperator):
         found: Any = context["task_state_store"].get("found")
         if found:
             self.log.info("These mails were found before; returning them again.")
-            return self._finish(found, repeated=True)
+            return self._finish(context, found, repeated=True)
         if not self.deferrable:
             emails: list[dict[str, Any]] = super().execute(context)
             return emails
@@ -167,15 +168,19 @@ class EmailSensor(BaseSensorOperator):
         store: Any = context["task_state_store"]
         # Before the actions: a mail that is moved away must not be waited for again by a retry.
         store.set("found", emails, retention=NEVER_EXPIRE)
-        return self._finish(emails, repeated=False)
+        return self._finish(context, emails, repeated=False)
 
-    def _finish(self, emails: list[dict[str, Any]], *, repeated: bool) -> list[dict[str, Any]]:
+    def _finish(self, context: Context, emails: list[dict[str, Any]], *, repeated: bool) -> list[dict[str, Any]]:
         actions = load_actions(self.on_match)
         if actions:
+            from airflow_imap_provider.hooks.emails import with_files
             from airflow_imap_provider.hooks.imap4 import Imap4Hook
+            from airflow_imap_provider.hooks.sent import TaskRecord
 
+            record = TaskRecord(context["task_state_store"])
             with Imap4Hook(self.imap4_conn_id) as hook:
-                hook.act(emails, actions, repeated=repeated)
+                results = hook.act(emails, actions, repeated=repeated, sent=record)
+            emails = [with_files(email, actions, results) for email in emails]
         self.log.info("Mails found: %s", [email["key"] for email in emails])
         return emails
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.mailbox import executor
 from airflow_imap_provider.mailbox.entrance import entrance, route
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["Courier", "is_separate"]
 
 log = logging.getLogger(__name__)
+
+
+SENT_KEPT = 100
+"""Forwards that have partly failed of which is known what was sent; each is tried for five minutes only."""
 
 
 def is_separate(action: Action) -> bool:
@@ -39,6 +43,7 @@ class Courier:
         self._conn_id = conn_id
         self._folder = folder
         self._session: Session | None = None
+        self._sent: dict[tuple[Action, tuple[int, ...]], dict[str, dict[str, Any]]] = {}
 
     async def perform(
         self, uidvalidity: int | None, uids: Sequence[int], action: Action, begun: Callable[[], None]
@@ -77,7 +82,6 @@ class Courier:
         begun: Callable[[], None],
     ) -> bool:
         from airflow_imap_provider.hooks.outgoing import send_out
-        from airflow_imap_provider.mailbox.forwarding import HOPS_HEADER
         from airflow_imap_provider.mailbox.lookup import mails_by_uid
 
         session.noop()  # some servers tell of what has changed only when they are asked
@@ -85,7 +89,7 @@ class Courier:
         begun()
         if status.uidvalidity != uidvalidity:
             return False
-        mails = mails_by_uid(session, status, uids, self._conn_id, (HOPS_HEADER,))
+        mails = mails_by_uid(session, status, uids, self._conn_id)
         if len(mails) < len(uids):
             log.warning(
                 "%s of %s mails of %s/%s are gone, and not to be %s",
@@ -95,7 +99,13 @@ class Courier:
                 self._folder,
                 "saved" if action.do == "save" else "forwarded",
             )
-        send_out(session, [(mail.key, _at_hand(mail)) for mail in mails], action)
+        # Of several mails in one message some may not be sent: another attempt is for those alone.
+        owed = (action, tuple(uids))
+        sent = self._sent.setdefault(owed, {})
+        if len(self._sent) > SENT_KEPT:
+            self._sent.pop(next(iter(self._sent)))
+        send_out(session, [(mail.key, _at_hand(mail)) for mail in mails], action, sent=sent)
+        self._sent.pop(owed, None)
         return True
 
 

@@ -155,6 +155,24 @@ def test_names_that_senders_choose_stay_inside_of_the_folder(hook: Imap4Hook, de
     assert list(tmp_path.iterdir()) == [tmp_path / "in"]
 
 
+def test_a_key_that_somebody_made_up_leads_nowhere(hook: Imap4Hook, deliver: Any, tmp_path: Path) -> None:
+    email = deliver(("a.csv", b"a"))
+    for what in ("attachments", "message"):
+        for per_mail in (True, False):
+            with pytest.raises(SettingsError, match=r"key='\.\./\.\./out' of a mail"):
+                hook.save(email | {"key": "../../out"}, tmp_path / "a" / "b", what=what, folder_per_mail=per_mail)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_a_sender_chose_is_no_template_where_its_path_is_handed_on(
+    hook: Imap4Hook, deliver: Any, tmp_path: Path
+) -> None:
+    email = deliver(("{{ conn.smtp_default.password }}{% x %}{# y #}.csv", b"a"))
+    [saved] = hook.save(email, tmp_path)
+    assert not any(mark in saved["path"] for mark in ("{{", "{%", "{#"))
+    assert saved["name"] == "{{ conn.smtp_default.password }}{% x %}{# y #}.csv"
+
+
 def test_a_mail_that_was_moved_is_saved_under_the_key_that_it_came_with(
     dovecot: Dovecot, user: User, hook: Imap4Hook, deliver: Any, tmp_path: Path
 ) -> None:
@@ -230,6 +248,8 @@ class Upload(AbstractBufferedFile):  # type: ignore[misc]  # fsspec brings no ty
         return True
 
     def commit(self) -> None:
+        if "x" in self.mode and self.path in self.fs.objects:
+            raise FileExistsError(self.path)
         self.fs.objects[self.path] = self.fs.under_way.pop(self.path)
 
     def discard(self) -> None:

@@ -19,10 +19,12 @@ class Outbox:
 
     :param eight_bit: whether it announces 8BITMIME.
     :ivar envelopes: what came, in aiosmtpd's form.
+    :ivar close_at: the connection ends at the message after so many; ``None`` never.
     """
 
     def __init__(self, *, eight_bit: bool = True) -> None:
         self.envelopes: list[Any] = []
+        self.close_at: int | None = None
         self._eight_bit = eight_bit
         self.port = free_port()
         self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
@@ -64,5 +66,8 @@ class Outbox:
         return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Any, envelope: Any) -> str:
+        if self.close_at == len(self.envelopes):
+            cast("Any", server.transport).abort()
+            return "421 going away"
         self.envelopes.append(envelope)
         return "250 OK"

@@ -10,13 +10,14 @@ import pytest
 
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.conditions import Subject
-from airflow_imap_provider.mailbox.actions import Delete, Flag, MarkRead, Move, Save
+from airflow_imap_provider.mailbox.actions import Delete, Flag, Forward, MarkRead, Move, Save
 from airflow_imap_provider.mailbox.backoff import Backoff
 from airflow_imap_provider.triggers import acting, courier
 from airflow_imap_provider.triggers.email import EmailTrigger
 from airflow_imap_provider.triggers.stored_place import StoredPlace
 from tests.hooks.test_saving import mail, tree
 from tests.servers.dovecot import Dovecot, User
+from tests.servers.smtp import Outbox
 from tests.servers.waiting import until
 from tests.triggers.conftest import CONN_ID, connection
 from tests.triggers.mailbox_state import PLACE, committed, flags
@@ -209,6 +210,27 @@ async def test_a_crash_in_a_save_repeats_it_and_doubles_no_file(
     assert list(flags(dovecot, user).values()) == [flags(dovecot, user)["s"]]
     assert "Flagged" in flags(dovecot, user)["s"]
     await second.kill()
+
+
+async def test_of_mails_in_one_message_those_that_can_go_go_once_however_often_it_is_tried(
+    dovecot: Dovecot,
+    user: User,
+    state: State,
+    triggerer: Triggerer,
+    trigger: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(acting, "ACTION_RETRY", (0.05, 0.05))
+    dovecot.deliver_all(user, [mail((f"{n}.csv", bytes(n)), subject=str(n)) for n in (1, 9000, 2)])
+    with Outbox() as outbox:
+        monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", outbox.connection())
+        forward = Forward("ann@example.com", separate=False, max_size="5 KB")
+        triggerer.add(trigger(start="all", on_match=[forward, Delete()]))
+        await until(lambda: committed(state) == 3 and not state.get(PLACE)["todo"], "it is given up", 30)
+        assert [message["Subject"] for message in outbox.messages] == ["Fwd: 1 (and 1 more)"]
+    assert "1 of 3 mails are not forwarded" in caplog.text
+    assert set(flags(dovecot, user)) == {"1", "9000", "2"}, "nothing is deleted, since forwarding failed"
 
 
 def test_a_path_that_is_none_is_named_when_the_dag_file_is_parsed() -> None:
