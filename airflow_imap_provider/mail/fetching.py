@@ -20,7 +20,8 @@ from airflow_imap_provider.mail.encoded_words import decode_words
 from airflow_imap_provider.mail.header_block import check_header_name, header_fields
 from airflow_imap_provider.mail.html_text import html_to_text
 from airflow_imap_provider.mail.message import Address, Mail, TextPart
-from airflow_imap_provider.mail.structure import has_parts, is_structure, read_structure
+from airflow_imap_provider.mail.plausibility import MIME_HEADERS, contradiction
+from airflow_imap_provider.mail.structure import is_structure, read_structure
 from airflow_imap_provider.mail.transfer import PLAIN_ENCODINGS, decode_transfer
 
 __all__ = ["TEXT_LIMIT", "fetch_items", "listed_defects", "mail_from_fetch", "text_items", "with_text"]
@@ -67,7 +68,7 @@ def fetch_items(headers: Iterable[str]) -> list[str]:
     :param headers: names of the headers that are needed besides those every mail is described by.
     :raises SettingsError: if one of them cannot be the name of a header.
     """
-    names = sorted({*_STANDARD_HEADERS, "content-type", *(check_header_name(name) for name in headers)})
+    names = sorted({*_STANDARD_HEADERS, *MIME_HEADERS, *(check_header_name(name) for name in headers)})
     fields = " ".join(name.upper() for name in names)
     return ["UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "BODYSTRUCTURE", f"BODY.PEEK[HEADER.FIELDS ({fields})]"]
 
@@ -99,14 +100,14 @@ def mail_from_fetch(
     names = {*_STANDARD_HEADERS, *(name.lower() for name in headers)}
     values = {name: _decoded(name, raw[name], code_page, defects) for name in sorted(names & raw.keys())}
     date = _date(raw, defects)
+    size = response.get(b"RFC822.SIZE")
     structure: Any = response.get(b"BODYSTRUCTURE")
     body = read_structure(structure, code_page)
     structured = is_structure(structure) and not body.hollow
-    if structured and _is_multipart(raw) and not has_parts(structure):
+    if structured and (problem := contradiction(raw, body, size if isinstance(size, int) else 0)):
         structured = False
-        body.problems.append("the header announces several parts, the structure has one")
+        body.problems.append(problem)
     defects += body.problems
-    size = response.get(b"RFC822.SIZE")
     return Mail(
         conn_id=conn_id,
         folder=folder,
@@ -131,10 +132,6 @@ def mail_from_fetch(
         authentication=read_authentication(fields) if names.issuperset(AUTHENTICATION_HEADERS) else {},
         structured=structured,
     )
-
-
-def _is_multipart(raw: Mapping[str, list[bytes]]) -> bool:
-    return raw.get("content-type", [b""])[0].strip()[:10].lower() == b"multipart/"
 
 
 def text_items(mail: Mail) -> list[str]:

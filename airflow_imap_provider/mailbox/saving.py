@@ -17,6 +17,7 @@ from typing import Protocol
 from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.mailbox.choice import Choice
+from airflow_imap_provider.mailbox.contents import opened_contents
 from airflow_imap_provider.mailbox.download import Measured, download
 from airflow_imap_provider.mailbox.names import numbered, safe_name, same_name, typed_name
 from airflow_imap_provider.transport.session import Session
@@ -103,12 +104,15 @@ def save_mail(session: Session, mail: Mail, choice: Choice, storage: Storage, *,
         name = "message.eml" if folder else f"{key}.eml"
         with closing(download(session, mail.uid, "", "7bit", octets=mail.size)) as chunks:
             saved.append(_save(chunks, "", "", "message/rfc822", name, choice.on_exists, names))
-    for each in mail.attachments:
-        if not choice.takes(each):
-            continue
-        name = safe_name(each.name, typed_name(f"attachment-{each.part}", each.content_type))
-        with closing(download(session, mail.uid, each.part, each.encoding, octets=each.octets)) as chunks:
-            saved.append(_save(chunks, each.name, each.part, each.content_type, name, choice.on_exists, names))
+    if choice.what == "message":
+        return saved
+    with opened_contents(mail, lambda: session) as contents:
+        for each in contents.mail.attachments:
+            if not choice.takes(each):
+                continue
+            name = safe_name(each.name, typed_name(f"attachment-{each.part}", each.content_type))
+            with closing(contents.chunks(each)) as chunks:
+                saved.append(_save(chunks, each.name, each.part, each.content_type, name, choice.on_exists, names))
     return saved
 
 

@@ -21,8 +21,7 @@ from airflow_imap_provider.mail.conditions import (
     SmimeSigner,
     Subject,
 )
-from airflow_imap_provider.mailbox import reader as reading
-from airflow_imap_provider.mailbox import unwrapping
+from airflow_imap_provider.mailbox import fetcher, unwrapping
 from airflow_imap_provider.mailbox.explaining import explain
 from airflow_imap_provider.mailbox.place import first_place
 from airflow_imap_provider.mailbox.reader import Batch, Reader, Wish
@@ -141,7 +140,7 @@ def test_a_mail_that_is_too_large_is_told_without_being_looked_at(
     dovecot: Dovecot, user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dovecot.deliver(user, mail(signed(tmp_path)))
-    monkeypatch.setattr(reading, "RAW_LIMIT", 1_000)
+    monkeypatch.setattr(fetcher, "RAW_LIMIT", 1_000)
     [email] = read(dovecot, user, smime=True).emails
     assert email["smime"]["signature"] == "unsupported"
     assert "S/MIME is not looked at: the mail has 1000 bytes or more" in email["defects"]
