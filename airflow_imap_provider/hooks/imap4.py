@@ -198,14 +198,15 @@ class Imap4Hook(BaseHook):
             self.session(), conditions, conn_id=self.imap4_conn_id, folder=folder, last=last, code_page=code_page
         )
 
-    def attachments(self, email: Mapping[str, Any], name: str = "*") -> Iterator[Attachment]:
+    def attachments(self, email: Mapping[str, Any], name: str = "*", *, decrypt: bool = False) -> Iterator[Attachment]:
         """Go through the attachments of a mail, downloading one at a time.
 
         The mail is found although an action has moved it meanwhile: by its Message-ID.
 
         :param email: a mail as the trigger, the operators and this hook return it.
         :param name: a glob that the attachment's name must match, case-insensitively.
-        :raises ImapError: if the mail is nowhere to be found.
+        :param decrypt: whether a mail that is encrypted or signed by S/MIME is opened, to get at what is within.
+        :raises ImapError: if the mail is nowhere to be found, or cannot be opened.
         """
         from airflow_imap_provider.mailbox.contents import opened_contents
 
@@ -218,7 +219,7 @@ class Imap4Hook(BaseHook):
                 raise _gone(mail)
             return session
 
-        with opened_contents(mail, opened) as contents:
+        with opened_contents(mail, opened, decrypt=decrypt) as contents:
             for part in contents.mail.attachments:
                 if fnmatch.fnmatch(part.name.casefold(), name.casefold()):
                     yield Attachment(part.name, part.content_type, part.part, contents.content(part))

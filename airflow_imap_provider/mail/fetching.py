@@ -17,12 +17,13 @@ from airflow_imap_provider.mail.authentication import HEADERS as AUTHENTICATION_
 from airflow_imap_provider.mail.authentication import read_authentication
 from airflow_imap_provider.mail.charsets import decode, one_line
 from airflow_imap_provider.mail.encoded_words import decode_words
+from airflow_imap_provider.mail.flowed import unflowed
 from airflow_imap_provider.mail.header_block import check_header_name, header_fields
 from airflow_imap_provider.mail.html_text import html_to_text
 from airflow_imap_provider.mail.message import Address, Mail, TextPart
 from airflow_imap_provider.mail.plausibility import MIME_HEADERS, contradiction
 from airflow_imap_provider.mail.structure import is_structure, read_structure
-from airflow_imap_provider.mail.transfer import PLAIN_ENCODINGS, decode_transfer
+from airflow_imap_provider.mail.transfer import KNOWN_ENCODINGS, decode_transfer
 
 __all__ = ["TEXT_LIMIT", "fetch_items", "listed_defects", "mail_from_fetch", "text_items", "with_text"]
 
@@ -165,14 +166,16 @@ def _text(part: TextPart, data: bytes, code_page: str, defects: list[str]) -> st
     if cut:
         defects.append(f"part {part.part}: only the first {TEXT_LIMIT} octets of the text are looked at")
         data = data[:TEXT_LIMIT]
-    if part.encoding not in ("base64", "quoted-printable", *PLAIN_ENCODINGS):
+    if part.encoding not in KNOWN_ENCODINGS:
         defects.append(f"part {part.part}: unknown transfer encoding {part.encoding}")
     text, problem = decode(decode_transfer(data, part.encoding), part.charset, code_page, cut=cut)
     if problem:
         defects.append(f"part {part.part}: {problem}")
     if _UUENCODED.search(text) or _YENCODED.search(text):
         defects.append(f"part {part.part}: the text holds a uuencoded or yEnc file, which stays in the text")
-    return html_to_text(text) if part.content_type == "text/html" else text
+    if part.content_type == "text/html":
+        return html_to_text(text)
+    return unflowed(text, delete_space=part.delete_space) if part.flowed else text
 
 
 def _header_fields(response: Mapping[bytes, Any], defects: list[str]) -> list[tuple[str, bytes]]:

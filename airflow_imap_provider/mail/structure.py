@@ -46,6 +46,8 @@ class Leaf:
     smime_type: str
     encoding: str
     octets: int
+    flowed: bool
+    delete_space: bool
 
 
 @dataclass
@@ -165,6 +167,8 @@ class _Reader:
                     encoding=leaf.encoding,
                     size=_decoded_size(leaf.octets, leaf.encoding),
                     octets=leaf.octets,
+                    flowed=leaf.flowed and leaf.content_type == "text/plain",
+                    delete_space=leaf.delete_space,
                 )
             )
         if not in_message:
@@ -203,6 +207,8 @@ class _Reader:
             smime_type=parameters.get("smime-type", "").lower(),
             encoding=_word(_at(body, 5)) or "7bit",
             octets=octets if isinstance(octets, int) and octets > 0 else 0,
+            flowed=parameters.get("format", "").lower() == "flowed",
+            delete_space=parameters.get("delsp", "").lower() == "yes",
         )
 
 

@@ -59,6 +59,8 @@ class Choice:
     :param folder_per_mail: a folder of its own for each mail, named by its key; else all go into one folder.
     :param on_exists: ``number`` takes a new name, ``overwrite`` replaces, ``fail`` raises. A file with the very same
         content under that name is never written twice.
+    :param decrypt: whether mails that are encrypted or signed by S/MIME are opened with the connection's keys, and what
+        is within is saved. One that cannot be opened is an error then.
     """
 
     what: str = "attachments"
@@ -70,6 +72,7 @@ class Choice:
     sizes: str = "and"
     folder_per_mail: bool = True
     on_exists: str = "number"
+    decrypt: bool = False
 
     def __post_init__(self) -> None:
         for parameter, accepted in (("what", WHAT), ("sizes", SIZES), ("on_exists", ON_EXISTS)):
@@ -78,7 +81,7 @@ class Choice:
                     f"{parameter}={getattr(self, parameter)!r}; accepted are {', '.join(map(repr, accepted))}.",
                     stage="settings",
                 )
-        for parameter in ("match_case", "folder_per_mail"):
+        for parameter in ("match_case", "folder_per_mail", "decrypt"):
             if not isinstance(getattr(self, parameter), bool):
                 raise SettingsError(
                     f"{parameter}={getattr(self, parameter)!r}; True or False is accepted.", stage="settings"

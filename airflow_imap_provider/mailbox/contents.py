@@ -1,7 +1,8 @@
 """The attachments of one mail and their content, from wherever it can be had, so that none is lost.
 
 As a rule that is the server, part by part. Where it tells no structure that can be the mail's, or does not give a part
-that it tells, the whole mail is fetched into a temporary file and read by :mod:`~airflow_imap_provider.mail.raw`.
+that it tells, the whole mail is fetched into a temporary file and read by :mod:`~airflow_imap_provider.mail.raw`. What
+S/MIME has closed is opened if that is asked for, and never written to a temporary file.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from airflow_imap_provider.mail.message import Attachment, Mail
 from airflow_imap_provider.mail.raw import RawMail, structured_by
 from airflow_imap_provider.mailbox.download import decoded, transferred
 from airflow_imap_provider.mailbox.spool import PIECE, spooled
+from airflow_imap_provider.mailbox.unwrapping import decrypted, is_smime
 from airflow_imap_provider.transport.session import Session
 
 __all__ = ["Contents", "opened_contents"]
@@ -23,20 +25,35 @@ log = logging.getLogger(__name__)
 
 
 class Contents:
-    """The attachments of one mail. Made by :func:`opened_contents`.
+    """One mail and what is in it. Made by :func:`opened_contents`."""
 
-    :ivar mail: the mail, with all attachments that are known of it, and with its text if the server does not tell
-        its structure.
-    """
-
-    def __init__(self, mail: Mail, opened: Callable[[], Session], stack: ExitStack) -> None:
-        self.mail = mail
+    def __init__(self, mail: Mail, opened: Callable[[], Session], stack: ExitStack, *, decrypt: bool) -> None:
+        self._told = mail
         self._opened = opened
         self._stack = stack
         self._found: RawMail | None = None
         self._whole = mail
-        if not mail.structured:
-            self.mail, _ = self._read_whole()
+        self._decrypted = decrypt and is_smime(mail)
+
+    @property
+    def mail(self) -> Mail:
+        """The mail with all its attachments; with its text, too, if that had to be looked for in the whole of it.
+
+        :raises ImapError: it must be fetched whole, and that cannot be done.
+        """
+        return self._told if self._told.structured and not self._decrypted else self._read_whole()[0]
+
+    def source(self) -> Generator[bytes, None, None]:
+        """Yield the mail itself. Until that ends or is closed the session takes no other command.
+
+        :raises ImapError: as :meth:`chunks` does.
+        """
+        if self._decrypted:
+            yield bytes(self._read_whole()[1].raw)
+            return
+        pieces = transferred(self._opened(), self._told.uid, "", octets=self._told.size)
+        with closing(pieces):
+            yield from pieces
 
     def content(self, attachment: Attachment) -> bytes:
         """Return an attachment's content; needs little more memory than that.
@@ -66,7 +83,8 @@ class Contents:
         if attachment.counted:
             return attachment, self._of_whole(attachment)
         session = self._opened()
-        pieces = transferred(session, self.mail.uid, attachment.part, octets=attachment.octets)
+        uid = self._told.uid
+        pieces = transferred(session, uid, attachment.part, octets=attachment.octets)
         try:
             first = next(pieces, b"")
         except ImapError as error:
@@ -77,16 +95,16 @@ class Contents:
             if first or not attachment.octets:
                 return attachment, _joined(first, pieces)
             problem = ImapError(
-                f"the server tells of the attachment {attachment.name!r} of mail {self.mail.uid} and does not give it",
+                f"the server tells of the attachment {attachment.name!r} of mail {uid} and does not give it",
                 stage="fetch",
                 remedy="Save the mail as it is (what='message').",
             )
-        log.warning("Mail %s is read whole, for its part %s is not given: %s", self.mail.uid, attachment.part, problem)
+        log.warning("Mail %s is read whole, for its part %s is not given: %s", uid, attachment.part, problem)
         try:
             whole, found = self._read_whole()
         except ImapError as error:
             raise problem from error
-        twin = _twin(attachment, self.mail.attachments, whole.attachments)
+        twin = _twin(attachment, self._told.attachments, whole.attachments)
         if twin is None or twin.part not in found.sections:
             raise problem
         return twin, self._of_whole(twin)
@@ -94,9 +112,12 @@ class Contents:
     def _read_whole(self) -> tuple[Mail, RawMail]:
         """Return the mail as the whole of it shows it, and its parts."""
         if self._found is None:
-            session = self._opened()
-            self._found = self._stack.enter_context(spooled(session, self.mail.uid, self.mail.size))
-            self._whole = structured_by(self.mail, self._found, session.settings.code_page, text=True)
+            session, told = self._opened(), self._told
+            if self._decrypted:
+                self._found = RawMail.of(decrypted(session, told))
+            else:
+                self._found = self._stack.enter_context(spooled(session, told.uid, told.size))
+            self._whole = structured_by(told, self._found, session.settings.code_page, text=True)
         return self._whole, self._found
 
     def _of_whole(self, attachment: Attachment) -> Generator[bytes, None, None]:
@@ -105,14 +126,15 @@ class Contents:
 
 
 @contextmanager
-def opened_contents(mail: Mail, opened: Callable[[], Session]) -> Iterator[Contents]:
-    """Open a mail to get at its attachments.
+def opened_contents(mail: Mail, opened: Callable[[], Session], *, decrypt: bool = False) -> Iterator[Contents]:
+    """Open a mail to get at what is in it.
 
+    :param mail: as the server tells it.
     :param opened: returns the session with the mail's folder open; asked before each command.
-    :raises ImapError: the server does not tell the structure, and the mail cannot be fetched whole.
+    :param decrypt: whether a mail that is encrypted or signed by S/MIME is opened. It is in memory then.
     """
     with ExitStack() as stack:
-        yield Contents(mail, opened, stack)
+        yield Contents(mail, opened, stack, decrypt=decrypt)
 
 
 def _joined(first: bytes, rest: Generator[bytes, None, None]) -> Generator[bytes, None, None]:

@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 
 from airflow_imap_provider.mail.transfer import decode_base64, decode_quoted_printable
+from airflow_imap_provider.mail.uuencoding import UUENCODINGS, uudecoded
 from airflow_imap_provider.transport.session import Session
 
 __all__ = ["Measured", "decoded", "download", "part_content", "transferred"]
@@ -84,6 +85,8 @@ def decoded(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
         return _base64(pieces)
     if name == "quoted-printable":
         return _quoted_printable(pieces)
+    if name in UUENCODINGS:
+        return uudecoded(pieces)
     return iter(pieces)
 
 

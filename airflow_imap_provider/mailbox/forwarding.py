@@ -311,7 +311,10 @@ def _inline(session: Session, mail: Mail) -> list[bytes]:
             mail.text or "",
         ]
         shown.set_content("\n".join(lines), charset="utf-8", cte="base64")
-        return [_without_version(shown.as_bytes()), *(_as_part(session, contents, each) for each in mail.attachments)]
+        # What is in an attached mail goes along with that.
+        within = tuple(f"{each.part}." for each in mail.attachments if each.content_type.startswith("message/"))
+        files = [each for each in mail.attachments if not each.part.startswith(within)]
+        return [_without_version(shown.as_bytes()), *(_as_part(session, contents, each) for each in files)]
 
 
 def _as_part(session: Session, contents: Contents, attachment: Attachment) -> bytes:

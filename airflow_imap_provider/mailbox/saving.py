@@ -18,7 +18,7 @@ from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.mailbox.choice import Choice
 from airflow_imap_provider.mailbox.contents import opened_contents
-from airflow_imap_provider.mailbox.download import Measured, download
+from airflow_imap_provider.mailbox.download import Measured
 from airflow_imap_provider.mailbox.names import numbered, safe_name, same_name, typed_name
 from airflow_imap_provider.transport.session import Session
 
@@ -100,14 +100,12 @@ def save_mail(session: Session, mail: Mail, choice: Choice, storage: Storage, *,
     folder = key if choice.folder_per_mail else ""
     names = _Names(storage, folder)
     saved = []
-    if choice.what != "attachments":
-        name = "message.eml" if folder else f"{key}.eml"
-        with closing(download(session, mail.uid, "", "7bit", octets=mail.size)) as chunks:
-            saved.append(_save(chunks, "", "", "message/rfc822", name, choice.on_exists, names))
-    if choice.what == "message":
-        return saved
-    with opened_contents(mail, lambda: session) as contents:
-        for each in contents.mail.attachments:
+    with opened_contents(mail, lambda: session, decrypt=choice.decrypt) as contents:
+        if choice.what != "attachments":
+            name = "message.eml" if folder else f"{key}.eml"
+            with closing(contents.source()) as chunks:
+                saved.append(_save(chunks, "", "", "message/rfc822", name, choice.on_exists, names))
+        for each in contents.mail.attachments if choice.what != "message" else ():
             if not choice.takes(each):
                 continue
             name = safe_name(each.name, typed_name(f"attachment-{each.part}", each.content_type))

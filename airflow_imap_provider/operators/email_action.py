@@ -78,6 +78,8 @@ class SaveEmailOperator(_EmailOperator):
     :param sizes: ``"and"`` if both limits must hold, ``"or"`` if one is enough.
     :param folder_per_mail: a folder of its own for each mail, named by its key; else all go into one.
     :param on_exists: ``"number"``, ``"overwrite"`` or ``"fail"`` if another file has the name.
+    :param decrypt: whether mails that are encrypted or signed by S/MIME are opened (extra ``smime``) and what is within
+        is saved; one that cannot be opened fails.
     :param imap4_conn_id: the connection of type IMAP4; empty for the one that each mail came by.
     :return: a list of dicts, one per file: ``key`` of the mail, ``path``, ``name`` as the sender gave it, ``part``,
         ``content_type``, ``size`` in bytes, ``sha256``, ``existed``.
@@ -99,6 +101,7 @@ class SaveEmailOperator(_EmailOperator):
         sizes: str = "and",
         folder_per_mail: bool = True,
         on_exists: str = "number",
+        decrypt: bool = False,
         imap4_conn_id: str = "",
         **kwargs: Any,
     ) -> None:
@@ -113,6 +116,7 @@ class SaveEmailOperator(_EmailOperator):
         self.sizes = sizes
         self.folder_per_mail = folder_per_mail
         self.on_exists = on_exists
+        self.decrypt = decrypt
         if not _templated(path, names, regex, larger, smaller):
             check_outgoing([Save(str(path), **self._options())])
 
@@ -127,6 +131,7 @@ class SaveEmailOperator(_EmailOperator):
             "sizes": self.sizes,
             "folder_per_mail": self.folder_per_mail,
             "on_exists": self.on_exists,
+            "decrypt": self.decrypt,
         }
 
     def execute(self, context: Context) -> list[dict[str, Any]]:  # noqa: ARG002 - Airflow's signature

@@ -22,9 +22,11 @@ from airflow_imap_provider.mail.conditions import (
     Subject,
 )
 from airflow_imap_provider.mailbox import fetcher, unwrapping
+from airflow_imap_provider.mailbox.actions import Save
 from airflow_imap_provider.mailbox.explaining import explain
 from airflow_imap_provider.mailbox.place import first_place
 from airflow_imap_provider.mailbox.reader import Batch, Reader, Wish
+from airflow_imap_provider.operators.email import SaveEmailOperator
 from airflow_imap_provider.transport.diagnosis import diagnose
 from airflow_imap_provider.transport.session import open_session
 from tests.mail.smime.people import BOSS, CLERK, CURVED, NOW, ROOT, SENDER, encrypted, mail, signed
@@ -185,6 +187,42 @@ def test_the_hook_opens_text_and_attachments(
     assert opened.content.startswith(b"From: The Boss <boss@example.com>\r\n")
     assert "secret" not in repr(opened)
     assert (plain.text.strip(), plain.smime.signature, plain.attachments) == ("Pay invoice 4711, please.", "", ())
+
+
+def test_what_is_within_an_encrypted_mail_is_fetched_downloaded_and_saved_if_asked_for(
+    dovecot: Dovecot, user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = {"smime_private_key": KEY, "ca_bundle": dovecot.authority.pem + ROOT.pem}
+    monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", connection(dovecot, user, extra=extra))
+    table = b"item,price\npaper,4\n"
+    inner = signed(tmp_path, BOSS, content=WITH_FILE)
+    dovecot.deliver_all(user, [mail(encrypted(tmp_path, content=inner)), mail(WITH_FILE), mail(inner)])
+    with Imap4Hook("mailbox") as hook:
+        emails = hook.fetch([1, 2, 3], smime=True)
+        assert [each["text"].strip() for each in emails] == ["See the secret list."] * 3
+        assert [each.get("smime", {}).get("signature") for each in emails] == ["valid", None, "valid"]
+        assert [each.content for each in hook.attachments(emails[0], decrypt=True)] == [table]
+        assert [each.name for each in hook.attachments(emails[0])] == ["smime.p7m"]
+        closed = hook.save(emails, tmp_path / "closed")
+        assert [each["name"] for each in closed] == ["smime.p7m", "list.csv", "list.csv", "smime.p7s"]
+    saved = SaveEmailOperator(task_id="files", emails=emails, path=str(tmp_path / "open"), what="both", decrypt=True)
+    files = [Path(each["path"].removeprefix("file://")) for each in saved.execute({})]
+    assert [each.name for each in files] == ["message.eml", "list.csv"] * 3
+    assert [each.read_bytes() for each in files if each.name == "list.csv"] == [table] * 3
+    assert all(b"See the secret list." in each.read_bytes() for each in files if each.name == "message.eml")
+
+
+def test_an_encrypted_mail_that_cannot_be_opened_is_an_error_if_its_files_are_asked_for(
+    dovecot: Dovecot, user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", connection(dovecot, user))
+    dovecot.deliver(user, mail(encrypted(tmp_path)))
+    with Imap4Hook("mailbox") as hook:
+        [email] = hook.fetch([1])
+        with pytest.raises(ImapError, match=r"no S/MIME key.*smime_private_key.*decrypt=False"):
+            hook.act(email, Save(str(tmp_path / "files"), decrypt=True))
+        assert not (tmp_path / "files").exists()
+        assert [each["name"] for each in hook.save(email, tmp_path / "files")] == ["smime.p7m"]
 
 
 def test_a_mail_that_is_too_large_to_be_opened_says_what_to_do_and_the_hook_goes_on(
