@@ -159,23 +159,19 @@ class Imap4Hook(BaseHook):
 
         :param smime: whether to check S/MIME signatures and return what came of it, too.
         :param code_page: charset for text that declares none or a wrong one; overrides the connection's.
+        :raises SettingsError: ``smime`` without the extra of that name.
         """
-        from airflow_imap_provider.mail.conditions import Conditions
         from airflow_imap_provider.mail.payload import payload
-        from airflow_imap_provider.mailbox.reader import Reader, Wish
+        from airflow_imap_provider.mailbox.fetcher import Fetcher
+        from airflow_imap_provider.mailbox.unwrapping import require_smime
 
-        wish = Wish(
-            conn_id=self.imap4_conn_id,
-            folder=folder,
-            conditions=Conditions(),
-            text=text,
-            headers=tuple(headers),
-            smime=smime,
-            code_page=as_code_page(code_page),
-        )
+        if smime:
+            require_smime()
+        page = as_code_page(code_page)
+        fetcher = Fetcher(self.imap4_conn_id, headers=headers, code_page=page, text=text, smime=smime)
         session = self.session()
-        mails = Reader(wish).mails(session, session.select(folder, readonly=True), uids)
-        return [payload(mail, headers=headers) for mail in mails]
+        mails = fetcher.fetch(session, session.select(folder, readonly=True), uids)
+        return [payload(mail, headers=headers) for _, mail in mails]
 
     def explain(
         self,

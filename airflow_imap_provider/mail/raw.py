@@ -37,7 +37,8 @@ FOLLOWED_LIMIT = PARTS_LIMIT - 2 * DEPTH_LIMIT
 """Parts that are told one by one. The rest of each multipart that is open then is told as one part."""
 
 _HEADER_END = re.compile(rb"\r?\n(?=\r?\n)")
-_LOOKS_LIKE_A_BOUNDARY = re.compile(rb"^--([^\s-][^\r\n]{0,200}?)[ \t]*\r?\n(?=content-)", re.IGNORECASE | re.MULTILINE)
+_LOOKS_LIKE_A_BOUNDARY = re.compile(rb"^--([^\s-][^\r\n]{0,200})\r?\n(?=content-)", re.IGNORECASE | re.MULTILINE)
+_VISIBLE = re.compile(rb"\S")
 _FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
 
 
@@ -269,7 +270,7 @@ class _Finder:
         if guess is None:
             return []
         self._problem("a multipart has another boundary than it declares, or declares none")
-        return self._between(guess[1], begin, end)
+        return self._between(guess[1].rstrip(), begin, end)
 
     def _between(self, boundary: bytes, begin: int, end: int) -> list[tuple[int, int]]:
         # That it begins with what it is looked for by, and not with "^", makes it ten times faster.
@@ -285,8 +286,11 @@ class _Finder:
                 spans.append((opened, max(last, opened)))
             closed = bool(match[1])
             opened = 0 if closed else min(match.end() + 1, end)
+            if len(spans) > FOLLOWED_LIMIT:
+                # More are not told one by one: the last one is all the rest.
+                return [*spans, (spans[-1][1], end)]
         if opened and not closed:
-            if self.raw[opened:end].strip():
+            if _VISIBLE.search(self.raw, opened, end):
                 spans.append((opened, end))
             self._problem("a multipart is not closed")
         return spans

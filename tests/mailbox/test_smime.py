@@ -157,6 +157,14 @@ def test_without_the_extra_who_asks_for_it_is_told(
         read(dovecot, user, SmimeSignature.is_valid())
     with pytest.raises(SettingsError, match="asn1crypto"):
         read(dovecot, user, Body.contains("x"), key=KEY)
+    monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", connection(dovecot, user))
+    with Imap4Hook("mailbox") as hook:
+        with pytest.raises(SettingsError, match="asn1crypto"):
+            hook.fetch([1], smime=True)
+        [email] = hook.fetch([1])
+        assert "S/MIME is not looked at: the extra smime is not installed" in email["defects"]
+        with pytest.raises(SettingsError, match="asn1crypto"):
+            list(hook.attachments(email, decrypt=True))
     [email] = read(dovecot, user, text=True).emails
     assert "S/MIME is not looked at: the extra smime is not installed" in email["defects"]
 

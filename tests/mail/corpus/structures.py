@@ -93,6 +93,11 @@ STRUCTURES: tuple[tuple[str, bytes, int], ...] = (
     ("a boundary that is missing", mixed(text(), attachment()).replace(b'; boundary="corpus"', b""), 1),
     ("a boundary that is another", mixed(text(), attachment()).replace(b'boundary="corpus"', b"boundary=other"), 1),
     ("a boundary that is empty", mixed(text(), attachment()).replace(b'"corpus"', b'""'), 1),
+    (
+        "a megabyte of blanks where a boundary is looked for",
+        mixed(text(b"--x" + b" " * 1_000_000), attachment()).replace(b'; boundary="corpus"', b""),
+        1,
+    ),
     ("a boundary of 900 characters", mixed(text(), attachment(), boundary=b"b" * 900), 1),
     ("a boundary with blanks and signs", mixed(text(), attachment(), boundary=b"=_a b(c)+/:?.*"), 1),
     ("boundaries that begin alike", mixed(mixed(text(), attachment(), boundary=b"corpus-1", header=b"")), 1),
