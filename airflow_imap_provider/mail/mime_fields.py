@@ -53,8 +53,8 @@ class MimeFields:
 
     @property
     def charset(self) -> str:
-        """The charset that is declared, in lower case; empty if none is."""
-        return self._parameter(b"charset").strip().lower().decode("ascii", "replace")
+        """The charset that is declared, in lower case and without a comment behind it; empty if none is."""
+        return b"".join(self._parameter(b"charset").lower().split()[:1]).decode("ascii", "replace")
 
     def _parameter(self, wanted: bytes) -> bytes:
         parameters = self.parameters or ()

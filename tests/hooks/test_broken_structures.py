@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.hooks.imap4 import Imap4Hook
 from airflow_imap_provider.mail.raw import RawMail, mail_from_raw
 from airflow_imap_provider.mail.transfer import decode_transfer
+from airflow_imap_provider.mailbox import spool
 from airflow_imap_provider.mailbox.actions import Save
 from tests.mail.corpus.kinds import KINDS
 from tests.mail.corpus.pieces import HEADER, attachment, encoded, mixed, part, single, text
@@ -267,3 +270,41 @@ def test_the_whole_mail_tells_the_same_parts_as_the_files_saved(
     own = mail_from_raw(raw)
     parsed = RawMail.of(raw)
     assert files(tmp_path) == [decode_transfer(parsed.part(each.part), each.encoding) for each in own.attachments]
+
+
+# --- the temporary file ----------------------------------------------------------------------------------------------
+
+
+def test_a_mail_whose_lines_end_with_carriage_returns_has_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Macintosh(Liar):
+        def fetch(self, peer: Peer, command: str) -> None:
+            self.mail = MAIL if "HEADER.FIELDS" in command else MAIL.replace(b"\r\n", b"\r")
+            super().fetch(peer, command)
+
+    with mailbox(Macintosh("NIL", {}), monkeypatch) as hook:
+        [email] = hook.fetch([1], text=False)
+        assert contents(hook, email) == WHOLE
+
+
+def test_a_mail_that_is_too_large_for_a_temporary_file_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "SPOOL_LIMIT", 1_000)
+    with mailbox(Liar("NIL", {}), monkeypatch) as hook:
+        [email] = hook.fetch([1], text=False)
+        with pytest.raises(ImapError, match=r"more than 1000 bytes.*what='message'"):
+            hook.save(email, tmp_path)
+        assert [each["size"] for each in hook.save(email, tmp_path, what="message")] == [len(MAIL)]
+
+
+def test_a_temporary_folder_without_room_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: Any) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(spool, "TemporaryFile", lambda **options: Full())
+    with mailbox(Liar("NIL", {}), monkeypatch) as hook:
+        [email] = hook.fetch([1], text=False)
+        with pytest.raises(ImapError, match=r"temporary file.*No space left on device.*TMPDIR"):
+            hook.save(email, tmp_path)
+        assert hook.fetch([1], text=False) == [email], "the session is in order"
