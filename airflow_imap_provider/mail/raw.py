@@ -37,7 +37,7 @@ FOLLOWED_LIMIT = PARTS_LIMIT - 2 * DEPTH_LIMIT
 """Parts that are told one by one. The rest of each multipart that is open then is told as one part."""
 
 _HEADER_END = re.compile(rb"\r?\n(?=\r?\n)")
-_LOOKS_LIKE_A_BOUNDARY = re.compile(rb"^--([^\s-][^\r\n]{0,200})\r?\n(?=content-)", re.IGNORECASE | re.MULTILINE)
+_LOOKS_LIKE_A_BOUNDARY = re.compile(rb"^--([^\s-][^\r\n]{0,997})\r?\n(?=content-)", re.IGNORECASE | re.MULTILINE)
 _VISIBLE = re.compile(rb"\S")
 _FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
 
