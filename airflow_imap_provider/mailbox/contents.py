@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 
 from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.mail.message import Attachment, Mail
@@ -33,7 +34,7 @@ class Contents:
         self._stack = stack
         self._found: RawMail | None = None
         self._whole = mail
-        self._decrypted = decrypt and is_smime(mail)
+        self._decrypt = decrypt
 
     @property
     def mail(self) -> Mail:
@@ -41,16 +42,18 @@ class Contents:
 
         :raises ImapError: it must be fetched whole, and that cannot be done.
         """
-        return self._told if self._told.structured and not self._decrypted else self._read_whole()[0]
+        return self._read_whole()[0] if self._needs_whole() else self._told
 
     def source(self) -> Generator[bytes, None, None]:
         """Yield the mail itself. Until that ends or is closed the session takes no other command.
 
         :raises ImapError: as :meth:`chunks` does.
         """
-        if self._decrypted:
-            yield bytes(self._read_whole()[1].raw)
-            return
+        if self._decrypt and self._needs_whole():
+            whole, found = self._read_whole()
+            if is_smime(whole):
+                yield bytes(found.raw)
+                return
         pieces = transferred(self._opened(), self._told.uid, "", octets=self._told.size)
         with closing(pieces):
             yield from pieces
@@ -109,15 +112,23 @@ class Contents:
             raise problem
         return twin, self._of_whole(twin)
 
+    def _needs_whole(self) -> bool:
+        return not self._told.structured or (self._decrypt and is_smime(self._told))
+
     def _read_whole(self) -> tuple[Mail, RawMail]:
-        """Return the mail as the whole of it shows it, and its parts."""
+        """Return the mail as the whole of it shows it, and its parts; of a closed one what is within, if asked for."""
         if self._found is None:
-            session, told = self._opened(), self._told
-            if self._decrypted:
-                self._found = RawMail.of(decrypted(session, told))
-            else:
-                self._found = self._stack.enter_context(spooled(session, told.uid, told.size))
-            self._whole = structured_by(told, self._found, session.settings.code_page, text=True)
+            session, mail = self._opened(), self._told
+            page = session.settings.code_page
+            if not (self._decrypt and is_smime(mail)):
+                self._found = self._stack.enter_context(spooled(session, mail.uid, mail.size))
+                mail = structured_by(mail, self._found, page, text=True)
+            if self._decrypt and is_smime(mail):
+                self._found = RawMail.of(decrypted(session, mail))
+                # That it is protected stays said, though what is within is not.
+                mail = replace(structured_by(mail, self._found, page, text=True), protection=mail.protection)
+            self._whole = mail
+        assert self._found is not None  # one of both ways has been gone
         return self._whole, self._found
 
     def _of_whole(self, attachment: Attachment) -> Generator[bytes, None, None]:

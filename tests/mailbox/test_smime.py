@@ -204,19 +204,23 @@ def test_what_is_within_an_encrypted_mail_is_fetched_downloaded_and_saved_if_ask
     monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", connection(dovecot, user, extra=extra))
     table = b"item,price\npaper,4\n"
     inner = signed(tmp_path, BOSS, content=WITH_FILE)
-    dovecot.deliver_all(user, [mail(encrypted(tmp_path, content=inner)), mail(WITH_FILE), mail(inner)])
+    # Of the last one Dovecot does not tell that it is encrypted.
+    bare = mail(encrypted(tmp_path, content=inner)).replace(b"MIME-Version: 1.0\r\n", b"", 1)
+    assert b"MIME-Version" not in bare
+    assert b"MIME-Version" in mail(encrypted(tmp_path, content=inner))
+    dovecot.deliver_all(user, [mail(encrypted(tmp_path, content=inner)), mail(WITH_FILE), mail(inner), bare])
     with Imap4Hook("mailbox") as hook:
-        emails = hook.fetch([1, 2, 3], smime=True)
-        assert [each["text"].strip() for each in emails] == ["See the secret list."] * 3
-        assert [each.get("smime", {}).get("signature") for each in emails] == ["valid", None, "valid"]
+        emails = hook.fetch([1, 2, 3, 4], smime=True)
+        assert [each["text"].strip() for each in emails] == ["See the secret list."] * 4
+        assert [each.get("smime", {}).get("signature") for each in emails] == ["valid", None, "valid", "valid"]
         assert [each.content for each in hook.attachments(emails[0], decrypt=True)] == [table]
         assert [each.name for each in hook.attachments(emails[0])] == ["smime.p7m"]
         closed = hook.save(emails, tmp_path / "closed")
-        assert [each["name"] for each in closed] == ["smime.p7m", "list.csv", "list.csv", "smime.p7s"]
+        assert [each["name"] for each in closed] == ["smime.p7m", "list.csv", "list.csv", "smime.p7s", "smime.p7m"]
     saved = SaveEmailOperator(task_id="files", emails=emails, path=str(tmp_path / "open"), what="both", decrypt=True)
     files = [Path(each["path"].removeprefix("file://")) for each in saved.execute({})]
-    assert [each.name for each in files] == ["message.eml", "list.csv"] * 3
-    assert [each.read_bytes() for each in files if each.name == "list.csv"] == [table] * 3
+    assert [each.name for each in files] == ["message.eml", "list.csv"] * 4
+    assert [each.read_bytes() for each in files if each.name == "list.csv"] == [table] * 4
     assert all(b"See the secret list." in each.read_bytes() for each in files if each.name == "message.eml")
 
 
