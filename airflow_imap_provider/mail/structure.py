@@ -118,8 +118,9 @@ class _Reader:
             problem = "the body has more parts, or parts within parts, than are looked at"
             if problem not in self.out.problems:
                 self.out.problems.append(problem)
-            if children is not None and self.parts <= PARTS_LIMIT:
-                # Whatever is in it is not lost: all of it together is one file.
+            listed = in_message and self.out.attachments and self.out.attachments[-1].part == part
+            if children is not None and self.parts <= PARTS_LIMIT and not listed:
+                # Whatever is in it is not lost: all of it together is one file. An attached mail is one already.
                 self.out.attachments.append(Attachment("", "multipart/mixed", 0, part or "1", "7bit"))
             return
         if children is None:
