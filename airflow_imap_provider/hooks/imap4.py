@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from airflow_imap_provider.hooks.sent import SentRecord
     from airflow_imap_provider.mail.conditions import Condition, Conditions
-    from airflow_imap_provider.mail.message import Attachment as Part
     from airflow_imap_provider.mail.message import Mail
     from airflow_imap_provider.mailbox.actions import Action
     from airflow_imap_provider.mailbox.explaining import Explanation
@@ -153,27 +152,28 @@ class Imap4Hook(BaseHook):
         folder: str = "INBOX",
         text: bool = True,
         headers: Sequence[str] = (),
+        smime: bool = False,
         code_page: str = "",
     ) -> list[dict[str, Any]]:
         """Return mails by UID, with their text unless told otherwise. UIDs that do not exist are passed over.
 
-        :param code_page: charset for text that declares none or a wrong one; overrides the connection's.
-        """
-        from airflow_imap_provider.mail.fetching import text_items, with_text
-        from airflow_imap_provider.mail.payload import payload
+        The text of an encrypted mail is the one within, if the connection has its key.
 
-        override = as_code_page(code_page)
+        :param smime: whether to check S/MIME signatures and return what came of it, too.
+        :param code_page: charset for text that declares none or a wrong one; overrides the connection's.
+        :raises SettingsError: ``smime`` without the extra of that name.
+        """
+        from airflow_imap_provider.mail.payload import payload
+        from airflow_imap_provider.mailbox.fetcher import Fetcher
+        from airflow_imap_provider.mailbox.unwrapping import require_smime
+
+        if smime:
+            require_smime()
+        page = as_code_page(code_page)
+        fetcher = Fetcher(self.imap4_conn_id, headers=headers, code_page=page, text=text, smime=smime)
         session = self.session()
-        code_page = override or session.settings.code_page
-        status = session.select(folder, readonly=True)
-        emails = []
-        for mail in self._mails(session, status, uids, headers, code_page):
-            shown = mail
-            if text and mail.text_parts:
-                answer = session.fetch([mail.uid], text_items(mail)).get(mail.uid, {})
-                shown = with_text(mail, answer, code_page)
-            emails.append(payload(shown, headers=headers))
-        return emails
+        mails = fetcher.fetch(session, session.select(folder, readonly=True), uids)
+        return [payload(mail, headers=headers) for _, mail in mails]
 
     def explain(
         self,
@@ -196,27 +196,31 @@ class Imap4Hook(BaseHook):
             self.session(), conditions, conn_id=self.imap4_conn_id, folder=folder, last=last, code_page=code_page
         )
 
-    def attachments(self, email: Mapping[str, Any], name: str = "*") -> Iterator[Attachment]:
+    def attachments(self, email: Mapping[str, Any], name: str = "*", *, decrypt: bool = False) -> Iterator[Attachment]:
         """Go through the attachments of a mail, downloading one at a time.
 
         The mail is found although an action has moved it meanwhile: by its Message-ID.
 
         :param email: a mail as the trigger, the operators and this hook return it.
         :param name: a glob that the attachment's name must match, case-insensitively.
-        :raises ImapError: if the mail is nowhere to be found.
+        :param decrypt: whether a mail that is encrypted or signed by S/MIME is opened, to get at what is within.
+        :raises ImapError: if the mail is nowhere to be found, or cannot be opened.
         """
-        from airflow_imap_provider.mailbox.download import part_content
+        from airflow_imap_provider.mailbox.contents import opened_contents
 
         mail = self._locate(email)
-        for part in mail.attachments:
-            if not fnmatch.fnmatch(part.name.casefold(), name.casefold()):
-                continue
-            session = self.session()
+
+        def opened() -> Session:
             # Between two attachments the caller may have looked into another folder.
+            session = self.session()
             if session.select(mail.folder, readonly=True).uidvalidity != mail.uidvalidity:
-                raise _gone(part, mail)
-            content = part_content(session, mail.uid, part.part, part.encoding, octets=part.octets)
-            yield Attachment(part.name, part.content_type, part.part, content)
+                raise _gone(mail)
+            return session
+
+        with opened_contents(mail, opened, decrypt=decrypt) as contents:
+            for part in contents.mail.attachments:
+                if fnmatch.fnmatch(part.name.casefold(), name.casefold()):
+                    yield Attachment(part.name, part.content_type, part.part, contents.content(part))
 
     def open_smime(self, email: Mapping[str, Any]) -> OpenedEmail:
         """Decrypt a mail and check its signatures; the text and the attachments are those within.
@@ -296,18 +300,6 @@ class Imap4Hook(BaseHook):
         for email in listed_emails(emails):
             yield str(email["key"]), partial(self._locate, email, look_in)
 
-    def _mails(
-        self,
-        session: Session,
-        status: FolderStatus,
-        uids: Sequence[int],
-        headers: Sequence[str] = (),
-        code_page: str = "",
-    ) -> list[Mail]:
-        from airflow_imap_provider.mailbox.lookup import mails_by_uid
-
-        return mails_by_uid(session, status, uids, self.imap4_conn_id, headers, code_page)
-
     def _locate(self, email: Mapping[str, Any], look_in: Sequence[str] = (), headers: Sequence[str] = ()) -> Mail:
         """Select the folder in which a mail is now, and return the mail."""
         from airflow_imap_provider.mailbox.lookup import locate
@@ -365,9 +357,10 @@ class Imap4Hook(BaseHook):
     ) -> list[dict[str, Any]]:
         """Save or forward mails of the open folder."""
         from airflow_imap_provider.hooks.outgoing import send_out
+        from airflow_imap_provider.mailbox.lookup import mails_by_uid
 
         session, keys = self.session(), {email["uid"]: str(email["key"]) for email in group}
-        mails = self._mails(session, status, list(keys))
+        mails = mails_by_uid(session, status, list(keys), self.imap4_conn_id)
         if len(mails) < len(keys):
             self.log.warning("%s of %s mails are gone, and not to be %sd", len(keys) - len(mails), len(keys), action.do)
         return send_out(session, ((keys[mail.uid], partial(_same, mail)) for mail in mails), action, sent=sent)
@@ -460,9 +453,9 @@ def _same(mail: Mail) -> Mail:
     return mail
 
 
-def _gone(part: Part, mail: Mail) -> ImapError:
+def _gone(mail: Mail) -> ImapError:
     return ImapError(
-        f"the attachment {part.name!r} of mail {mail.uid} is gone from {mail.folder}",
+        f"mail {mail.uid} is gone from {mail.folder}, with the attachments that are still to come",
         stage="fetch",
         remedy="Try again: another client has removed or moved the mail in this moment.",
     )

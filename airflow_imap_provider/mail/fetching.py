@@ -17,11 +17,13 @@ from airflow_imap_provider.mail.authentication import HEADERS as AUTHENTICATION_
 from airflow_imap_provider.mail.authentication import read_authentication
 from airflow_imap_provider.mail.charsets import decode, one_line
 from airflow_imap_provider.mail.encoded_words import decode_words
+from airflow_imap_provider.mail.flowed import unflowed
 from airflow_imap_provider.mail.header_block import check_header_name, header_fields
 from airflow_imap_provider.mail.html_text import html_to_text
 from airflow_imap_provider.mail.message import Address, Mail, TextPart
-from airflow_imap_provider.mail.structure import has_parts, is_structure, read_structure
-from airflow_imap_provider.mail.transfer import PLAIN_ENCODINGS, decode_transfer
+from airflow_imap_provider.mail.plausibility import MIME_HEADERS, contradiction
+from airflow_imap_provider.mail.structure import is_structure, read_structure
+from airflow_imap_provider.mail.transfer import KNOWN_ENCODINGS, decode_transfer
 
 __all__ = ["TEXT_LIMIT", "fetch_items", "listed_defects", "mail_from_fetch", "text_items", "with_text"]
 
@@ -67,7 +69,7 @@ def fetch_items(headers: Iterable[str]) -> list[str]:
     :param headers: names of the headers that are needed besides those every mail is described by.
     :raises SettingsError: if one of them cannot be the name of a header.
     """
-    names = sorted({*_STANDARD_HEADERS, "content-type", *(check_header_name(name) for name in headers)})
+    names = sorted({*_STANDARD_HEADERS, *MIME_HEADERS, *(check_header_name(name) for name in headers)})
     fields = " ".join(name.upper() for name in names)
     return ["UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "BODYSTRUCTURE", f"BODY.PEEK[HEADER.FIELDS ({fields})]"]
 
@@ -99,14 +101,14 @@ def mail_from_fetch(
     names = {*_STANDARD_HEADERS, *(name.lower() for name in headers)}
     values = {name: _decoded(name, raw[name], code_page, defects) for name in sorted(names & raw.keys())}
     date = _date(raw, defects)
+    size = response.get(b"RFC822.SIZE")
     structure: Any = response.get(b"BODYSTRUCTURE")
     body = read_structure(structure, code_page)
     structured = is_structure(structure) and not body.hollow
-    if structured and _is_multipart(raw) and not has_parts(structure):
+    if structured and (problem := contradiction(raw, body, size if isinstance(size, int) else 0)):
         structured = False
-        body.problems.append("the header announces several parts, the structure has one")
+        body.problems.append(problem)
     defects += body.problems
-    size = response.get(b"RFC822.SIZE")
     return Mail(
         conn_id=conn_id,
         folder=folder,
@@ -131,10 +133,6 @@ def mail_from_fetch(
         authentication=read_authentication(fields) if names.issuperset(AUTHENTICATION_HEADERS) else {},
         structured=structured,
     )
-
-
-def _is_multipart(raw: Mapping[str, list[bytes]]) -> bool:
-    return raw.get("content-type", [b""])[0].strip()[:10].lower() == b"multipart/"
 
 
 def text_items(mail: Mail) -> list[str]:
@@ -168,14 +166,16 @@ def _text(part: TextPart, data: bytes, code_page: str, defects: list[str]) -> st
     if cut:
         defects.append(f"part {part.part}: only the first {TEXT_LIMIT} octets of the text are looked at")
         data = data[:TEXT_LIMIT]
-    if part.encoding not in ("base64", "quoted-printable", *PLAIN_ENCODINGS):
+    if part.encoding not in KNOWN_ENCODINGS:
         defects.append(f"part {part.part}: unknown transfer encoding {part.encoding}")
     text, problem = decode(decode_transfer(data, part.encoding), part.charset, code_page, cut=cut)
     if problem:
         defects.append(f"part {part.part}: {problem}")
     if _UUENCODED.search(text) or _YENCODED.search(text):
         defects.append(f"part {part.part}: the text holds a uuencoded or yEnc file, which stays in the text")
-    return html_to_text(text) if part.content_type == "text/html" else text
+    if part.content_type == "text/html":
+        return html_to_text(text)
+    return unflowed(text, delete_space=part.delete_space) if part.flowed else text
 
 
 def _header_fields(response: Mapping[bytes, Any], defects: list[str]) -> list[tuple[str, bytes]]:

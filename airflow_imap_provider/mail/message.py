@@ -81,6 +81,8 @@ class TextPart:
     :param encoding: the content transfer encoding in lower case.
     :param size: bytes after decoding, reckoned as for an attachment.
     :param octets: the size that the server tells, in octets as transferred.
+    :param flowed: whether it was wrapped for its way (``format=flowed``, RFC 3676).
+    :param delete_space: whether the blank before a break was added with it (``DelSp=yes``).
     """
 
     part: str
@@ -89,6 +91,8 @@ class TextPart:
     encoding: str
     size: int
     octets: int = 0
+    flowed: bool = False
+    delete_space: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """A whole mail as bytes: an ``.eml`` file, an attached mail, or one whose structure a server does not tell.
 
 It finds the parts and describes them as a server's BODYSTRUCTURE does, so everything else (names, charsets, what is an
-attachment, what is the text) is decided by the same code as for a mail on a server. Not the standard library's parser,
-although nothing in it raises: that one calls itself for each level and compares each line with all boundaries around
-it, and on a mail of a thousand multiparts it ends with a RecursionError or after minutes.
+attachment, what is the text) is decided by the same code as for a mail on a server. Not the standard library's
+parser, which calls itself for each level and compares each line with the boundaries around it: measured on Python 3.11,
+it ends with a RecursionError on 1,000 multiparts one in the other (80 kB; 980 are read), and takes 58 s of CPU for 980
+around 4 MB of lines that begin with two dashes. This one takes less than a tenth of a second for that.
 
 What senders break is read so that nothing is lost: parts behind the closing boundary, a boundary that is not declared,
 multiparts too deep to follow (all of them together are one attachment then).
@@ -12,12 +13,14 @@ multiparts too deep to follow (all of them together are one attachment then).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from mmap import mmap
 from typing import Any
 
 from airflow_imap_provider.mail.fetching import TEXT_LIMIT, listed_defects, mail_from_fetch, with_text
 from airflow_imap_provider.mail.message import Attachment, Mail
+from airflow_imap_provider.mail.mime_fields import MimeFields, mime_fields
 from airflow_imap_provider.mail.structure import DEPTH_LIMIT, PARTS_LIMIT, Structure, read_structure
 
 __all__ = ["RAW_LIMIT", "Entity", "RawMail", "mail_from_raw", "structured_by"]
@@ -26,26 +29,16 @@ RAW_LIMIT = 16 * 1024 * 1024
 """Bytes of a whole mail that are fetched and looked at, where the server does not tell its structure. It is held in
 memory, by the triggerer too; in a longer one the attachments behind that are not seen, and a defect says so."""
 
-FIELD_LIMIT = 256 * 1024
-"""Bytes of one header field of a part that are looked at: twice as many as 1,000 parameters need."""
-
-BOUNDARY_LIMIT = 1_000
-"""Bytes of a boundary. RFC 2046 allows 70, and a line has 998."""
+PART_HEADER_LIMIT = 4 * 1024 * 1024
+"""Bytes of a part's header that are looked at. What is no header may have no blank line in it and be as long as the
+mail."""
 
 FOLLOWED_LIMIT = PARTS_LIMIT - 2 * DEPTH_LIMIT
 """Parts that are told one by one. The rest of each multipart that is open then is told as one part."""
 
 _HEADER_END = re.compile(rb"\r?\n(?=\r?\n)")
-_MIME_FIELD = re.compile(
-    rb"^content-(type|transfer-encoding|disposition|id|description)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)",
-    re.IGNORECASE | re.MULTILINE,
-)
-_TYPE = re.compile(rb"\s*([^\s/;(),\"]+)\s*/\s*([^\s;(),\"]+)")
-_TOKEN = re.compile(rb"\s*([^\s;(),\"]+)")
-_QUOTED_TOKEN = re.compile(rb"\s*\"?([^\s;(),\"]+)")
-_PARAMETER = re.compile(rb';\s*([^\s=;"]{1,200})\s*=[ \t\r\n]*("(?:[^"\\]|\\.)*"|[^;]*)', re.DOTALL)
-_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
-_LOOKS_LIKE_A_BOUNDARY = re.compile(rb"^--([^\s-][^\r\n]{0,200}?)[ \t]*\r?\n(?=content-)", re.IGNORECASE | re.MULTILINE)
+_LOOKS_LIKE_A_BOUNDARY = re.compile(rb"^--([^\s-][^\r\n]{0,997})\r?\n(?=content-)", re.IGNORECASE | re.MULTILINE)
+_VISIBLE = re.compile(rb"\S")
 _FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
 
 
@@ -53,26 +46,26 @@ _FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
 class RawMail:
     """The parts of a mail.
 
-    :param raw: the mail.
+    :param raw: the mail, in memory or in a file.
     :param structure: what a server would tell as BODYSTRUCTURE, as IMAPClient gives it.
     :param sections: by part number, where the content of a part begins and ends, undecoded.
     :param header: where its header ends.
     :param problems: what was wrong.
     """
 
-    raw: bytes = field(repr=False)
+    raw: bytes | mmap = field(repr=False)
     structure: tuple[Any, ...] = field(repr=False)
     sections: Mapping[str, tuple[int, int]]
     header: int
     problems: tuple[str, ...]
 
     @classmethod
-    def of(cls, raw: bytes) -> RawMail:
+    def of(cls, raw: bytes | mmap) -> RawMail:
         """Find the parts of a mail; never raises.
 
-        :param raw: the mail, whole or cut off anywhere.
+        :param raw: the mail, whole or cut off anywhere. In a file its lines must end as they do on the way.
         """
-        if b"\n" not in raw:
+        if isinstance(raw, bytes) and b"\n" not in raw:
             raw = raw.replace(b"\r", b"\n")  # line ends as the Macintosh had them; no number of a byte changes
         finder = _Finder(raw)
         structure = finder.message(0, len(raw), "", 0)
@@ -82,6 +75,12 @@ class RawMail:
         """Return the content of a part as it is transferred, like FETCH of ``BODY[number]``; empty if it is none."""
         begin, end = self.sections.get(number, (0, 0))
         return self.raw[begin:end]
+
+    def pieces(self, number: str, size: int) -> Iterator[bytes]:
+        """Yield the same in pieces of this many bytes."""
+        begin, end = self.sections.get(number, (0, 0))
+        for first in range(begin, end, size):
+            yield self.raw[first : min(first + size, end)]
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ class Entity:
         """Look at a mail or part, not into its parts; never raises."""
         finder = _Finder(raw)
         header_end, body = finder.body(0, len(raw))
-        fields = _fields(raw[:header_end], b"text/plain")
+        fields = mime_fields(raw[:header_end], b"text/plain")
         pairs = fields.parameters or ()
         spans = finder._spans(fields, body, len(raw)) if fields.type == b"multipart" else []
         return cls(
@@ -169,19 +168,19 @@ def mail_from_raw(
     return with_text(mail, _texts(mail, found), code_page)
 
 
-def structured_by(mail: Mail, raw: bytes, code_page: str, *, text: bool) -> Mail:
+def structured_by(mail: Mail, found: RawMail, code_page: str, *, text: bool, cut: bool = False) -> Mail:
     """Return a mail whose structure the server does not tell with what the whole of it shows.
 
     :param mail: as the server tells it.
-    :param raw: the mail from its beginning, at most :data:`RAW_LIMIT` bytes.
+    :param found: the parts of the whole.
     :param code_page: charset for text that declares none or a wrong one; may be empty.
     :param text: whether the mail's text is wanted.
+    :param cut: whether only the first :data:`RAW_LIMIT` bytes were looked at.
     """
-    found = RawMail.of(raw)
     structure: Structure = read_structure(found.structure, code_page)
     defects = [*mail.defects, "the attachments are told from the whole mail, for the server does not"]
     defects += [*found.problems, *structure.problems]
-    if len(raw) >= RAW_LIMIT:
+    if cut:
         defects.append(f"only the first {RAW_LIMIT} bytes of the mail are looked at")
     out = replace(
         mail,
@@ -203,20 +202,8 @@ def _texts(mail: Mail, found: RawMail) -> dict[bytes, bytes]:
     return {f"BODY[{part.part}]<0>".encode("ascii"): found.part(part.part)[:TEXT_LIMIT] for part in mail.text_parts}
 
 
-@dataclass(frozen=True)
-class _Fields:
-    """The fields of a part's header that tell what it is."""
-
-    type: bytes
-    subtype: bytes
-    parameters: tuple[bytes, ...] | None
-    encoding: bytes
-    disposition: tuple[Any, ...] | None
-    content_id: bytes | None
-
-
 class _Finder:
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes | mmap) -> None:
         self.raw = raw
         self.sections: dict[str, tuple[int, int]] = {}
         self.problems: list[str] = []
@@ -225,11 +212,11 @@ class _Finder:
     def body(self, begin: int, end: int) -> tuple[int, int]:
         """Return where the header of a mail or part ends and where its body begins."""
         for blank in (b"\r\n", b"\n"):
-            if self.raw.startswith(blank, begin, end):
+            if self.raw[begin : min(begin + len(blank), end)] == blank:
                 return begin, begin + len(blank)
         if match := _HEADER_END.search(self.raw, begin, end):
             line_end = match.end()
-            behind = line_end + (2 if self.raw.startswith(b"\r\n", line_end) else 1)
+            behind = line_end + (2 if self.raw[line_end : line_end + 2] == b"\r\n" else 1)
             return line_end, min(behind, end)
         # Without a blank line all is header, or nothing is.
         return (end, end) if begin == 0 or _FIELD.match(self.raw, begin, end) else (begin, begin)
@@ -237,16 +224,19 @@ class _Finder:
     def message(self, begin: int, end: int, number: str, depth: int) -> tuple[Any, ...]:
         """Describe a mail, whose parts are numbered below the number of the part that it is in."""
         header_end, body = self.body(begin, end)
-        fields = _fields(self.raw[begin:header_end], b"text/plain")
+        fields = self._fields(begin, header_end, b"text/plain")
         parts = self._multipart(fields, body, end, number, depth)
         return parts or self._single(fields, body, end, f"{number}.1" if number else "1", depth)
 
     def _part(self, begin: int, end: int, number: str, depth: int, default: bytes) -> tuple[Any, ...]:
         header_end, body = self.body(begin, end)
-        fields = _fields(self.raw[begin:header_end], default)
+        fields = self._fields(begin, header_end, default)
         return self._multipart(fields, body, end, number, depth) or self._single(fields, body, end, number, depth)
 
-    def _multipart(self, fields: _Fields, begin: int, end: int, number: str, depth: int) -> tuple[Any, ...] | None:
+    def _fields(self, begin: int, end: int, default: bytes) -> MimeFields:
+        return mime_fields(self.raw[begin : min(end, begin + PART_HEADER_LIMIT)], default)
+
+    def _multipart(self, fields: MimeFields, begin: int, end: int, number: str, depth: int) -> tuple[Any, ...] | None:
         """Describe a multipart; ``None`` for what is none, what has no parts, and what is too deep to follow."""
         if fields.type != b"multipart" or depth >= DEPTH_LIMIT:
             if fields.type == b"multipart":
@@ -264,15 +254,15 @@ class _Finder:
             if self.parts >= FOLLOWED_LIMIT:
                 # The rest is one part, in which nothing is looked for.
                 self._problem(f"more than {FOLLOWED_LIMIT} parts: the rest is one")
-                rest = _Fields(b"application", b"octet-stream", None, b"7bit", (b"attachment", None), None)
+                rest = MimeFields(b"application", b"octet-stream", None, b"7bit", (b"attachment", None), None)
                 children.append(self._single(rest, first, spans[-1][1], _below(number, count), depth))
                 break
             children.append(self._part(first, last, _below(number, count), depth + 1, default))
         return (children, fields.subtype, fields.parameters, fields.disposition, None, None)
 
-    def _spans(self, fields: _Fields, begin: int, end: int) -> list[tuple[int, int]]:
+    def _spans(self, fields: MimeFields, begin: int, end: int) -> list[tuple[int, int]]:
         """Return where the parts of a multipart begin and end, header and all."""
-        boundary = _boundary(fields)
+        boundary = fields.boundary
         spans = self._between(boundary, begin, end) if boundary else []
         if spans:
             return spans
@@ -280,28 +270,32 @@ class _Finder:
         if guess is None:
             return []
         self._problem("a multipart has another boundary than it declares, or declares none")
-        return self._between(guess[1], begin, end)
+        return self._between(guess[1].rstrip(), begin, end)
 
     def _between(self, boundary: bytes, begin: int, end: int) -> list[tuple[int, int]]:
-        line = re.compile(rb"^--" + re.escape(boundary) + rb"(--)?[ \t]*\r?$", re.MULTILINE)
+        # That it begins with what it is looked for by, and not with "^", makes it ten times faster.
+        line = re.compile(rb"\n--" + re.escape(boundary) + rb"(--)?[ \t]*\r?$", re.MULTILINE)
         spans: list[tuple[int, int]] = []
         opened = 0
         closed = False
-        for match in line.finditer(self.raw, begin, end):
+        for match in line.finditer(self.raw, max(begin - 1, 0), end):
             if opened:
                 # The line end before a boundary belongs to the boundary (RFC 2046, section 5.1.1).
-                last = match.start() - 1
+                last = match.start()
                 last -= last > opened and self.raw[last - 1 : last] == b"\r"
                 spans.append((opened, max(last, opened)))
             closed = bool(match[1])
             opened = 0 if closed else min(match.end() + 1, end)
+            if len(spans) > FOLLOWED_LIMIT:
+                # More are not told one by one: the last one is all the rest.
+                return [*spans, (spans[-1][1], end)]
         if opened and not closed:
-            if self.raw[opened:end].strip():
+            if _VISIBLE.search(self.raw, opened, end):
                 spans.append((opened, end))
             self._problem("a multipart is not closed")
         return spans
 
-    def _single(self, fields: _Fields, begin: int, end: int, number: str, depth: int) -> tuple[Any, ...]:
+    def _single(self, fields: MimeFields, begin: int, end: int, number: str, depth: int) -> tuple[Any, ...]:
         self.sections[number] = (begin, end)
         basic = (
             fields.type,
@@ -329,41 +323,3 @@ class _Finder:
 
 def _below(number: str, count: int) -> str:
     return f"{number}.{count}" if number else str(count)
-
-
-def _fields(header: bytes, default: bytes) -> _Fields:
-    found: dict[bytes, bytes] = {}
-    for match in _MIME_FIELD.finditer(header):
-        found.setdefault(match[1].lower(), match[2][:FIELD_LIMIT])
-    declared = found.get(b"type", b"")
-    kind = _TYPE.match(declared) or _TYPE.match(default)
-    assert kind is not None  # every default is a type
-    encoding = _TOKEN.match(found.get(b"transfer-encoding", b""))
-    disposition = _QUOTED_TOKEN.match(found.get(b"disposition", b""))
-    return _Fields(
-        type=kind[1].lower(),
-        subtype=kind[2].lower(),
-        parameters=_parameters(declared),
-        encoding=encoding[1].lower() if encoding else b"7bit",
-        disposition=(disposition[1].lower(), _parameters(found[b"disposition"])) if disposition else None,
-        content_id=found[b"id"].strip() or None if b"id" in found else None,
-    )
-
-
-def _parameters(value: bytes) -> tuple[bytes, ...] | None:
-    """Return names and values in turn, as a server tells them."""
-    out: list[bytes] = []
-    for match in _PARAMETER.finditer(value):
-        text = match[2].strip()
-        if text.startswith(b'"'):
-            text = _ESCAPED.sub(rb"\1", text[1:-1] if text.endswith(b'"') and len(text) > 1 else text[1:])
-        out += (match[1], re.sub(rb"\r?\n", b"", text))
-    return tuple(out) or None
-
-
-def _boundary(fields: _Fields) -> bytes:
-    parameters = fields.parameters or ()
-    for name, value in zip(parameters[::2], parameters[1::2], strict=False):
-        if name.lower() == b"boundary":
-            return value.rstrip()[:BOUNDARY_LIMIT]
-    return b""

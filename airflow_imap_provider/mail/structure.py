@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 from airflow_imap_provider.mail.encoded_words import decode_parameters
 from airflow_imap_provider.mail.message import Attachment, TextPart
 
-__all__ = ["Structure", "has_parts", "is_structure", "read_structure"]
+__all__ = ["Leaf", "Structure", "is_structure", "read_structure"]
 
 DEPTH_LIMIT = 20
 """Multiparts within multiparts, and mails within mails, that are followed. Real mail stays under 10; Dovecot itself
@@ -33,6 +33,23 @@ _TNEF_TYPES = ("application/ms-tnef", "application/vnd.ms-tnef")
 _ALTERNATIVES = ("text/enriched", "text/x-amp-html", "text/watch-html", "text/richtext")
 
 
+@dataclass(frozen=True)
+class Leaf:
+    """A part that is no multipart, as the server describes it, in the words of an attachment."""
+
+    part: str
+    content_type: str
+    charset: str
+    name: str
+    disposition: str
+    content_id: bool
+    smime_type: str
+    encoding: str
+    octets: int
+    flowed: bool
+    delete_space: bool
+
+
 @dataclass
 class Structure:
     """What was found.
@@ -43,6 +60,8 @@ class Structure:
         :class:`~airflow_imap_provider.mail.message.Mail`.
     :param hollow: there is a multipart whose parts are all empty. That is how Dovecot tells one whose boundary is
         missing or another than declared: its content is in no part.
+    :param only: the part of a mail that is no multipart.
+    :param octets: the size of all parts together, without what is in attached mails, which counts once.
     :param problems: what was wrong.
     """
 
@@ -50,20 +69,9 @@ class Structure:
     text_parts: list[TextPart] = field(default_factory=list)
     protection: list[str] = field(default_factory=list)
     hollow: bool = False
+    only: Leaf | None = None
+    octets: int = 0
     problems: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Leaf:
-    part: str
-    content_type: str
-    charset: str
-    name: str
-    disposition: str
-    content_id: bool
-    smime_type: str
-    encoding: str
-    octets: int
 
 
 def read_structure(body: object, code_page: str) -> Structure:
@@ -87,12 +95,7 @@ def is_structure(body: object) -> TypeGuard[Sequence[Any]]:
     """Tell whether a server's answer can be a BODYSTRUCTURE at all: a part with a type, or parts."""
     if not isinstance(body, (tuple, list)) or not body:
         return False
-    return has_parts(body) or (isinstance(_at(body, 0), bytes) and isinstance(_at(body, 1), bytes))
-
-
-def has_parts(body: Sequence[Any]) -> bool:
-    """Tell whether a BODYSTRUCTURE is one of a multipart with a part at least."""
-    return bool(_children(body))
+    return bool(_children(body)) or (isinstance(_at(body, 0), bytes) and isinstance(_at(body, 1), bytes))
 
 
 class _Reader:
@@ -115,8 +118,9 @@ class _Reader:
             problem = "the body has more parts, or parts within parts, than are looked at"
             if problem not in self.out.problems:
                 self.out.problems.append(problem)
-            if children is not None and self.parts <= PARTS_LIMIT:
-                # Whatever is in it is not lost: all of it together is one file.
+            listed = in_message and self.out.attachments and self.out.attachments[-1].part == part
+            if children is not None and self.parts <= PARTS_LIMIT and not listed:
+                # Whatever is in it is not lost: all of it together is one file. An attached mail is one already.
                 self.out.attachments.append(Attachment("", "multipart/mixed", 0, part or "1", "7bit"))
             return
         if children is None:
@@ -137,6 +141,10 @@ class _Reader:
     def _leaf(self, body: Sequence[Any], part: str, parent: str, depth: int, *, in_message: bool) -> None:
         leaf = self._described(body, part)
         self.octets += leaf.octets
+        if not in_message:
+            self.out.octets += leaf.octets
+        if depth == 0:
+            self.out.only = leaf
         is_mail = leaf.content_type in ("message/rfc822", "message/global")
         if _is_attachment(leaf, parent):
             self.out.attachments.append(
@@ -160,6 +168,8 @@ class _Reader:
                     encoding=leaf.encoding,
                     size=_decoded_size(leaf.octets, leaf.encoding),
                     octets=leaf.octets,
+                    flowed=leaf.flowed and leaf.content_type == "text/plain",
+                    delete_space=leaf.delete_space,
                 )
             )
         if not in_message:
@@ -174,7 +184,7 @@ class _Reader:
         if how and how not in self.out.protection:
             self.out.protection.append(how)
 
-    def _described(self, body: Sequence[Any], part: str) -> _Leaf:
+    def _described(self, body: Sequence[Any], part: str) -> Leaf:
         content_type = f"{_word(_at(body, 0)) or 'application'}/{_word(_at(body, 1)) or 'octet-stream'}"
         octets = _at(body, 6)
         # Behind the seven basic fields: text/* has its lines, message/rfc822 envelope, structure and lines.
@@ -188,7 +198,7 @@ class _Reader:
         parameters = decode_parameters(_pairs(_at(body, 2)), self.code_page, problems)
         named = decode_parameters(_pairs(disposition_parameters), self.code_page, problems)
         self.out.problems += [f"part {part}: {problem}" for problem in problems]
-        return _Leaf(
+        return Leaf(
             part=part,
             content_type=content_type,
             charset=parameters.get("charset", "").lower(),
@@ -198,10 +208,12 @@ class _Reader:
             smime_type=parameters.get("smime-type", "").lower(),
             encoding=_word(_at(body, 5)) or "7bit",
             octets=octets if isinstance(octets, int) and octets > 0 else 0,
+            flowed=parameters.get("format", "").lower() == "flowed",
+            delete_space=parameters.get("delsp", "").lower() == "yes",
         )
 
 
-def _is_attachment(leaf: _Leaf, parent: str) -> bool:
+def _is_attachment(leaf: Leaf, parent: str) -> bool:
     """Tell whether a part is a file to its reader.
 
     Everything is, except the text itself, the other forms of it, and what an HTML text shows within itself. When in
@@ -237,7 +249,7 @@ def _is_protocol(name: bytes, value: bytes) -> bool:
     return name.lower() == b"protocol" and bool(value.replace(b"/", b" ").split())
 
 
-def _protection_of_part(leaf: _Leaf) -> str:
+def _protection_of_part(leaf: Leaf) -> str:
     """Tell how a part of S/MIME (RFC 8551, section 3.2) is: an old mailer's without a type is encrypted."""
     if leaf.content_type not in ("application/pkcs7-mime", "application/x-pkcs7-mime"):
         return ""

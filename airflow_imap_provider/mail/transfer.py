@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import binascii
 
-__all__ = ["PLAIN_ENCODINGS", "decode_base64", "decode_quoted_printable", "decode_transfer"]
+from airflow_imap_provider.mail.uuencoding import UUENCODINGS, uudecoded
 
-PLAIN_ENCODINGS = frozenset({"7bit", "8bit", "binary"})
-"""The encodings that change nothing."""
+__all__ = ["KNOWN_ENCODINGS", "decode_base64", "decode_quoted_printable", "decode_transfer"]
+
+KNOWN_ENCODINGS = frozenset({"7bit", "8bit", "binary", "base64", "quoted-printable", *UUENCODINGS})
+"""The encodings whose content can be told. The first three change nothing."""
 
 _NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
 
@@ -26,6 +28,8 @@ def decode_transfer(raw: bytes, encoding: str) -> bytes:
         return decode_base64(raw)
     if name == "quoted-printable":
         return decode_quoted_printable(raw)
+    if name in UUENCODINGS:
+        return b"".join(uudecoded([raw]))
     return raw
 
 

@@ -215,8 +215,7 @@ def Save(path: str, *, when: str | None = None, **options: Any) -> Action:  # no
 
     :param path: where to: a URL such as ``s3://conn_id@bucket/folder`` or an absolute path.
     :param options: what and how, as :class:`~airflow_imap_provider.mailbox.choice.Choice` has it: ``what``, ``names``,
-        ``regex``, ``match_case``, ``larger``, ``smaller``, ``sizes``, ``folder_per_mail``, ``on_exists``,
-        ``decrypt``.
+        ``regex``, ``match_case``, ``larger``, ``smaller``, ``sizes``, ``folder_per_mail``, ``on_exists``, ``decrypt``.
     """
     return Action("save", str(path), when, _options(Choice.from_json(options).to_json()))
 

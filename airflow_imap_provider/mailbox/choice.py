@@ -59,8 +59,8 @@ class Choice:
     :param folder_per_mail: a folder of its own for each mail, named by its key; else all go into one folder.
     :param on_exists: ``number`` takes a new name, ``overwrite`` replaces, ``fail`` raises. A file with the very same
         content under that name is never written twice.
-    :param decrypt: of an encrypted or signed S/MIME mail, save what is within, decrypted; one that cannot be opened is
-        an error. Else it is saved as the server has it.
+    :param decrypt: whether mails that are encrypted or signed by S/MIME are opened with the connection's keys, and what
+        is within is saved. One that cannot be opened is an error then.
     """
 
     what: str = "attachments"

@@ -12,9 +12,10 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 
 from airflow_imap_provider.mail.transfer import decode_base64, decode_quoted_printable
+from airflow_imap_provider.mail.uuencoding import UUENCODINGS, uudecoded
 from airflow_imap_provider.transport.session import Session
 
-__all__ = ["Measured", "decoded", "download", "part_content"]
+__all__ = ["Measured", "decoded", "download", "part_content", "transferred"]
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +38,14 @@ def download(session: Session, uid: int, part: str, encoding: str, *, octets: in
     :param octets: its size as the server tells it, for the log and to judge the end; 0 if unknown.
     :raises ImapError: the mail is gone, or the connection ends.
     """
+    with closing(transferred(session, uid, part, octets=octets)) as pieces:
+        yield from decoded(pieces, encoding)
+
+
+def transferred(session: Session, uid: int, part: str, *, octets: int = 0) -> Generator[bytes, None, None]:
+    """Yield the content of a part as it is transferred; the same as :func:`download` in all else."""
     with closing(session.fetch_part(uid, part, octets=octets)) as pieces:
-        yield from decoded(_watched(pieces, uid, part, octets), encoding)
+        yield from _watched(pieces, uid, part, octets)
 
 
 def part_content(session: Session, uid: int, part: str, encoding: str, *, octets: int = 0) -> bytes:
@@ -78,6 +85,8 @@ def decoded(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
         return _base64(pieces)
     if name == "quoted-printable":
         return _quoted_printable(pieces)
+    if name in UUENCODINGS:
+        return uudecoded(pieces)
     return iter(pieces)
 
 

@@ -12,6 +12,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, fields
 from email.headerregistry import Address as HeaderAddress
 from email.message import EmailMessage
@@ -21,11 +22,13 @@ from typing import Any
 
 from airflow_imap_provider.errors import ImapError, SettingsError
 from airflow_imap_provider.mail.fetching import text_items, with_text
-from airflow_imap_provider.mail.message import Mail
+from airflow_imap_provider.mail.message import Attachment, Mail
+from airflow_imap_provider.mail.transfer import decode_transfer
 from airflow_imap_provider.mailbox.choice import parse_size
+from airflow_imap_provider.mailbox.contents import Contents, opened_contents
 from airflow_imap_provider.mailbox.download import part_content
 from airflow_imap_provider.mailbox.marks import FOREIGN, HOPS_HEADER, Head, Marks
-from airflow_imap_provider.mailbox.names import safe_name
+from airflow_imap_provider.mailbox.names import safe_name, typed_name
 from airflow_imap_provider.transport.session import Session
 
 __all__ = ["Envelope", "Forwarding", "Parcel", "compose", "fetch_parcel", "fingerprint"]
@@ -50,6 +53,7 @@ LONGEST_LINE = 998
 """Bytes of a line that SMTP carries (RFC 5322, section 2.1.1)."""
 
 _ADDRESS = re.compile(r"[^\s@<>,;:\"()\[\]\\]+@[^\s@<>,;:\"()\\]+")
+_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
@@ -340,25 +344,44 @@ def _attached(raw: bytes, mail: Mail, *, eight_bit: bool) -> list[bytes]:
 
 def _inline(session: Session, mail: Mail) -> tuple[list[bytes], str]:
     """Return a text that shows the mail's, then its attachments as they are; and the mail's text."""
-    answer = session.fetch([mail.uid], text_items(mail)).get(mail.uid, {}) if mail.text_parts else {}
-    text = with_text(mail, answer, session.settings.code_page).text or ""
-    shown = EmailMessage(policy=SMTP)
-    lines = [
-        "---------- Forwarded message ----------",
-        f"From: {', '.join(map(str, mail.from_))}",
-        f"Date: {mail.date or mail.received}",
-        f"Subject: {mail.subject}",
-        f"To: {', '.join(map(str, mail.to))}",
-        "",
-        text,
-    ]
-    shown.set_content("\n".join(lines), charset="utf-8", cte="base64")
-    parts = [_without_version(shown.as_bytes())]
-    for each in mail.attachments:
-        mime = part_content(session, mail.uid, f"{each.part}.MIME", "7bit")
-        body = part_content(session, mail.uid, each.part, "7bit", octets=each.octets)
-        parts.append(_LINE_END.sub(b"\r\n", mime.strip(b"\r\n") + b"\r\n\r\n" + body))
-    return parts, text
+    with opened_contents(mail, lambda: session) as contents:
+        mail = contents.mail
+        if mail.text is None:
+            answer = session.fetch([mail.uid], text_items(mail)).get(mail.uid, {}) if mail.text_parts else {}
+            mail = with_text(mail, answer, session.settings.code_page)
+        shown = EmailMessage(policy=SMTP)
+        lines = [
+            "---------- Forwarded message ----------",
+            f"From: {', '.join(map(str, mail.from_))}",
+            f"Date: {mail.date or mail.received}",
+            f"Subject: {mail.subject}",
+            f"To: {', '.join(map(str, mail.to))}",
+            "",
+            mail.text or "",
+        ]
+        shown.set_content("\n".join(lines), charset="utf-8", cte="base64")
+        # What is in an attached mail goes along with that.
+        within = tuple(f"{each.part}." for each in mail.attachments if each.content_type.startswith("message/"))
+        files = [each for each in mail.attachments if not each.part.startswith(within)]
+        parts = [_without_version(shown.as_bytes()), *(_as_part(session, contents, each) for each in files)]
+        return parts, mail.text or ""
+
+
+def _as_part(session: Session, contents: Contents, attachment: Attachment) -> bytes:
+    """Return an attachment as it is in its mail; encoded anew if the server does not give it so."""
+    source, pieces = contents.transferred(attachment)
+    with closing(pieces):
+        body = b"".join(pieces)
+    mime = b""
+    if not source.counted:
+        mime = part_content(session, contents.mail.uid, f"{source.part}.MIME", "7bit").strip(b"\r\n")
+    if mime:
+        return _LINE_END.sub(b"\r\n", mime + b"\r\n\r\n" + body)
+    # What is composed of parts may not be encoded (RFC 2045, section 6.4).
+    composed = source.content_type.startswith(("multipart/", "message/")) or not _TYPE.fullmatch(source.content_type)
+    content_type = "application/octet-stream" if composed else source.content_type
+    name = safe_name(source.name, typed_name(f"attachment-{source.part}", source.content_type))
+    return _encoded(decode_transfer(body, source.encoding), content_type, name)
 
 
 def _encoded(content: bytes, content_type: str, name: str) -> bytes:

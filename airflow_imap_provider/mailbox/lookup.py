@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_imap_provider.errors import FolderNotFoundError, ImapError
-from airflow_imap_provider.mail.fetching import fetch_items, mail_from_fetch
 from airflow_imap_provider.mail.message import Mail
+from airflow_imap_provider.mailbox.fetcher import Fetcher
 from airflow_imap_provider.transport.session import FolderStatus, Session
 
 __all__ = ["NotFoundError", "locate", "mails_by_uid"]
@@ -27,28 +27,13 @@ def mails_by_uid(
     uids: Sequence[int],
     conn_id: str,
     headers: Sequence[str] = (),
-    code_page: str = "",
 ) -> list[Mail]:
     """Return mails of the open folder in the order of ``uids``; those that are gone are passed over.
 
     :param status: of the open folder.
     :param headers: names of headers that the mails shall have.
-    :param code_page: overrides the connection's.
     """
-    answers = session.fetch(uids, fetch_items(headers)) if uids else {}
-    return [
-        mail_from_fetch(
-            answers[uid],
-            conn_id=conn_id,
-            folder=status.name,
-            uid=uid,
-            uidvalidity=status.uidvalidity,
-            code_page=code_page or session.settings.code_page,
-            headers=headers,
-        )
-        for uid in uids
-        if uid in answers and len(answers[uid]) > 2  # more than UID and SEQ: not expunged
-    ]
+    return Fetcher(conn_id, headers=headers).told(session, status, uids) if uids else []
 
 
 def locate(

@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_imap_provider.errors import ImapError, ProtocolError, RefusedError
+from airflow_imap_provider.errors import RefusedError
 from airflow_imap_provider.mail.conditions import Conditions
-from airflow_imap_provider.mail.fetching import fetch_items, mail_from_fetch, text_items, with_text
 from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.mail.payload import payload
-from airflow_imap_provider.mail.raw import RAW_LIMIT, structured_by
 from airflow_imap_provider.mail.search import search_criteria
 from airflow_imap_provider.mailbox.actions import Action, wanted
+from airflow_imap_provider.mailbox.fetcher import Fetcher
 from airflow_imap_provider.mailbox.place import Place, Todo, rebase
 from airflow_imap_provider.mailbox.ranges import UidRanges
 from airflow_imap_provider.mailbox.searching import finds_substrings
-from airflow_imap_provider.mailbox.unwrapping import is_smime, not_looked_at, opened, require_smime
+from airflow_imap_provider.mailbox.unwrapping import require_smime
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
 
 if TYPE_CHECKING:
@@ -49,9 +48,6 @@ ASK_SERVER_ABOVE = 20
 EVENT_BYTES = 32 * 1024 - 1024
 """Bytes of payloads in one event; the rest of the 32 KiB is for the stream's name, the range and the brackets.
 Airflow sends a run's events to each of its tasks."""
-
-LOSSES_PER_LEVEL = 3
-"""Connections lost while one mail was fetched, before less of it is asked for. One or two may be the network's."""
 
 BATCH_SECONDS = 60.0
 """Seconds after which a batch ends with what it has: a slow server must not make it take so long that it is given up,
@@ -172,18 +168,18 @@ class _Harvest:
 
 
 class Reader:
-    """Reads batches for one wish. Keeps nothing but the UIDs that seem to break the connection."""
+    """Reads batches for one wish. Keeps nothing but what its :class:`~.fetcher.Fetcher` does."""
 
     def __init__(self, wish: Wish, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self.wish = wish
         self._clock = clock
-        self._headers = sorted({*wish.conditions.headers, *(name.lower() for name in wish.headers)})
-        self._items = fetch_items(self._headers)
-        self._losses: dict[int, int] = {}
-        self._fetching: tuple[int, ...] = ()
-
-    def _code_page(self, session: Session) -> str:
-        return self.wish.code_page or session.settings.code_page
+        self._fetcher = Fetcher(
+            wish.conn_id,
+            headers=[*wish.conditions.headers, *wish.headers],
+            code_page=wish.code_page,
+            text=wish.needs_text,
+            smime=wish.needs_smime,
+        )
 
     def read(self, session: Session, status: FolderStatus, place: Place) -> Batch:
         """Return the next batch after ``place``, or an empty one.
@@ -270,7 +266,7 @@ class Reader:
         end = self._clock.monotonic() + BATCH_SECONDS
         for begin in range(0, len(uids), FETCH_CHUNK):
             chunk = uids[begin : begin + FETCH_CHUNK]
-            for uid, mail in self._fetch(session, status, chunk):
+            for uid, mail in self._fetcher.fetch(session, status, chunk):
                 if place.counts(mail):
                     self._consider_safely(mail, harvest, now)
                 if harvest.full:
@@ -313,113 +309,7 @@ class Reader:
         :param status: what opening the folder said.
         :raises ImapError: if the connection breaks.
         """
-        return [mail for _, mail in self._fetch(session, status, uids)]
-
-    # --- fetching, whatever the mails are like -----------------------------------------------------------------
-
-    def _fetch(self, session: Session, status: FolderStatus, uids: Sequence[int]) -> Iterator[tuple[int, Mail]]:
-        """Fetch mails; a mail that was expunged meanwhile is missing, one that cannot be read has defects."""
-        suspects, self._fetching = self._fetching, ()
-        if len(suspects) == 1:
-            self._losses[suspects[0]] = self._losses.get(suspects[0], 0) + 1
-        # The connection broke during the last fetch; perhaps one of those mails did it: take them one by one.
-        singly = not set(suspects).isdisjoint(uids) or any(uid in self._losses for uid in uids)
-        answers: dict[int, Mapping[bytes, Any]] = {}
-        if not singly:
-            try:
-                answers.update(self._guarded(session, uids, self._items))
-            except (ProtocolError, RefusedError):
-                if not session.usable:
-                    raise
-                singly = True
-        for uid in uids:
-            answer = (self._fetch_alone(session, uid) if singly else answers).get(uid)
-            if answer is None or not any(key not in (b"UID", b"SEQ") for key in answer):
-                continue
-            mail = mail_from_fetch(
-                answer,
-                conn_id=self.wish.conn_id,
-                folder=status.name,
-                uid=uid,
-                uidvalidity=status.uidvalidity,
-                code_page=self._code_page(session),
-                headers=self._headers,
-            )
-            if not mail.structured and b"UNREADABLE" not in answer:
-                mail = self._structured(session, mail)
-            if is_smime(mail) and (self.wish.needs_smime or (self.wish.needs_text and not mail.text_parts)):
-                mail = self._opened(session, mail)
-            if self.wish.needs_text and mail.text_parts and mail.text is None:
-                mail = self._with_text(session, mail)
-            yield uid, mail
-            self._losses.pop(uid, None)
-
-    def _structured(self, session: Session, mail: Mail) -> Mail:
-        """Return a mail whose structure the server does not tell, or tells wrongly, as the whole of it shows it.
-
-        Exchange answers NIL for what it cannot parse, Courier does for very deep trees.
-        """
-        raw = self._whole(session, mail)
-        return mail if raw is None else structured_by(mail, raw, self._code_page(session), text=self.wish.needs_text)
-
-    def _opened(self, session: Session, mail: Mail) -> Mail:
-        """Return a mail with what came of its signatures and encryption, and its text from within them."""
-        if mail.size >= RAW_LIMIT:
-            return not_looked_at(mail, f"the mail has {RAW_LIMIT} bytes or more")
-        raw = self._whole(session, mail)
-        text = self.wish.needs_text
-        return opened(mail, raw, session.settings.smime, text=text, code_page=self._code_page(session))
-
-    def _whole(self, session: Session, mail: Mail) -> bytes | None:
-        """Return a mail from its beginning, up to :data:`RAW_LIMIT`; ``None`` if it cannot be had."""
-        if self._losses.get(mail.uid, 0) >= LOSSES_PER_LEVEL:
-            return None
-        try:
-            answer = self._guarded(session, [mail.uid], [f"BODY.PEEK[]<0.{RAW_LIMIT}>"]).get(mail.uid, {})
-        except (ProtocolError, RefusedError) as error:
-            if not session.usable:
-                raise
-            log.warning("mail %s cannot be fetched whole: %s", mail.uid, error)
-            return None
-        raw = next((value for key, value in answer.items() if key.startswith(b"BODY[]")), None)
-        return raw if isinstance(raw, bytes) else None
-
-    def _with_text(self, session: Session, mail: Mail) -> Mail:
-        answer: Mapping[bytes, Any] = {}
-        if self._losses.get(mail.uid, 0) < LOSSES_PER_LEVEL:
-            try:
-                answer = self._guarded(session, [mail.uid], text_items(mail)).get(mail.uid, {})
-            except (ProtocolError, RefusedError) as error:
-                if not session.usable:
-                    raise
-                log.warning("the text of mail %s cannot be fetched: %s", mail.uid, error)
-        return with_text(mail, answer, self._code_page(session))
-
-    def _guarded(self, session: Session, uids: Sequence[int], items: Sequence[str]) -> dict[int, dict[bytes, Any]]:
-        """FETCH, and remember which mails were asked for if the connection does not survive it."""
-        self._fetching = tuple(uids)
-        try:
-            answers = session.fetch(uids, items)
-        except ImapError:
-            if session.usable:
-                self._fetching = ()
-            raise
-        self._fetching = ()
-        return answers
-
-    def _fetch_alone(self, session: Session, uid: int) -> dict[int, Mapping[bytes, Any]]:
-        """Fetch one mail, and if the server or its answer chokes on it, what can be had of it."""
-        without_structure = [item for item in self._items if item != "BODYSTRUCTURE"]
-        levels = (self._items, without_structure, ["FLAGS", "INTERNALDATE"])
-        for items in levels[self._losses.get(uid, 0) // LOSSES_PER_LEVEL :]:
-            try:
-                return dict(self._guarded(session, [uid], items))
-            except (ProtocolError, RefusedError) as error:
-                if not session.usable:
-                    raise
-                log.warning("mail %s cannot be fetched whole: %s", uid, error)
-        log.error("mail %s cannot be fetched at all: it is handled without its content", uid)
-        return {uid: {b"UNREADABLE": True}}
+        return [mail for _, mail in self._fetcher.fetch(session, status, uids)]
 
 
 def _highest(session: Session, status: FolderStatus) -> int:

@@ -17,13 +17,11 @@ from functools import partial
 from typing import Protocol
 
 from airflow_imap_provider.errors import ImapError
-from airflow_imap_provider.mail.message import Attachment, Mail
-from airflow_imap_provider.mail.raw import RawMail
-from airflow_imap_provider.mail.transfer import decode_transfer
+from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.mailbox.choice import Choice
-from airflow_imap_provider.mailbox.download import Measured, download
+from airflow_imap_provider.mailbox.contents import Contents, opened_contents
+from airflow_imap_provider.mailbox.download import Measured
 from airflow_imap_provider.mailbox.names import checked_key, numbered, safe_name, same_name, typed_name
-from airflow_imap_provider.mailbox.unwrapping import is_smime, within
 from airflow_imap_provider.transport.session import Session
 
 __all__ = ["Draft", "Saved", "Storage", "save_mail"]
@@ -121,8 +119,8 @@ def save_mail(session: Session, mail: Mail, choice: Choice, storage: Storage, *,
     key = checked_key(key or mail.key)
     folder = key if choice.folder_per_mail else ""
     names = _Names(storage, folder)
-    chosen = _within if choice.decrypt and is_smime(mail) else _as_it_is
-    return [_save(file, choice.on_exists, names) for file in chosen(session, mail, choice, key)]
+    with opened_contents(mail, lambda: session, decrypt=choice.decrypt) as contents:
+        return [_save(file, choice.on_exists, names) for file in _chosen(contents, choice, key)]
 
 
 @dataclass(frozen=True)
@@ -136,45 +134,14 @@ class _File:
     source: Source
 
 
-def _as_it_is(session: Session, mail: Mail, choice: Choice, key: str) -> list[_File]:
-    """Return what is to be saved of a mail as the server has it."""
-    files = []
+def _chosen(contents: Contents, choice: Choice, key: str) -> Iterator[_File]:
     if choice.what != "attachments":
-        source = partial(download, session, mail.uid, "", "7bit", octets=mail.size)
-        files.append(_message(choice, key, source))
-    for each in mail.attachments:
+        name = "message.eml" if choice.folder_per_mail else f"{key}.eml"
+        yield _File(name, "", "", "message/rfc822", contents.source)
+    for each in contents.mail.attachments if choice.what != "message" else ():
         if choice.takes(each):
-            source = partial(download, session, mail.uid, each.part, each.encoding, octets=each.octets)
-            files.append(_attachment(each, source))
-    return files
-
-
-def _within(session: Session, mail: Mail, choice: Choice, key: str) -> list[_File]:
-    """Return what is to be saved of a mail without its signatures and encryption."""
-    inner, raw = within(session, mail)
-    parts = RawMail.of(raw)
-
-    def of_part(part: str, encoding: str) -> Generator[bytes, None, None]:
-        yield decode_transfer(parts.part(part), encoding)
-
-    def of_all() -> Generator[bytes, None, None]:
-        yield raw
-
-    files = [_message(choice, key, of_all)] if choice.what != "attachments" else []
-    return files + [
-        _attachment(each, partial(of_part, each.part, each.encoding))
-        for each in inner.attachments
-        if choice.takes(each)
-    ]
-
-
-def _message(choice: Choice, key: str, source: Source) -> _File:
-    return _File("message.eml" if choice.folder_per_mail else f"{key}.eml", "", "", "message/rfc822", source)
-
-
-def _attachment(attachment: Attachment, source: Source) -> _File:
-    name = safe_name(attachment.name, typed_name(f"attachment-{attachment.part}", attachment.content_type))
-    return _File(name, attachment.name, attachment.part, attachment.content_type, source)
+            name = safe_name(each.name, typed_name(f"attachment-{each.part}", each.content_type))
+            yield _File(name, each.name, each.part, each.content_type, partial(contents.chunks, each))
 
 
 class _Names:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_imap_provider.mail.smime.opening import Opened
     from airflow_imap_provider.transport.session import Session
 
-__all__ = ["is_smime", "not_looked_at", "opened", "require_smime", "unwrapped", "whole", "within"]
+__all__ = ["decrypted", "is_smime", "not_looked_at", "opened", "require_smime", "unwrapped", "whole"]
 
 WHOLE_LIMIT = 128 * 1024 * 1024
 """Bytes of a mail that is opened for a task: it is in memory several times then. Mail servers take 25 to 150 MB."""
@@ -64,6 +64,25 @@ def whole(session: Session, mail: Mail) -> bytes:
                     remedy="S/MIME is opened in memory: fetch the parts of so large a mail with attachments().",
                 )
     return bytes(raw)
+
+
+def decrypted(session: Session, mail: Mail) -> bytes:
+    """Return a mail of the open folder without its signatures and encryption.
+
+    Whether a signature is valid does not matter here: conditions decide that.
+
+    :raises SettingsError: the extra is missing, or keys or issuers cannot be read.
+    :raises ImapError: the mail is gone, too large, or cannot be opened.
+    """
+    found = unwrapped(mail, whole(session, mail), session.settings.smime)
+    if not found.readable:
+        raise ImapError(
+            f"mail {mail.uid} in {mail.folder} cannot be opened: {found.outcome.problem}",
+            stage="fetch",
+            remedy="Check the S/MIME key (smime_private_key) of the connection, or take the mail as it is "
+            "(decrypt=False).",
+        )
+    return found.raw
 
 
 def unwrapped(mail: Mail, raw: bytes, settings: SmimeSettings) -> Opened:
@@ -111,23 +130,6 @@ def opened(mail: Mail, raw: bytes | None, settings: SmimeSettings, *, text: bool
         return out
     inner = mail_from_raw(found.raw, code_page=code_page)
     return replace(out, text=inner.text or "")
-
-
-def within(session: Session, mail: Mail) -> tuple[Mail, bytes]:
-    """Return the mail that is within the S/MIME of one in the open folder, and its bytes; all of it is in memory.
-
-    :raises SettingsError: the extra is missing, or keys or issuers cannot be read.
-    :raises ImapError: it cannot be opened, is too large, or is gone.
-    """
-    found = unwrapped(mail, whole(session, mail), session.settings.smime)
-    if not found.readable:
-        raise ImapError(
-            f"mail {mail.uid} of {mail.folder} cannot be decrypted: {found.outcome.problem}.",
-            stage="decrypt",
-            remedy="Put the key into the connection's field S/MIME key (smime_private_key), or save the mail as it is "
-            "(decrypt=False).",
-        )
-    return mail_from_raw(found.raw, code_page=session.settings.code_page), found.raw
 
 
 def not_looked_at(mail: Mail, why: str) -> Mail:

@@ -90,7 +90,8 @@ class SaveEmailOperator(_EmailOperator):
     :param sizes: ``"and"`` if both limits must hold, ``"or"`` if one is enough.
     :param folder_per_mail: a folder of its own for each mail, named by its key; else all go into one.
     :param on_exists: ``"number"``, ``"overwrite"`` or ``"fail"`` if another file has the name.
-    :param decrypt: of an encrypted or signed S/MIME mail, save what is within, decrypted (extra ``smime``).
+    :param decrypt: whether mails that are encrypted or signed by S/MIME are opened (extra ``smime``) and what is within
+        is saved; one that cannot be opened fails.
     :param missing: ``"fail"``, or ``"ignore"`` mails that are nowhere any more.
     :param imap4_conn_id: the connection of type IMAP4; empty for the one that each mail came by.
     :return: a list of dicts, one per file: ``key`` of the mail, ``path``, ``name`` as the sender gave it, ``part``,

@@ -82,7 +82,7 @@ def test_without_the_key_nothing_is_saved_and_the_error_says_why(
 ) -> None:
     dovecot.deliver(user, mail(encrypted(tmp_path, content=WITH_FILE)))
     hook = connect("")
-    with pytest.raises(ImapError, match=r"cannot be decrypted: .*no S/MIME key.*smime_private_key"):
+    with pytest.raises(ImapError, match=r"cannot be opened: .*no S/MIME key.*smime_private_key"):
         hook.save(hook.search(), str(tmp_path / "files"), decrypt=True)
     assert not (tmp_path / "files").exists()
 

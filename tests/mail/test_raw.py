@@ -103,11 +103,11 @@ def test_what_a_server_did_not_tell_is_added_and_what_it_told_stays() -> None:
     raw = mixed(text(b"Hello"), attachment())
     told = read_answer({**answer(b"Subject: as told\r\n\r\n"), b"BODYSTRUCTURE": None})
     assert not told.structured
-    whole = structured_by(told, raw, "", text=True)
+    whole = structured_by(told, RawMail.of(raw), "", text=True)
     assert (whole.subject, whole.text, whole.flags, whole.size) == ("as told", "Hello", told.flags, told.size)
     assert files(whole) == [("2", "invoice.csv", "application/octet-stream")]
     assert whole.structured
-    assert structured_by(told, raw, "", text=False).text is None
+    assert structured_by(told, RawMail.of(raw), "", text=False).text is None
 
 
 def test_the_parts_have_the_numbers_that_a_server_gives_them(dovecot: Dovecot, user: User) -> None:

@@ -262,3 +262,17 @@ def test_a_multipart_of_nothing_is_told_for_it_hides_what_is_in_it() -> None:
     assert structure(b"(" + empty + b' "mixed" ("boundary" "x") NIL NIL NIL)').hollow
     assert structure(b"(" + PLAIN_TEXT + b"(" + empty + b' "mixed" NIL NIL NIL) "mixed" NIL NIL NIL)').hollow
     assert not structure(b"(" + empty + CSV + b' "mixed" NIL NIL NIL)').hollow
+
+
+@pytest.mark.parametrize("around", [0, 1])
+def test_a_mail_that_is_attached_too_deep_is_listed_once(around: int) -> None:
+    body: tuple[Any, ...] = ([(b"image", b"png", None, None, None, b"base64", 9)], b"mixed", None)
+    for _ in range(15):
+        held = (b"message", b"rfc822", None, None, None, b"7bit", 900, None, body, 9)
+        body = ([held], b"mixed", None)
+    for _ in range(around):
+        body = ([body], b"mixed", None)
+    found = read_structure(body, "").attachments
+    parts = [each.part for each in found]
+    assert len(set(parts)) == len(parts) >= 10
+    assert {each.content_type for each in found[:-1]} == {"message/rfc822"}

@@ -21,10 +21,12 @@ from tests.servers.dovecot import Dovecot, User
 from tests.servers.scripted import Peer, ScriptedServer
 from tests.transport.conftest import settings_for
 
+UU = [b"begin 644 a\n", b"#86)C\r\n", b"`\n", b"end\n"]
+
 TEXTS = st.lists(
     st.one_of(
         st.sampled_from(
-            [b"\r\n", b"\n", b"=", b"==", b"=\r\n", b"=3D", b"=4", b" ", b"\t", b"!", b"QUJD", b"\x00\xff"]
+            [b"\r\n", b"\n", b"=", b"==", b"=\r\n", b"=3D", b"=4", b" ", b"\t", b"!", b"QUJD", b"\x00\xff", *UU]
         ),
         st.binary(max_size=20),
     ),
@@ -32,7 +34,11 @@ TEXTS = st.lists(
 ).map(b"".join)
 
 
-@given(TEXTS, st.sampled_from(["base64", "quoted-printable", "7bit", "x-unknown"]), st.lists(st.integers(0, 40)))
+@given(
+    TEXTS,
+    st.sampled_from(["base64", "quoted-printable", "7bit", "x-uuencode", "x-unknown"]),
+    st.lists(st.integers(0, 40)),
+)
 def test_decoding_in_pieces_gives_what_decoding_the_whole_gives(raw: bytes, encoding: str, cuts: list[int]) -> None:
     def pieces() -> Iterator[bytes]:
         begin = 0

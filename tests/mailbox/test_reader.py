@@ -15,6 +15,7 @@ from airflow_imap_provider.mail.conditions import Body, Condition, Conditions, F
 from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.mailbox import reader as reading
 from airflow_imap_provider.mailbox.actions import Flag, MarkRead
+from airflow_imap_provider.mailbox.fetcher import LOSSES_PER_LEVEL
 from airflow_imap_provider.mailbox.place import Place, first_place
 from airflow_imap_provider.mailbox.reader import Batch, Reader, Wish
 from airflow_imap_provider.transport.session import Session, open_session
@@ -285,7 +286,7 @@ def test_a_poison_mail_does_not_stop_the_folder(on_second: str) -> None:
     server_script = Chokes(on_second)
     reader, batch = Reader(wish()), None
     with ScriptedServer(server_script) as server:
-        for _ in range(3 * reading.LOSSES_PER_LEVEL + 3):
+        for _ in range(3 * LOSSES_PER_LEVEL + 3):
             session = open_session(settings_for(server))
             try:
                 batch = reader.read(session, session.select("INBOX", readonly=True), first_place("all", NOW))

@@ -21,11 +21,12 @@ from airflow_imap_provider.mail.conditions import (
     SmimeSigner,
     Subject,
 )
-from airflow_imap_provider.mailbox import reader as reading
-from airflow_imap_provider.mailbox import unwrapping
+from airflow_imap_provider.mailbox import fetcher, unwrapping
+from airflow_imap_provider.mailbox.actions import Save
 from airflow_imap_provider.mailbox.explaining import explain
 from airflow_imap_provider.mailbox.place import first_place
 from airflow_imap_provider.mailbox.reader import Batch, Reader, Wish
+from airflow_imap_provider.operators.email import SaveEmailOperator
 from airflow_imap_provider.transport.diagnosis import diagnose
 from airflow_imap_provider.transport.session import open_session
 from tests.mail.smime.people import BOSS, CLERK, CURVED, NOW, ROOT, SENDER, encrypted, mail, signed
@@ -141,7 +142,7 @@ def test_a_mail_that_is_too_large_is_told_without_being_looked_at(
     dovecot: Dovecot, user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dovecot.deliver(user, mail(signed(tmp_path)))
-    monkeypatch.setattr(reading, "RAW_LIMIT", 1_000)
+    monkeypatch.setattr(fetcher, "RAW_LIMIT", 1_000)
     [email] = read(dovecot, user, smime=True).emails
     assert email["smime"]["signature"] == "unsupported"
     assert "S/MIME is not looked at: the mail has 1000 bytes or more" in email["defects"]
@@ -156,6 +157,14 @@ def test_without_the_extra_who_asks_for_it_is_told(
         read(dovecot, user, SmimeSignature.is_valid())
     with pytest.raises(SettingsError, match="asn1crypto"):
         read(dovecot, user, Body.contains("x"), key=KEY)
+    monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", connection(dovecot, user))
+    with Imap4Hook("mailbox") as hook:
+        with pytest.raises(SettingsError, match="asn1crypto"):
+            hook.fetch([1], smime=True)
+        [email] = hook.fetch([1])
+        assert "S/MIME is not looked at: the extra smime is not installed" in email["defects"]
+        with pytest.raises(SettingsError, match="asn1crypto"):
+            list(hook.attachments(email, decrypt=True))
     [email] = read(dovecot, user, text=True).emails
     assert "S/MIME is not looked at: the extra smime is not installed" in email["defects"]
 
@@ -186,6 +195,46 @@ def test_the_hook_opens_text_and_attachments(
     assert opened.content.startswith(b"From: The Boss <boss@example.com>\r\n")
     assert "secret" not in repr(opened)
     assert (plain.text.strip(), plain.smime.signature, plain.attachments) == ("Pay invoice 4711, please.", "", ())
+
+
+def test_what_is_within_an_encrypted_mail_is_fetched_downloaded_and_saved_if_asked_for(
+    dovecot: Dovecot, user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = {"smime_private_key": KEY, "ca_bundle": dovecot.authority.pem + ROOT.pem}
+    monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", connection(dovecot, user, extra=extra))
+    table = b"item,price\npaper,4\n"
+    inner = signed(tmp_path, BOSS, content=WITH_FILE)
+    # Of the last one Dovecot does not tell that it is encrypted.
+    bare = mail(encrypted(tmp_path, content=inner)).replace(b"MIME-Version: 1.0\r\n", b"", 1)
+    assert b"MIME-Version" not in bare
+    assert b"MIME-Version" in mail(encrypted(tmp_path, content=inner))
+    dovecot.deliver_all(user, [mail(encrypted(tmp_path, content=inner)), mail(WITH_FILE), mail(inner), bare])
+    with Imap4Hook("mailbox") as hook:
+        emails = hook.fetch([1, 2, 3, 4], smime=True)
+        assert [each["text"].strip() for each in emails] == ["See the secret list."] * 4
+        assert [each.get("smime", {}).get("signature") for each in emails] == ["valid", None, "valid", "valid"]
+        assert [each.content for each in hook.attachments(emails[0], decrypt=True)] == [table]
+        assert [each.name for each in hook.attachments(emails[0])] == ["smime.p7m"]
+        closed = hook.save(emails, tmp_path / "closed")
+        assert [each["name"] for each in closed] == ["smime.p7m", "list.csv", "list.csv", "smime.p7s", "smime.p7m"]
+    saved = SaveEmailOperator(task_id="files", emails=emails, path=str(tmp_path / "open"), what="both", decrypt=True)
+    files = [Path(each["path"].removeprefix("file://")) for each in saved.execute({})]
+    assert [each.name for each in files] == ["message.eml", "list.csv"] * 4
+    assert [each.read_bytes() for each in files if each.name == "list.csv"] == [table] * 4
+    assert all(b"See the secret list." in each.read_bytes() for each in files if each.name == "message.eml")
+
+
+def test_an_encrypted_mail_that_cannot_be_opened_is_an_error_if_its_files_are_asked_for(
+    dovecot: Dovecot, user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", connection(dovecot, user))
+    dovecot.deliver(user, mail(encrypted(tmp_path)))
+    with Imap4Hook("mailbox") as hook:
+        [email] = hook.fetch([1])
+        with pytest.raises(ImapError, match=r"no S/MIME key.*smime_private_key.*decrypt=False"):
+            hook.act(email, Save(str(tmp_path / "files"), decrypt=True))
+        assert not (tmp_path / "files").exists()
+        assert [each["name"] for each in hook.save(email, tmp_path / "files")] == ["smime.p7m"]
 
 
 def test_a_mail_that_is_too_large_to_be_opened_says_what_to_do_and_the_hook_goes_on(

@@ -67,6 +67,12 @@ def html(body: bytes, charset: bytes = b"utf-8") -> bytes:
     return single(b"Content-Type: text/html; charset=" + charset, body)
 
 
+def bare(fields: bytes, body: bytes = encoded(b"a;b\n1;2\n")) -> bytes:
+    """A mail of one part, in base64, whose header does not say that it is MIME."""
+    header = HEADER.replace(b"MIME-Version: 1.0\r\n", b"")
+    return single(fields + b"\r\nContent-Transfer-Encoding: base64", body, header)
+
+
 STRUCTURES: tuple[tuple[str, bytes, int], ...] = (
     ("nested 15 deep", mixed(text(), nested(15, attachment())), 1),
     ("nested 100 deep", mixed(text(), nested(100, attachment())), 1),
@@ -87,6 +93,11 @@ STRUCTURES: tuple[tuple[str, bytes, int], ...] = (
     ("a boundary that is missing", mixed(text(), attachment()).replace(b'; boundary="corpus"', b""), 1),
     ("a boundary that is another", mixed(text(), attachment()).replace(b'boundary="corpus"', b"boundary=other"), 1),
     ("a boundary that is empty", mixed(text(), attachment()).replace(b'"corpus"', b'""'), 1),
+    (
+        "a megabyte of blanks where a boundary is looked for",
+        mixed(text(b"--x" + b" " * 1_000_000), attachment()).replace(b'; boundary="corpus"', b""),
+        1,
+    ),
     ("a boundary of 900 characters", mixed(text(), attachment(), boundary=b"b" * 900), 1),
     ("a boundary with blanks and signs", mixed(text(), attachment(), boundary=b"=_a b(c)+/:?.*"), 1),
     ("boundaries that begin alike", mixed(mixed(text(), attachment(), boundary=b"corpus-1", header=b"")), 1),
@@ -94,6 +105,14 @@ STRUCTURES: tuple[tuple[str, bytes, int], ...] = (
     ("a boundary used twice", mixed(mixed(text(), header=b""), attachment()), 1),
     ("a boundary in the text", mixed(text(b"--corpusx\r\n --corpus\r\n-- corpus\r\n"), attachment()), 1),
     ("parts behind the end", mixed(text(), attachment()) + b"--corpus\r\n" + attachment() + b"\r\n--corpus--\r\n", 1),
+    (
+        "a large part behind the end",
+        mixed(text()) + b"--corpus\r\n" + attachment(content=bytes(100_000)) + b"\r\n--corpus--\r\n",
+        1,
+    ),
+    ("a file alone, without MIME-Version", bare(b"Content-Type: application/pdf; name=scan.pdf"), 1),
+    ("a disposition alone, without MIME-Version", bare(b"Content-Disposition: attachment; filename=a.csv"), 1),
+    ("text in base64 without MIME-Version", bare(b"Content-Type: text/plain; charset=koi8-r"), 0),
     ("a multipart without parts", mixed(), 1),
     ("a multipart with empty parts", mixed(b"", b"\r\n", attachment()), 1),
     (
