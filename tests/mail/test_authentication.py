@@ -119,6 +119,58 @@ def test_any_bytes_can_be_read(value: bytes) -> None:
         assert all(isinstance(each, MethodResult) for each in result)
 
 
+FROM_EVIL = b"From: boss@example.com\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (b'spf=pass smtp.mailfrom="x@example.com"@evil.com', "spf=pass (evil.com)"),
+        (b'spf=pass smtp.mailfrom=<"x@example.com"@evil.com>', "spf=pass (evil.com)"),
+        (b'spf=pass smtp.mailfrom="\\"x@example.com\\"@evil.com"', "spf=pass (evil.com)"),
+        (b'spf=pass smtp.mailfrom="a".x@example.com@evil.com', "spf=pass (evil.com)"),
+        (b"spf=pass smtp.mailfrom=x+d=example.com@evil.com", "spf=pass (evil.com)"),
+        (b"spf=pass smtp.mailfrom=x@example.com=evil.com", "spf=pass (?)"),
+        (b'spf=pass smtp.mailfrom="x@example.com" @evil.com', "spf=pass (?)"),
+        (b"spf=pass smtp.mailfrom=x@example.com(a)@evil.com", "spf=pass (?)"),
+        (b'spf=pass smtp.mailfrom=x@example.com"a"@evil.com', "spf=pass (evil.com)"),
+        (b"spf=pass smtp.mailfrom=x@example.com smtp.mailfrom=y@evil.com", "spf=pass (?)"),
+        (b"spf=pass smtp.mailfrom= smtp.helo=example.com", "spf=pass (?)"),
+        (b"spf=pass smtp.mailfrom=x@[example.com]", "spf=pass (?)"),
+        (b"spf=pass example.com smtp.mailfrom=x@example.com", "spf=pass (?)"),
+        (b'dkim=pass header.i="x@example.com"@evil.com', "dkim=pass (evil.com)"),
+        (b"dkim=pass header.i=@evil.com header.d=example.com header.d=evil.com", "dkim=pass (?)"),
+        (b'dmarc=pass header.from="x@example.com"@evil.com', "dmarc=pass (evil.com)"),
+        (b"dmarc=pass header.from=boss@example.com @evil.com", "dmarc=pass (?)"),
+        (b"dmarc=pass header.from=", "dmarc=pass (?)"),
+    ],
+)
+def test_a_domain_that_a_sender_chose_as_a_part_of_his_address_does_not_pass(value: bytes, told: str) -> None:
+    """A local part may be quoted, and have anything in it (RFC 5321, section 4.1.2)."""
+    found = read(b"Authentication-Results: mx.example.org; " + value + b"\r\n" + FROM_EVIL, headers=WANTED)
+    assert [str(each) for each in found.authentication[MX]] == [told]
+    for method in (TRUSTED.spf, TRUSTED.dkim, TRUSTED.dmarc):
+        assert not method.passes().holds(found)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (b'spf=pass smtp.mailfrom="x y"@example.com', "spf=pass (example.com)"),
+        (b'spf=pass smtp.mailfrom="x@example.com"', "spf=pass (example.com)"),
+        (b"spf=pass smtp.mailfrom=prvs=0123ab=x@example.com", "spf=pass (example.com)"),
+        (b'spf=pass reason="a = b" (c) smtp.mailfrom = x@example.com', "spf=pass (example.com)"),
+        (b"dkim=pass (2048-bit key) header.d=example.com header.b=AbC/d+==", "dkim=pass (example.com)"),
+    ],
+)
+def test_addresses_are_read_as_servers_quote_them(value: bytes, told: str) -> None:
+    assert results(b"mx.example.org; " + value) == (told,)
+
+
+def test_an_address_that_a_server_did_not_quote_makes_the_header_unreadable() -> None:
+    assert results(b"mx.example.org; spf=pass smtp.mailfrom=x@example.com; y@evil.com") == ()
+
+
 def checked(*found: tuple[str, str, str], sender: str = "billing@example.com", server: str = MX) -> bool:
     return TRUSTED.dmarc.passes().holds(with_results(*found, sender=sender, server=server))
 
