@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,7 +121,7 @@ def test_any_bytes_can_be_read(value: bytes) -> None:
         assert all(isinstance(each, MethodResult) for each in result)
 
 
-FROM_EVIL = b"From: boss@example.com\r\n\r\n"
+BY_THE_BOSS = b"From: boss@example.com\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -147,7 +149,7 @@ FROM_EVIL = b"From: boss@example.com\r\n\r\n"
 )
 def test_a_domain_that_a_sender_chose_as_a_part_of_his_address_does_not_pass(value: bytes, told: str) -> None:
     """A local part may be quoted, and have anything in it (RFC 5321, section 4.1.2)."""
-    found = read(b"Authentication-Results: mx.example.org; " + value + b"\r\n" + FROM_EVIL, headers=WANTED)
+    found = read(b"Authentication-Results: mx.example.org; " + value + b"\r\n" + BY_THE_BOSS, headers=WANTED)
     assert [str(each) for each in found.authentication[MX]] == [told]
     for method in (TRUSTED.spf, TRUSTED.dkim, TRUSTED.dmarc):
         assert not method.passes().holds(found)
@@ -264,9 +266,40 @@ def test_the_results_are_read_with_the_mail_and_told_in_the_payload() -> None:
     found = read(header, headers=WANTED)
     assert TRUSTED.dmarc.passes().holds(found)
     told = payload(found, servers=["other.example", MX])["trust"]
-    assert told == {"authentication": {MX: {"dkim": "pass", "dmarc": "pass", "spf": "pass"}, "other.example": {}}}
+    expected = {"dkim": "pass", "dmarc": "pass", "spf": "pass (bounces.example.com)"}
+    assert told == {"authentication": {MX: expected, "other.example": {}}}
     assert read(header).authentication == {}, "it takes both headers"
     assert payload(found)["trust"] == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (b"dkim=pass header.d=evil.com", "pass (evil.com)"),
+        (b"dkim=pass header.d=example.com", "pass"),
+        (b"dkim=pass header.d=evil.com; dkim=pass header.d=example.com", "pass"),
+        (b"dkim=fail header.d=example.com; dkim=pass header.d=evil.com", "pass (evil.com)"),
+        (b"dkim=pass header.d=evil.com; dkim=fail header.d=example.com", "pass (evil.com)"),
+        (b"dkim=fail header.d=example.com; dkim=none", "fail"),
+        (b"dkim=pass", "pass (?)"),
+        (b"spf=pass smtp.mailfrom=x@evil.com", "pass (evil.com)"),
+        (b'spf=pass smtp.mailfrom="boss@example.com"@evil.com', "pass (evil.com)"),
+        (b"spf=softfail smtp.mailfrom=x@evil.com", "softfail"),
+        (b"dmarc=pass header.from=example.com", "pass"),
+        (b"dmarc=pass", "pass"),
+        (b"dmarc=pass header.from=evil.com", "pass (evil.com)"),
+        (b"dmarc=pass header.from=example.com; dmarc=fail header.from=example.com", "pass (example.com)"),
+        ("dkim=pass header.d=évil.com".encode(), "pass (?)"),
+        (b"dkim=pass header.d=" + b"x" * 200 + b".com", f"pass ({'x' * 31}…)"),
+    ],
+)
+def test_in_the_payload_pass_alone_means_what_the_condition_means(value: bytes, told: str) -> None:
+    """Whoever looks at the payload is not taken in by a domain that passes for itself."""
+    found = read(b"Authentication-Results: mx.example.org; " + value + b"\r\n" + BY_THE_BOSS, headers=WANTED)
+    shown: Any = payload(found, servers=[MX])["trust"]
+    [(method, result)] = shown["authentication"][MX].items()
+    assert result == told
+    assert getattr(TRUSTED, method).passes().holds(found) is (result == "pass")
 
 
 def test_the_headers_that_trust_needs_are_fetched() -> None:
