@@ -24,7 +24,22 @@ from tests.transport.conftest import settings_for
 TEXTS = st.lists(
     st.one_of(
         st.sampled_from(
-            [b"\r\n", b"\n", b"=", b"==", b"=\r\n", b"=3D", b"=4", b" ", b"\t", b"!", b"QUJD", b"\x00\xff"]
+            [
+                b"\r\n",
+                b"\n",
+                b"=",
+                b"==",
+                b"=\r\n",
+                b"=3D",
+                b"=4",
+                b" ",
+                b"\t",
+                b"!",
+                b"QUJD",
+                b"QQ==",
+                b"Footer",
+                b"\x00\xff",
+            ]
         ),
         st.binary(max_size=20),
     ),
