@@ -7,6 +7,7 @@ break on what senders write. Nothing here raises because of a mail's content: wh
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -52,6 +53,9 @@ DEFECT_LENGTH = 150
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 """Stands for the unknown time of a mail that has neither INTERNALDATE nor Date."""
+
+_WITHOUT_WIDTH = "\N{COMBINING GRAPHEME JOINER}\N{HANGUL FILLER}\N{BRAILLE PATTERN BLANK}"
+"""Characters that show nothing and that Unicode puts among the letters and signs."""
 
 _UUENCODED = re.compile(r"^begin [0-7]{3,4} \S", re.MULTILINE)
 _YENCODED = re.compile(r"^=ybegin [a-z]", re.MULTILINE)
@@ -150,17 +154,29 @@ def with_text(mail: Mail, response: Mapping[bytes, Any], code_page: str) -> Mail
     :param code_page: charset for text that declares none or a wrong one; may be empty.
     """
     defects = list(mail.defects)
-    texts = []
+    texts: dict[str, str] = {}
     for part in mail.text_parts:
         wanted = f"BODY[{part.part}]".encode("ascii")
         data = next((value for key, value in response.items() if key.partition(b"<")[0].upper() == wanted), None)
         if isinstance(data, int):
             data = str(data).encode("ascii")  # IMAPClient's reading of a body that is a number
         if isinstance(data, bytes):
-            texts.append(_text(part, data, code_page, defects))
+            texts[part.part] = _text(part, data, code_page, defects)
         elif part.octets:
             defects.append(f"part {part.part}: the server gives no text")
-    return replace(mail, text="\n".join(texts), defects=listed_defects(defects))
+    for part in mail.text_parts:
+        if part.instead_of and any(not _is_blank(texts.get(each, "")) for each in part.instead_of):
+            texts.pop(part.part, None)
+        elif part.part in texts:
+            # If both are blank, the text is.
+            for each in part.instead_of:
+                texts.pop(each, None)
+    return replace(mail, text="\n".join(texts.values()), defects=listed_defects(defects))
+
+
+def _is_blank(text: str) -> bool:
+    """Tell whether there is nothing to read: blanks of all kinds, and characters without width."""
+    return all(unicodedata.category(character)[0] in "ZC" or character in _WITHOUT_WIDTH for character in text)
 
 
 def _text(part: TextPart, data: bytes, code_page: str, defects: list[str]) -> str:

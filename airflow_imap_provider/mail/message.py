@@ -81,6 +81,8 @@ class TextPart:
     :param encoding: the content transfer encoding in lower case.
     :param size: bytes after decoding, reckoned as for an attachment.
     :param octets: the size that the server tells, in octets as transferred.
+    :param instead_of: the numbers of the parts of which this is another form, to be read only if there is nothing to
+        read in them.
     """
 
     part: str
@@ -89,6 +91,7 @@ class TextPart:
     encoding: str
     size: int
     octets: int = 0
+    instead_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def opened(mail: Mail, raw: bytes | None, settings: SmimeSettings, *, text: bool
 
 def _told_parts(mail: Mail) -> set[tuple[str, str, str]]:
     """Return what a mail's parts are called, attachments and text."""
-    texts = {(each.part, each.content_type, "") for each in mail.text_parts}
+    texts = {(each.part, each.content_type, "") for each in mail.text_parts if not each.instead_of}
     return texts | {(each.part, each.content_type, each.name) for each in mail.attachments}
 
 
