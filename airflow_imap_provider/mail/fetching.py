@@ -13,12 +13,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from airflow_imap_provider.mail.addresses import parse_addresses
+from airflow_imap_provider.mail.addresses import ADDRESSES_LIMIT, parse_addresses
 from airflow_imap_provider.mail.authentication import HEADERS as AUTHENTICATION_HEADERS
 from airflow_imap_provider.mail.authentication import read_authentication
 from airflow_imap_provider.mail.charsets import decode, one_line
 from airflow_imap_provider.mail.encoded_words import decode_words
-from airflow_imap_provider.mail.header_block import check_header_name, header_fields
+from airflow_imap_provider.mail.header_block import FIELDS_LIMIT, HEADER_LIMIT, check_header_name, header_fields
 from airflow_imap_provider.mail.html_text import html_to_text
 from airflow_imap_provider.mail.message import Address, Mail, TextPart
 from airflow_imap_provider.mail.structure import has_parts, is_structure, read_structure
@@ -96,7 +96,7 @@ def mail_from_fetch(
     :param headers: the names given to :func:`fetch_items`; other headers are not kept.
     """
     defects: list[str] = []
-    fields = _header_fields(response, defects)
+    fields, cut = _header_fields(response, defects)
     raw: dict[str, list[bytes]] = {}
     for name, value in fields:
         raw.setdefault(name, []).append(value)
@@ -118,7 +118,7 @@ def mail_from_fetch(
         uidvalidity=uidvalidity,
         message_id=_first(values, "message-id")[:MESSAGE_ID_LIMIT],
         subject=_first(values, "subject"),
-        from_=_addresses("from", raw, code_page, defects),
+        from_=_authors(raw, code_page, defects, cut=cut),
         to=_addresses("to", raw, code_page, defects),
         cc=_addresses("cc", raw, code_page, defects),
         reply_to=_addresses("reply-to", raw, code_page, defects),
@@ -194,16 +194,19 @@ def _text(part: TextPart, data: bytes, code_page: str, defects: list[str]) -> st
     return html_to_text(text) if part.content_type == "text/html" else text
 
 
-def _header_fields(response: Mapping[bytes, Any], defects: list[str]) -> list[tuple[str, bytes]]:
-    """Find the header block, whose name in the answer repeats the fields in the server's own spelling and order."""
+def _header_fields(response: Mapping[bytes, Any], defects: list[str]) -> tuple[list[tuple[str, bytes]], bool]:
+    """Find the header block, whose name in the answer repeats the fields in the server's own spelling and order.
+
+    :returns: its fields, and whether there may be more.
+    """
     for key, value in response.items():
         if key.upper().startswith((b"BODY[HEADER", b"RFC822.HEADER")) and isinstance(value, bytes):
             problems: list[str] = []
             fields = header_fields(value, problems)
             defects += problems
-            return fields
+            return fields, len(value) > HEADER_LIMIT or len(fields) >= FIELDS_LIMIT
     defects.append("the server gives no header")
-    return []
+    return [], False
 
 
 def _decoded(name: str, raw: list[bytes], code_page: str, defects: list[str]) -> tuple[str, ...]:
@@ -219,6 +222,17 @@ def _addresses(name: str, raw: Mapping[str, list[bytes]], code_page: str, defect
     problems = ["the header is there more than once"] if len(values) > 1 else []
     found = tuple(address for value in values[:VALUES_LIMIT] for address in parse_addresses(value, code_page, problems))
     defects += [f"{name}: {problem}" for problem in problems]
+    return found
+
+
+def _authors(raw: Mapping[str, list[bytes]], code_page: str, defects: list[str], *, cut: bool) -> tuple[Address, ...]:
+    """Return the authors. If there may be more than are looked at, the last one is nobody.
+
+    No list of senders has him and no certificate names him, so a stranger behind 2,000 others is not overlooked.
+    """
+    found = _addresses("from", raw, code_page, defects)
+    if cut or len(raw.get("from", ())) > VALUES_LIMIT or len(found) >= ADDRESSES_LIMIT:
+        return (*found, Address("…", ""))
     return found
 
 

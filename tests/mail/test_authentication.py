@@ -306,3 +306,43 @@ def test_the_headers_that_trust_needs_are_fetched() -> None:
     condition = TRUSTED.dmarc.passes() & ~AuthenticationResults("MX2.example.org").spf.equals("fail")
     assert condition.headers == frozenset(WANTED)
     assert condition.servers == {MX, "mx2.example.org"}
+
+
+BOSS, THIEF = b"From: boss@example.com\r\n", b"From: thief@evil.com\r\n"
+LISTED = AllowedSenders(["boss@example.com", "@example.com"])
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        pytest.param(b"From: " + b"boss@example.com, " * 3_000 + b"thief@evil.com\r\n", id="behind many addresses"),
+        pytest.param(BOSS * 60 + THIEF, id="behind many fields"),
+        pytest.param(b"From:\r\n" * 60 + BOSS + THIEF, id="behind empty fields"),
+        pytest.param(BOSS + b"Cc: a@example.com\r\n" * 600 + THIEF, id="behind other fields"),
+        pytest.param(BOSS + b"Subject: " + b"x" * 200_000 + b"\r\n" + THIEF, id="behind a long field"),
+        pytest.param(b"From: <thief@evil.com boss@example.com>\r\n", id="two in brackets"),
+        pytest.param(b"From: <thief@evil.com@example.com>\r\n", id="two signs"),
+        pytest.param(b"From: <thief@evil.com(@example.com)\r\n", id="in a comment"),
+    ],
+)
+def test_a_stranger_is_not_overlooked_among_the_authors(header: bytes) -> None:
+    """Not even with a server that does not say whose DMARC has passed."""
+    found = read(b"Authentication-Results: mx.example.org; dmarc=pass\r\n" + header + b"\r\n", headers=WANTED)
+    gate = LISTED & TRUSTED.dmarc.passes()
+    assert not gate.holds(found)
+
+
+@pytest.mark.parametrize(
+    "author",
+    [
+        b"boss@example.com",
+        b'"a b"@example.com',
+        b'"a@evil.com"@example.com',
+        b"Boss <Boss@Example.com>",
+        b"b+c@example.com",
+    ],
+)
+def test_an_author_is_known_by_the_domain_of_the_address(author: bytes) -> None:
+    found = read(b"Authentication-Results: mx.example.org; dmarc=pass\r\nFrom: " + author + b"\r\n\r\n", headers=WANTED)
+    assert LISTED.holds(found)
+    assert TRUSTED.dmarc.passes().holds(found)
