@@ -1,7 +1,9 @@
 """A question by mail, and a DAG that goes on when it is answered: approval without a login.
 
 The question carries the run's id in its subject, and so does the answer; a sensor waits for it in the triggerer. Only
-an answer of the person asked counts, and only "yes" lets the run go on.
+an answer of the person asked counts, proven by what the mailbox's own server has found out by DMARC: From alone is a
+claim that anybody can make. What a program answers, such as a note that the person is out of office, does not count
+either. And only "yes" lets the run go on.
 """
 
 from __future__ import annotations
@@ -11,11 +13,20 @@ from typing import Any
 
 from airflow.sdk import dag, task
 
-from airflow_imap_provider.mail.conditions import From, Subject
+from airflow_imap_provider.mail.conditions import AllowedSenders, AuthenticationResults, Header, Subject
 from airflow_imap_provider.mailbox.actions import MarkRead, Move
 from airflow_imap_provider.sensors.email import EmailSensor
 
 BOSS = "boss@example.com"
+
+# The name with which the header Authentication-Results of your own server begins.
+SERVER = "mx.example.com"
+
+# The boss, and nobody besides; and the boss's own domain vouches for it.
+by_the_boss = AllowedSenders([BOSS]) & AuthenticationResults(SERVER).dmarc.passes()
+
+# RFC 3834: a person's own mail has no such header, or says "no".
+by_a_person = ~Header("Auto-Submitted").exists() | Header("Auto-Submitted").equals("no")
 
 
 @dag(schedule=None, catchup=False, tags=["example", "imap4"])
@@ -35,7 +46,7 @@ def example_imap4_approval():
     answer = EmailSensor(
         task_id="answer",
         imap4_conn_id="imap4_default",
-        conditions=[From.equals(BOSS), Subject.contains("[{{ run_id }}]")],
+        conditions=[by_the_boss, by_a_person, Subject.contains("[{{ run_id }}]")],
         on_match=[MarkRead(), Move("Answered", create=True)],
         text=True,
         deferrable=True,

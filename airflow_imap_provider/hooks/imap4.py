@@ -199,7 +199,7 @@ class Imap4Hook(BaseHook):
     def attachments(self, email: Mapping[str, Any], name: str = "*", *, decrypt: bool = False) -> Iterator[Attachment]:
         """Go through the attachments of a mail, downloading one at a time.
 
-        The mail is found although an action has moved it meanwhile: by its Message-ID.
+        The mail is found although an action has moved it meanwhile: by its Message-ID, size and date of arrival.
 
         :param email: a mail as the trigger, the operators and this hook return it.
         :param name: a glob that the attachment's name must match, case-insensitively.
@@ -247,7 +247,7 @@ class Imap4Hook(BaseHook):
     ) -> list[dict[str, Any]]:
         """Save mails and their attachments to object storage, in constant memory, each file whole or not at all.
 
-        A mail is found although an action has moved it meanwhile: by its Message-ID.
+        A mail is found although an action has moved it meanwhile: by its Message-ID, size and date of arrival.
 
         :param emails: mails as the trigger, the operators and this hook return them.
         :param path: a URL such as ``s3://conn_id@bucket/folder``, an absolute path, or an ``ObjectStoragePath``.
@@ -366,7 +366,7 @@ class Imap4Hook(BaseHook):
         return send_out(session, ((keys[mail.uid], partial(_same, mail)) for mail in mails), action, sent=sent)
 
     def exists(self, email: Mapping[str, Any], look_in: Sequence[str] = ()) -> bool:
-        """Tell whether a mail is anywhere still: where it was seen, or by its Message-ID in another folder."""
+        """Tell whether a mail is anywhere still: where it was seen, or known again in another folder."""
         from airflow_imap_provider.mailbox.lookup import NotFoundError
 
         try:
@@ -386,33 +386,37 @@ class Imap4Hook(BaseHook):
     ) -> list[dict[str, Any]]:
         """Do actions to mails wherever they are now, and return them as they are afterwards.
 
-        A mail that was moved is recognised by its Message-ID. One that is in the target of a move already is not
-        moved again.
+        A mail that was moved is known again by Message-ID, size and date of arrival, if no other mail fits. One that is
+        in the target of a move already is not moved again. To be deleted, a mail is not followed: it must be where it
+        was seen, or in ``look_in``.
 
         :param emails: mails as the trigger, the operators and this hook return them.
         :param actions: see :mod:`airflow_imap_provider.mailbox.actions`.
         :param look_in: folders to look into first.
-        :param repeated: an earlier attempt may have been interrupted.
+        :param repeated: an earlier attempt may have been interrupted: a mail to delete that is gone is one that it has
+            deleted.
         :param sent: as for :meth:`act`.
         :return: the mails, with ``folder``, ``uid`` and ``uidvalidity`` of now; ``key`` stays. Deleted ones are
             returned as they came. With ``files``, if any were to be saved: what :meth:`save` returns, without ``key``.
-        :raises ImapError: a mail is nowhere to be found; nothing is done to those after it.
+        :raises ImapError: a mail is nowhere to be found, or several can be it; nothing is done to those after it.
         """
         from airflow_imap_provider.mailbox.actions import mail_by_mail, unconditional
+        from airflow_imap_provider.mailbox.following import moved_to, place_of, to_act_on
 
         checked = mail_by_mail(unconditional(actions))
         result = []
         for email in listed_emails(emails):
-            mail = self._locate(email, look_in)
-            place = {"folder": mail.folder, "uid": mail.uid, "uidvalidity": mail.uidvalidity}
-            here: dict[str, Any] = {**email, **place}
+            session = self.session()
+            mail = to_act_on(session, email, self.imap4_conn_id, checked, look_in=look_in, repeated=repeated)
+            if mail is None:
+                result.append(dict(email))
+                continue
+            here: dict[str, Any] = {**email, **place_of(mail)}
             due = [action for action in checked if not (action.do == "move" and action.argument == mail.folder)]
             if due:
                 here = with_files(here, due, self.act(here, due, repeated=repeated, sent=sent))
             if due and due[-1].do == "move":
-                moved = self._locate(here, (due[-1].argument,)) if here.get("message_id") else None
-                if moved is not None:
-                    here |= {"folder": moved.folder, "uid": moved.uid, "uidvalidity": moved.uidvalidity}
+                here |= moved_to(session, here, self.imap4_conn_id, due[-1].argument)
             result.append(here)
         return result
 

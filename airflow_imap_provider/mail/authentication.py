@@ -9,13 +9,17 @@ within comments, and leaves open which header to believe.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["HEADERS", "METHODS", "MethodResult", "read_authentication"]
 
 HEADERS = ("authentication-results", "received")
 """The headers that are needed, together: the place among the Received tells who added what."""
+
+UNREADABLE = "?"
+"""Stands for a domain that a server tells in a way that cannot be read for sure. No sender's domain is called so."""
 
 METHODS = ("dkim", "dmarc", "spf")
 """The methods that are looked at."""
@@ -35,6 +39,8 @@ RESULTS_LIMIT = 50
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[;=]|[^\s;="()]+|\(|\s+', re.DOTALL)
 _PARENTHESIS = re.compile(rb"\\.|[()]", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_DOMAIN = re.compile(r"[^\s@<>,;:=?*\"()\[\]\\\x00-\x1f\ufffd]+")
 _VERSION = re.compile(r"[0-9]{1,4}")
 
 
@@ -46,7 +52,7 @@ class MethodResult:
     :param result: one of :data:`RESULTS`, or ``unknown``.
     :param domain: the domain that was checked, in lower case: of the signature (``header.d``, else ``header.i``), of
         the envelope's sender (``smtp.mailfrom``, else ``smtp.helo``), or of From (``header.from``); empty if the
-        server does not tell.
+        server does not tell, :data:`UNREADABLE` if it cannot be read for sure.
     """
 
     method: str
@@ -89,18 +95,18 @@ def read_authentication(fields: Iterable[tuple[str, bytes]]) -> dict[str, tuple[
 
 def _parse(raw: bytes) -> tuple[str, list[MethodResult] | None]:
     """Return the server's name and its results; no name if there is none, ``None`` for what cannot be read."""
-    tokens = _tokens(raw[:FIELD_LIMIT])
-    sections: list[list[str]] = [[]]
-    for word in tokens or []:
-        if word == ";":
+    words = _words(raw[:FIELD_LIMIT])
+    sections: list[list[_Word]] = [[]]
+    for word in words or []:
+        if word.text == ";":
             sections.append([])
         else:
             sections[-1].append(word)
-    server = sections[0]
+    server = [word.text for word in sections[0]]
     if not server or "=" in server or (len(server) > 1 and not _VERSION.fullmatch(server[1])) or len(server) > 2:
         return "", []  # Microsoft's, for example, begin with a result
     name = _unquoted(server[0]).lower()
-    if tokens is None or tokens[-1:] == ["("] or len(raw) > FIELD_LIMIT:
+    if words is None or words[-1].text == "(" or len(raw) > FIELD_LIMIT:
         return name, None
     results: list[MethodResult] = []
     for section in sections[1:]:
@@ -111,51 +117,99 @@ def _parse(raw: bytes) -> tuple[str, list[MethodResult] | None]:
     return name, results
 
 
-def _result(section: Sequence[str]) -> list[MethodResult] | None:
+def _result(section: Sequence[_Word]) -> list[MethodResult] | None:
     """Return what a section says: nothing of interest is an empty list, ``None`` what cannot be read."""
-    if not section or [word.lower() for word in section] == ["none"]:
+    if not section:
         return []
-    method = section[0].lower().partition("/")[0]
+    method = section[0].text.lower().partition("/")[0]
+    if "@" in method:
+        return None  # the rest of an address, which a server did not quote
     if method not in METHODS:
         return []
-    if len(section) < 3 or section[1] != "=" or section[2] == "=":
+    (name, result), *properties = _assignments(section) or [("", "")]
+    if name.lower().partition("/")[0] != method or not result or result[0] == "=":
         return None
-    properties: dict[str, str] = {}
-    for position in range(3, len(section) - 1):
-        if section[position] == "=" and "=" not in (section[position - 1], section[position + 1]):
-            properties.setdefault(section[position - 1].lower(), _unquoted(section[position + 1]))
-    result = section[2].lower()
-    return [MethodResult(method, result if result in RESULTS else "unknown", _domain(method, properties))]
+    result = result.lower()
+    return [MethodResult(method, result if result in RESULTS else "unknown", _checked_domain(method, properties))]
 
 
-def _domain(method: str, properties: Mapping[str, str]) -> str:
+def _assignments(section: Sequence[_Word]) -> list[tuple[str, str]]:
+    """Return names and values in turn; what is neither has no name.
+
+    A value reaches to the next blank or comment (RFC 8601, section 2.2): it may be a quoted local part and what follows
+    it, or have further signs of equality.
+    """
+    found: list[tuple[str, str]] = []
+    position = 0
+    while position < len(section):
+        name = section[position].text
+        if name == "=" or [word.text for word in section[position + 1 : position + 2]] != ["="]:
+            found.append(("", name))
+            position += 1
+            continue
+        position += 2
+        first = position
+        while position < len(section) and (position == first or section[position].glued):
+            position += 1
+        found.append((name, "".join(word.text for word in section[first:position])))
+    return found
+
+
+def _checked_domain(method: str, properties: Sequence[tuple[str, str]]) -> str:
+    """Return the domain that a method has checked."""
     names = {
         "dkim": ("header.d", "header.i"),
         "dmarc": ("header.from",),
         "spf": ("smtp.mailfrom", "smtp.helo"),
     }[method]
-    value = next((properties[name] for name in names if properties.get(name)), "")
-    return value.rpartition("@")[2].strip("<>").rstrip(".").lower()
+    told: dict[str, list[str]] = {}
+    for name, value in properties:
+        told.setdefault(name.lower(), []).append(value)
+    values = next((told[name] for name in names if name in told), [])
+    if "" in told or len(values) > 1:
+        return UNREADABLE  # it may be a part of what a sender was allowed to choose
+    return _domain(values[0]) if values else ""
 
 
-def _tokens(raw: bytes) -> list[str] | None:
+def _domain(value: str) -> str:
+    """Return the domain of an address, or the value if it is a domain."""
+    if value == "<>":
+        return ""  # the sender of a bounce
+    text = _unquoted(value) if _QUOTED.fullmatch(value) else value
+    # A quoted string is a local part, or a piece of one, whatever stands in it.
+    domain = _QUOTED.sub("x", text).strip("<>").rpartition("@")[2].rstrip(".").lower()
+    return domain if _DOMAIN.fullmatch(domain) else UNREADABLE
+
+
+class _Word(NamedTuple):
+    text: str
+    glued: bool
+    """Whether it follows the word before without a blank or a comment."""
+
+
+def _words(raw: bytes) -> list[_Word] | None:
     """Return words, quoted strings, ``;`` and ``=``, without comments; those before something that never closes, and
     ``(`` as the last one then. ``None`` if there is no word before it.
     """
-    tokens: list[str] = []
+    words: list[_Word] = []
     position = 0
+    glued = False
     while position < len(raw):
         match = _TOKEN.match(raw, position)
         if match is None:
-            return [*tokens, "("] if tokens else None  # a quote or a bracket without its partner
+            return [*words, _Word("(", glued)] if words else None  # a quote or a bracket without its partner
         position = match.end()
         if match[0] == b"(":
             position = _end_of_comment(raw, match.start())
             if position == 0:
-                return [*tokens, "("] if tokens else None
-        elif not match[0].isspace():
-            tokens.append(match[0].decode("utf-8", "replace"))
-    return tokens
+                return [*words, _Word("(", glued)] if words else None
+            glued = False
+        elif match[0].isspace():
+            glued = False
+        else:
+            words.append(_Word(match[0].decode("utf-8", "replace"), glued))
+            glued = True
+    return words
 
 
 def _end_of_comment(raw: bytes, start: int) -> int:

@@ -7,18 +7,19 @@ break on what senders write. Nothing here raises because of a mail's content: wh
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from airflow_imap_provider.mail.addresses import parse_addresses
+from airflow_imap_provider.mail.addresses import ADDRESSES_LIMIT, parse_addresses
 from airflow_imap_provider.mail.authentication import HEADERS as AUTHENTICATION_HEADERS
 from airflow_imap_provider.mail.authentication import read_authentication
 from airflow_imap_provider.mail.charsets import decode, one_line
 from airflow_imap_provider.mail.encoded_words import decode_words
 from airflow_imap_provider.mail.flowed import unflowed
-from airflow_imap_provider.mail.header_block import check_header_name, header_fields
+from airflow_imap_provider.mail.header_block import FIELDS_LIMIT, HEADER_LIMIT, check_header_name, header_fields
 from airflow_imap_provider.mail.html_text import html_to_text
 from airflow_imap_provider.mail.message import Address, Mail, TextPart
 from airflow_imap_provider.mail.plausibility import MIME_HEADERS, contradiction
@@ -54,6 +55,9 @@ DEFECT_LENGTH = 150
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 """Stands for the unknown time of a mail that has neither INTERNALDATE nor Date."""
+
+_WITHOUT_WIDTH = "\N{COMBINING GRAPHEME JOINER}\N{HANGUL FILLER}\N{BRAILLE PATTERN BLANK}"
+"""Characters that show nothing and that Unicode puts among the letters and signs."""
 
 _UUENCODED = re.compile(r"^begin [0-7]{3,4} \S", re.MULTILINE)
 _YENCODED = re.compile(r"^=ybegin [a-z]", re.MULTILINE)
@@ -94,7 +98,7 @@ def mail_from_fetch(
     :param headers: the names given to :func:`fetch_items`; other headers are not kept.
     """
     defects: list[str] = []
-    fields = _header_fields(response, defects)
+    fields, cut = _header_fields(response, defects)
     raw: dict[str, list[bytes]] = {}
     for name, value in fields:
         raw.setdefault(name, []).append(value)
@@ -116,7 +120,7 @@ def mail_from_fetch(
         uidvalidity=uidvalidity,
         message_id=_first(values, "message-id")[:MESSAGE_ID_LIMIT],
         subject=_first(values, "subject"),
-        from_=_addresses("from", raw, code_page, defects),
+        from_=_authors(raw, code_page, defects, cut=cut),
         to=_addresses("to", raw, code_page, defects),
         cc=_addresses("cc", raw, code_page, defects),
         reply_to=_addresses("reply-to", raw, code_page, defects),
@@ -148,17 +152,29 @@ def with_text(mail: Mail, response: Mapping[bytes, Any], code_page: str) -> Mail
     :param code_page: charset for text that declares none or a wrong one; may be empty.
     """
     defects = list(mail.defects)
-    texts = []
+    texts: dict[str, str] = {}
     for part in mail.text_parts:
         wanted = f"BODY[{part.part}]".encode("ascii")
         data = next((value for key, value in response.items() if key.partition(b"<")[0].upper() == wanted), None)
         if isinstance(data, int):
             data = str(data).encode("ascii")  # IMAPClient's reading of a body that is a number
         if isinstance(data, bytes):
-            texts.append(_text(part, data, code_page, defects))
+            texts[part.part] = _text(part, data, code_page, defects)
         elif part.octets:
             defects.append(f"part {part.part}: the server gives no text")
-    return replace(mail, text="\n".join(texts), defects=listed_defects(defects))
+    for part in mail.text_parts:
+        if part.instead_of and any(not _is_blank(texts.get(each, "")) for each in part.instead_of):
+            texts.pop(part.part, None)
+        elif part.part in texts:
+            # If both are blank, the text is.
+            for each in part.instead_of:
+                texts.pop(each, None)
+    return replace(mail, text="\n".join(texts.values()), defects=listed_defects(defects))
+
+
+def _is_blank(text: str) -> bool:
+    """Tell whether there is nothing to read: blanks of all kinds, and characters without width."""
+    return all(unicodedata.category(character)[0] in "ZC" or character in _WITHOUT_WIDTH for character in text)
 
 
 def _text(part: TextPart, data: bytes, code_page: str, defects: list[str]) -> str:
@@ -178,16 +194,19 @@ def _text(part: TextPart, data: bytes, code_page: str, defects: list[str]) -> st
     return unflowed(text, delete_space=part.delete_space) if part.flowed else text
 
 
-def _header_fields(response: Mapping[bytes, Any], defects: list[str]) -> list[tuple[str, bytes]]:
-    """Find the header block, whose name in the answer repeats the fields in the server's own spelling and order."""
+def _header_fields(response: Mapping[bytes, Any], defects: list[str]) -> tuple[list[tuple[str, bytes]], bool]:
+    """Find the header block, whose name in the answer repeats the fields in the server's own spelling and order.
+
+    :returns: its fields, and whether there may be more.
+    """
     for key, value in response.items():
         if key.upper().startswith((b"BODY[HEADER", b"RFC822.HEADER")) and isinstance(value, bytes):
             problems: list[str] = []
             fields = header_fields(value, problems)
             defects += problems
-            return fields
+            return fields, len(value) > HEADER_LIMIT or len(fields) >= FIELDS_LIMIT
     defects.append("the server gives no header")
-    return []
+    return [], False
 
 
 def _decoded(name: str, raw: list[bytes], code_page: str, defects: list[str]) -> tuple[str, ...]:
@@ -203,6 +222,17 @@ def _addresses(name: str, raw: Mapping[str, list[bytes]], code_page: str, defect
     problems = ["the header is there more than once"] if len(values) > 1 else []
     found = tuple(address for value in values[:VALUES_LIMIT] for address in parse_addresses(value, code_page, problems))
     defects += [f"{name}: {problem}" for problem in problems]
+    return found
+
+
+def _authors(raw: Mapping[str, list[bytes]], code_page: str, defects: list[str], *, cut: bool) -> tuple[Address, ...]:
+    """Return the authors. If there may be more than are looked at, the last one is nobody.
+
+    No list of senders has him and no certificate names him, so a stranger behind 2,000 others is not overlooked.
+    """
+    found = _addresses("from", raw, code_page, defects)
+    if cut or len(raw.get("from", ())) > VALUES_LIMIT or len(found) >= ADDRESSES_LIMIT:
+        return (*found, Address("…", ""))
     return found
 
 

@@ -10,7 +10,7 @@ import re
 
 from airflow_imap_provider.errors import SettingsError
 
-__all__ = ["HEADER_LIMIT", "check_header_name", "header_fields", "split_header"]
+__all__ = ["FIELDS_LIMIT", "HEADER_LIMIT", "check_header_name", "header_fields", "split_header"]
 
 HEADER_LIMIT = 128 * 1024
 """Bytes of a header block that are looked at. Postfix cuts headers at 100 KiB (``header_size_limit``) and others at

@@ -83,6 +83,8 @@ class TextPart:
     :param octets: the size that the server tells, in octets as transferred.
     :param flowed: whether it was wrapped for its way (``format=flowed``, RFC 3676).
     :param delete_space: whether the blank before a break was added with it (``DelSp=yes``).
+    :param instead_of: the numbers of the parts of which this is another form, to be read only if there is nothing to
+        read in them.
     """
 
     part: str
@@ -93,6 +95,7 @@ class TextPart:
     octets: int = 0
     flowed: bool = False
     delete_space: bool = False
+    instead_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from airflow_imap_provider.errors import SettingsError
+from airflow_imap_provider.mail.authentication import UNREADABLE
 from airflow_imap_provider.mail.json_safety import JsonValue, json_safe
 from airflow_imap_provider.mail.message import Address, Attachment, Mail
 from airflow_imap_provider.mail.smime.outcome import SignatureOutcome, SmimeOutcome
+from airflow_imap_provider.mail.trust_condition import AuthenticationCondition
 
 __all__ = ["PAYLOAD_LIMIT", "STYLES", "TEXT_LIMIT", "JsonValue", "json_safe", "payload"]
 
@@ -26,8 +28,8 @@ PAYLOAD_LIMIT = 1_024
 
 IDENTITY_LIMIT = 384
 """Bytes of that for key, connection id, folder, UID, UIDVALIDITY and trust. They are never shortened, for with them the
-mail is found again and believed: a folder or servers whose names need more (they come from the user, not from the
-sender) make the payload longer by as much."""
+mail is found again and believed: a folder or servers whose names need more make the payload longer by as much. They
+come from the user; what a sender can add is bounded by :data:`_DOMAIN_LENGTH`."""
 
 TEXT_LIMIT = 8 * 1_024
 """Bytes of the text, likewise. A mail whose whole text is needed is better read in the task."""
@@ -56,6 +58,9 @@ _ORDER = (
 _STEPS = ((256, 20), (64, 5), (32, 2), (12, 1), (4, 0))
 """Longest text and most items that each round leaves. The first round is for every payload; of the last one the result
 fits whatever the sender wrote (a test has the worst case)."""
+
+_DOMAIN_LENGTH = 32
+"""Characters of a domain that passed and is not the sender's: three methods take 120 bytes a server at most."""
 
 _PART_LIMIT = 40
 """Characters of a part number in a payload. One cut off would name another part, so the attachment is left out."""
@@ -129,11 +134,20 @@ def _whole(mail: Mail, *, full: bool, headers: Sequence[str]) -> dict[str, Any]:
 
 
 def _results(mail: Mail, server: str) -> dict[str, str]:
-    """Return by method what a server found; of several signatures that one passed, if one did."""
+    """Return by method what a server found: ``pass`` is what the condition ``passes()`` takes for one, and no other.
+
+    Anybody's own domain passes for him. So a pass for a domain that is not the sender's names it: ``pass (evil.com)``.
+    """
     out: dict[str, str] = {}
     for each in mail.authentication.get(server, ()):
-        if each.method not in out or each.result == "pass":
-            out[each.method] = each.result
+        if each.result != "pass":
+            out.setdefault(each.method, each.result)
+        elif not out.get(each.method, "").startswith("pass"):
+            domain = each.domain if each.domain and each.domain.isascii() else UNREADABLE
+            out[each.method] = f"pass ({_cut(domain, _DOMAIN_LENGTH)})"
+    for method in out:
+        if AuthenticationCondition(server, method).holds(mail):
+            out[method] = "pass"
     return {method: out[method] for method in sorted(out)}
 
 

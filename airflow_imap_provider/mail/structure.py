@@ -7,7 +7,7 @@ another type, trees may be deep or empty.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeGuard
 
 from airflow_imap_provider.mail.encoded_words import decode_parameters
@@ -27,6 +27,10 @@ TEXT_PARTS_LIMIT = 8
 
 BLANK_OCTETS = 4
 """Octets up to which a text/plain part counts as empty beside an HTML part: two line ends."""
+
+PERHAPS_BLANK_OCTETS = 512
+"""Octets up to which a text/plain part may have nothing to read beside an HTML part: line ends, no-break spaces. Both
+are fetched then, and what they say decides."""
 
 _BODY_TYPES = ("text/plain", "text/html")
 _TNEF_TYPES = ("application/ms-tnef", "application/vnd.ms-tnef")
@@ -259,11 +263,14 @@ def _protection_of_part(leaf: Leaf) -> str:
 
 
 def _to_read(alternatives: list[TextPart]) -> list[TextPart]:
-    """Return the form of the text to read: plain unless it is empty."""
+    """Return the form of the text to read: plain unless it is empty; with the HTML if only its text can tell."""
     plain = [part for part in alternatives if part.content_type == "text/plain"]
     html = [part for part in alternatives if part.content_type == "text/html"]
     if plain and not (html and all(part.octets <= BLANK_OCTETS for part in plain)):
-        return plain
+        if any(part.octets > PERHAPS_BLANK_OCTETS for part in plain):
+            return plain
+        numbers = tuple(part.part for part in plain)
+        return [*plain, *(replace(part, instead_of=numbers) for part in html)]
     return html
 
 

@@ -29,6 +29,9 @@ SERVER_LENGTH = 253
 
 _SERVER = re.compile(r"[!-~]+")
 _DOMAIN = re.compile(r"[^\s@<>,;:\"()\[\]\\*\x00-\x1f]+")
+_ADDRESS = re.compile(rf'(?:"(?:[^"\\]|\\.)*"|[^\s@<>,;:"()\[\]\\]+)@(?P<domain>{_DOMAIN.pattern})', re.DOTALL)
+"""An address as it should be (RFC 5322, section 3.4.1). Of ``<a@b c@d>`` one program takes the first, another the
+last."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -145,8 +148,8 @@ class SenderCondition(Condition):
         return bool(mail.from_) and all(self._allows(each.address.lower()) for each in mail.from_)
 
     def _allows(self, address: str) -> bool:
-        local, sign, domain = address.rpartition("@")
-        if not (local and sign and domain):
+        domain = _domain(address)
+        if not domain:
             return False
         parents = domain.split(".")[1:]
         below = (f"@*.{'.'.join(parents[number:])}" for number in range(len(parents)))
@@ -176,9 +179,13 @@ def _checked_entry(entry: object) -> str:
     return text
 
 
+def _domain(address: str) -> str:
+    """Return an address's domain; empty for what is none, or of which another program may read another domain."""
+    match = _ADDRESS.fullmatch(address)
+    return match["domain"] if match else ""
+
+
 def _from_domain(mail: Mail) -> str:
     """Return the one domain of all authors, in lower case; empty if there is none or more than one."""
-    domains = {
-        each.address.rpartition("@")[2].rstrip(".").lower() if "@" in each.address else "" for each in mail.from_
-    }
+    domains = {_domain(each.address).rstrip(".").lower() for each in mail.from_}
     return domains.pop() if len(domains) == 1 else ""

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 
-from airflow_imap_provider.mail.transfer import decode_base64, decode_quoted_printable
+from airflow_imap_provider.mail.transfer import Base64Decoder, decode_quoted_printable
 from airflow_imap_provider.mail.uuencoding import UUENCODINGS, uudecoded
 from airflow_imap_provider.transport.session import Session
 
@@ -24,8 +24,6 @@ PROGRESS = 16 * 1024 * 1024
 
 LONGEST_LINE = 64 * 1024
 """Bytes of a quoted-printable line that are kept back until its end comes. RFC 2045 allows 76."""
-
-_NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
 
 
 def download(session: Session, uid: int, part: str, encoding: str, *, octets: int = 0) -> Generator[bytes, None, None]:
@@ -91,20 +89,12 @@ def decoded(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
 
 
 def _base64(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    rest = b""
-    ended = False
+    decoder = Base64Decoder()
     for piece in pieces:
-        if ended:
-            continue  # read to its end, so that the size that came can be compared with the one announced
-        text, padding, _ = piece.partition(b"=")
-        ended = bool(padding)
-        body = rest + text.translate(None, _NOT_BASE64)
-        cut = len(body) - len(body) % 4
-        rest = body[cut:]
-        if cut:
-            yield decode_base64(body[:cut])
-    if last := decode_base64(rest):
-        yield last
+        if content := decoder.feed(piece):
+            yield content
+    if content := decoder.feed(b"", last=True):
+        yield content
 
 
 def _quoted_printable(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -15,7 +15,7 @@ from airflow_imap_provider.errors import ImapError, SettingsError
 from airflow_imap_provider.mail.fetching import listed_defects
 from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.mail.raw import RAW_LIMIT, mail_from_raw
-from airflow_imap_provider.mail.smime.outcome import SignatureOutcome, SmimeOutcome
+from airflow_imap_provider.mail.smime.outcome import SignatureOutcome, SmimeOutcome, capped
 from airflow_imap_provider.mailbox.download import download
 from airflow_imap_provider.transport.authorities import trusted_issuers
 
@@ -122,6 +122,10 @@ def opened(mail: Mail, raw: bytes | None, settings: SmimeSettings, *, text: bool
         return not_looked_at(mail, f"the mail has {RAW_LIMIT} bytes or more")
     found = unwrapped(mail, raw, settings)
     outcome = found.outcome
+    if not _told_parts(mail) <= _told_parts(mail_from_raw(raw, code_page=code_page)):
+        # Attachments are fetched as the server numbers them, and what was checked is what this side has found.
+        reason = "the server finds other parts in the mail than those that are signed"
+        outcome = replace(outcome, signatures=capped(outcome.signatures, "partial", reason))
     defects = mail.defects
     if outcome.problem:
         defects = listed_defects([*defects, f"S/MIME: {outcome.problem}"])
@@ -130,6 +134,12 @@ def opened(mail: Mail, raw: bytes | None, settings: SmimeSettings, *, text: bool
         return out
     inner = mail_from_raw(found.raw, code_page=code_page)
     return replace(out, text=inner.text or "")
+
+
+def _told_parts(mail: Mail) -> set[tuple[str, str, str]]:
+    """Return what a mail's parts are called, attachments and text."""
+    texts = {(each.part, each.content_type, "") for each in mail.text_parts if not each.instead_of}
+    return texts | {(each.part, each.content_type, each.name) for each in mail.attachments}
 
 
 def not_looked_at(mail: Mail, why: str) -> Mail:

@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_imap_provider.errors import ImapError, SettingsError
 from airflow_imap_provider.hooks.outgoing import check_outgoing
@@ -79,7 +80,7 @@ class SaveEmailOperator(_EmailOperator):
     that are there with the same content are recognised.
 
     :param emails: one mail or several, as the trigger, the operators and the sensor return them; usually the output of
-        an earlier task. They are found although they were moved meanwhile, by their Message-ID.
+        an earlier task. They are found although they were moved meanwhile.
     :param path: where to: a URL such as ``s3://conn_id@bucket/folder``, an absolute path, or an ``ObjectStoragePath``.
     :param what: ``"attachments"``, ``"message"`` (its source, .eml) or ``"both"``.
     :param names: globs of attachments' names, separated by ``|``; one of them must match.
@@ -166,9 +167,10 @@ class EmailActionOperator(_EmailOperator):
     """Does actions to mails, wherever they are now: a mail can follow its run, from Processing to Done or Failed.
 
     :param emails: one mail or several, as the trigger, the operators and the sensor return them; usually the output of
-        an earlier task. A mail that was moved is recognised by its Message-ID.
+        an earlier task. A mail that was moved is known again by Message-ID, size and date of arrival; to be deleted, it
+        is not followed.
     :param actions: what to do; see :mod:`airflow_imap_provider.mailbox.actions`. ``when`` is not for here.
-    :param look_in: folders to look into first, before the one in which the mail was seen.
+    :param look_in: folders to look into first if a mail is no longer where it was seen.
     :param missing: ``"fail"``, or ``"ignore"`` mails that are nowhere any more.
     :param imap4_conn_id: the connection of type IMAP4; empty for the one that each mail came by.
     :return: the mails, with the ``folder``, ``uid`` and ``uidvalidity`` that they have now; ``key`` stays the same.
@@ -205,6 +207,7 @@ class EmailActionOperator(_EmailOperator):
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Act."""
         from airflow_imap_provider.hooks.imap4 import Imap4Hook
+        from airflow_imap_provider.mailbox.lookup import NotFoundError
 
         actions = load_actions(self.actions)
         repeated = int(getattr(context["ti"], "try_number", 1) or 1) > 1
@@ -212,18 +215,28 @@ class EmailActionOperator(_EmailOperator):
         record = TaskRecord(context["task_state_store"])
         groups = self._by_connection()
         failures = Failures("done with", [str(email["key"]) for emails in groups.values() for email in emails])
+        gone: list[NotFoundError] = []
         for conn_id, emails in groups.items():
             with closing(Imap4Hook(conn_id)) as hook:
                 for email in emails:
                     with failures.of(str(email["key"])):
-                        if self.missing == "ignore" and not hook.exists(email, self.look_in):
-                            self.log.warning("Mail %s is nowhere any more; nothing is done to it", email["key"])
+                        try:
+                            result += hook.follow(email, actions, look_in=self.look_in, repeated=repeated, sent=record)
+                        except NotFoundError as error:
+                            if self.missing != "ignore":
+                                gone.append(error)
+                                raise
+                            self.log.warning("Nothing is done: %s", error)
                             result.append(dict(email))
-                            continue
-                        result += hook.follow(email, actions, look_in=self.look_in, repeated=repeated, sent=record)
                     if failures.hopeless:
                         break
-        failures.check()
+        try:
+            failures.check()
+        except ImapError as error:
+            if gone and any(action.do == "delete" for action in actions):
+                # A retry would take the mail for one that this attempt has deleted.
+                raise AirflowFailException(str(error)) from error
+            raise
         return result
 
 
@@ -235,7 +248,7 @@ class ForwardEmailOperator(_EmailOperator):
     after a crash between sending and keeping, a mail is sent again, with the same Message-ID.
 
     :param emails: one mail or several, as the trigger, the operators and the sensor return them; usually the output of
-        an earlier task. They are found although they were moved meanwhile, by their Message-ID.
+        an earlier task. They are found although they were moved meanwhile.
     :param to: addresses; or URLs of files with one address a line; or ``"mail:from"``, ``"mail:reply_to"``,
         ``"mail:to"``, ``"mail:cc"`` for those of the mail. One text, or several.
     :param cc: likewise.

@@ -109,13 +109,19 @@ def test_an_answer_lets_the_run_go_on(new_inbox: NewInbox) -> None:
         inbox.airflow.api.run("example_imap4_approval")
         inbox.airflow.wait(lambda: outbox.envelopes, "the question", seconds=120)
         question = outbox.messages[0]["Subject"]
-        inbox.dovecot.deliver(inbox.user, message(f"Re: {question}", "eve@example.com", "yes"))
-        inbox.dovecot.deliver(inbox.user, message(f"Re: {question}", "boss@example.com", "Yes, please.\r\n> no?"))
+        proven = b"Authentication-Results: mx.example.com; dmarc=pass header.from=example.com\r\n"
+        for head, sender, text in [
+            (proven, "eve@example.com", "yes"),
+            (b"", "boss@example.com", "yes, says somebody else"),
+            (proven + b"Auto-Submitted: auto-replied\r\n", "boss@example.com", "I am out of office."),
+            (proven, "boss@example.com", "Yes, please.\r\n> no?"),
+        ]:
+            inbox.dovecot.deliver(inbox.user, head + message(f"Re: {question}", sender, text))
         [run] = inbox.airflow.wait_runs("example_imap4_approval", seconds=240)
     assert run["state"] == "success"
     assert inbox.airflow.results("example_imap4_approval", "publish") == ["published"]
     assert messages(inbox, "Answered", "SEEN") == 1
-    assert messages(inbox, "INBOX") == 1
+    assert messages(inbox, "INBOX") == 3
 
 
 def test_what_the_official_sensor_and_operator_did_is_done_for_the_mail_that_was_found(

@@ -105,7 +105,7 @@ def test_a_hard_mail_is_read_whole(dovecot: Dovecot, user: User, session: Sessio
         ("3", "", "message/rfc822"),
         ("3.2", "café.pdf", "application/pdf"),
     ]
-    assert [each.part for each in mail.text_parts] == ["1.1"]
+    assert [(each.part, each.instead_of) for each in mail.text_parts] == [("1.1", ()), ("1.2", ("1.1",))]
     assert mail.defects == ()
     answer = session.fetch([mail.uid], text_items(mail))[mail.uid]
     assert with_text(mail, answer, "").text == "Ihre Rechnung über € 5"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,6 +121,58 @@ def test_any_bytes_can_be_read(value: bytes) -> None:
         assert all(isinstance(each, MethodResult) for each in result)
 
 
+BY_THE_BOSS = b"From: boss@example.com\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (b'spf=pass smtp.mailfrom="x@example.com"@evil.com', "spf=pass (evil.com)"),
+        (b'spf=pass smtp.mailfrom=<"x@example.com"@evil.com>', "spf=pass (evil.com)"),
+        (b'spf=pass smtp.mailfrom="\\"x@example.com\\"@evil.com"', "spf=pass (evil.com)"),
+        (b'spf=pass smtp.mailfrom="a".x@example.com@evil.com', "spf=pass (evil.com)"),
+        (b"spf=pass smtp.mailfrom=x+d=example.com@evil.com", "spf=pass (evil.com)"),
+        (b"spf=pass smtp.mailfrom=x@example.com=evil.com", "spf=pass (?)"),
+        (b'spf=pass smtp.mailfrom="x@example.com" @evil.com', "spf=pass (?)"),
+        (b"spf=pass smtp.mailfrom=x@example.com(a)@evil.com", "spf=pass (?)"),
+        (b'spf=pass smtp.mailfrom=x@example.com"a"@evil.com', "spf=pass (evil.com)"),
+        (b"spf=pass smtp.mailfrom=x@example.com smtp.mailfrom=y@evil.com", "spf=pass (?)"),
+        (b"spf=pass smtp.mailfrom= smtp.helo=example.com", "spf=pass (?)"),
+        (b"spf=pass smtp.mailfrom=x@[example.com]", "spf=pass (?)"),
+        (b"spf=pass example.com smtp.mailfrom=x@example.com", "spf=pass (?)"),
+        (b'dkim=pass header.i="x@example.com"@evil.com', "dkim=pass (evil.com)"),
+        (b"dkim=pass header.i=@evil.com header.d=example.com header.d=evil.com", "dkim=pass (?)"),
+        (b'dmarc=pass header.from="x@example.com"@evil.com', "dmarc=pass (evil.com)"),
+        (b"dmarc=pass header.from=boss@example.com @evil.com", "dmarc=pass (?)"),
+        (b"dmarc=pass header.from=", "dmarc=pass (?)"),
+    ],
+)
+def test_a_domain_that_a_sender_chose_as_a_part_of_his_address_does_not_pass(value: bytes, told: str) -> None:
+    """A local part may be quoted, and have anything in it (RFC 5321, section 4.1.2)."""
+    found = read(b"Authentication-Results: mx.example.org; " + value + b"\r\n" + BY_THE_BOSS, headers=WANTED)
+    assert [str(each) for each in found.authentication[MX]] == [told]
+    for method in (TRUSTED.spf, TRUSTED.dkim, TRUSTED.dmarc):
+        assert not method.passes().holds(found)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (b'spf=pass smtp.mailfrom="x y"@example.com', "spf=pass (example.com)"),
+        (b'spf=pass smtp.mailfrom="x@example.com"', "spf=pass (example.com)"),
+        (b"spf=pass smtp.mailfrom=prvs=0123ab=x@example.com", "spf=pass (example.com)"),
+        (b'spf=pass reason="a = b" (c) smtp.mailfrom = x@example.com', "spf=pass (example.com)"),
+        (b"dkim=pass (2048-bit key) header.d=example.com header.b=AbC/d+==", "dkim=pass (example.com)"),
+    ],
+)
+def test_addresses_are_read_as_servers_quote_them(value: bytes, told: str) -> None:
+    assert results(b"mx.example.org; " + value) == (told,)
+
+
+def test_an_address_that_a_server_did_not_quote_makes_the_header_unreadable() -> None:
+    assert results(b"mx.example.org; spf=pass smtp.mailfrom=x@example.com; y@evil.com") == ()
+
+
 def checked(*found: tuple[str, str, str], sender: str = "billing@example.com", server: str = MX) -> bool:
     return TRUSTED.dmarc.passes().holds(with_results(*found, sender=sender, server=server))
 
@@ -212,12 +266,83 @@ def test_the_results_are_read_with_the_mail_and_told_in_the_payload() -> None:
     found = read(header, headers=WANTED)
     assert TRUSTED.dmarc.passes().holds(found)
     told = payload(found, servers=["other.example", MX])["trust"]
-    assert told == {"authentication": {MX: {"dkim": "pass", "dmarc": "pass", "spf": "pass"}, "other.example": {}}}
+    expected = {"dkim": "pass", "dmarc": "pass", "spf": "pass (bounces.example.com)"}
+    assert told == {"authentication": {MX: expected, "other.example": {}}}
     assert read(header).authentication == {}, "it takes both headers"
     assert payload(found)["trust"] == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (b"dkim=pass header.d=evil.com", "pass (evil.com)"),
+        (b"dkim=pass header.d=example.com", "pass"),
+        (b"dkim=pass header.d=evil.com; dkim=pass header.d=example.com", "pass"),
+        (b"dkim=fail header.d=example.com; dkim=pass header.d=evil.com", "pass (evil.com)"),
+        (b"dkim=pass header.d=evil.com; dkim=fail header.d=example.com", "pass (evil.com)"),
+        (b"dkim=fail header.d=example.com; dkim=none", "fail"),
+        (b"dkim=pass", "pass (?)"),
+        (b"spf=pass smtp.mailfrom=x@evil.com", "pass (evil.com)"),
+        (b'spf=pass smtp.mailfrom="boss@example.com"@evil.com', "pass (evil.com)"),
+        (b"spf=softfail smtp.mailfrom=x@evil.com", "softfail"),
+        (b"dmarc=pass header.from=example.com", "pass"),
+        (b"dmarc=pass", "pass"),
+        (b"dmarc=pass header.from=evil.com", "pass (evil.com)"),
+        (b"dmarc=pass header.from=example.com; dmarc=fail header.from=example.com", "pass (example.com)"),
+        ("dkim=pass header.d=évil.com".encode(), "pass (?)"),
+        (b"dkim=pass header.d=" + b"x" * 200 + b".com", f"pass ({'x' * 31}…)"),
+    ],
+)
+def test_in_the_payload_pass_alone_means_what_the_condition_means(value: bytes, told: str) -> None:
+    """Whoever looks at the payload is not taken in by a domain that passes for itself."""
+    found = read(b"Authentication-Results: mx.example.org; " + value + b"\r\n" + BY_THE_BOSS, headers=WANTED)
+    shown: Any = payload(found, servers=[MX])["trust"]
+    [(method, result)] = shown["authentication"][MX].items()
+    assert result == told
+    assert getattr(TRUSTED, method).passes().holds(found) is (result == "pass")
 
 
 def test_the_headers_that_trust_needs_are_fetched() -> None:
     condition = TRUSTED.dmarc.passes() & ~AuthenticationResults("MX2.example.org").spf.equals("fail")
     assert condition.headers == frozenset(WANTED)
     assert condition.servers == {MX, "mx2.example.org"}
+
+
+BOSS, THIEF = b"From: boss@example.com\r\n", b"From: thief@evil.com\r\n"
+LISTED = AllowedSenders(["boss@example.com", "@example.com"])
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        pytest.param(b"From: " + b"boss@example.com, " * 3_000 + b"thief@evil.com\r\n", id="behind many addresses"),
+        pytest.param(BOSS * 60 + THIEF, id="behind many fields"),
+        pytest.param(b"From:\r\n" * 60 + BOSS + THIEF, id="behind empty fields"),
+        pytest.param(BOSS + b"Cc: a@example.com\r\n" * 600 + THIEF, id="behind other fields"),
+        pytest.param(BOSS + b"Subject: " + b"x" * 200_000 + b"\r\n" + THIEF, id="behind a long field"),
+        pytest.param(b"From: <thief@evil.com boss@example.com>\r\n", id="two in brackets"),
+        pytest.param(b"From: <thief@evil.com@example.com>\r\n", id="two signs"),
+        pytest.param(b"From: <thief@evil.com(@example.com)\r\n", id="in a comment"),
+    ],
+)
+def test_a_stranger_is_not_overlooked_among_the_authors(header: bytes) -> None:
+    """Not even with a server that does not say whose DMARC has passed."""
+    found = read(b"Authentication-Results: mx.example.org; dmarc=pass\r\n" + header + b"\r\n", headers=WANTED)
+    gate = LISTED & TRUSTED.dmarc.passes()
+    assert not gate.holds(found)
+
+
+@pytest.mark.parametrize(
+    "author",
+    [
+        b"boss@example.com",
+        b'"a b"@example.com',
+        b'"a@evil.com"@example.com',
+        b"Boss <Boss@Example.com>",
+        b"b+c@example.com",
+    ],
+)
+def test_an_author_is_known_by_the_domain_of_the_address(author: bytes) -> None:
+    found = read(b"Authentication-Results: mx.example.org; dmarc=pass\r\nFrom: " + author + b"\r\n\r\n", headers=WANTED)
+    assert LISTED.holds(found)
+    assert TRUSTED.dmarc.passes().holds(found)

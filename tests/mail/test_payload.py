@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_imap_provider.errors import SettingsError
+from airflow_imap_provider.mail.authentication import MethodResult
 from airflow_imap_provider.mail.message import Address, Attachment
 from airflow_imap_provider.mail.payload import (
     _STEPS,
@@ -181,6 +182,12 @@ def test_a_longer_folder_name_is_never_cut_but_makes_the_payload_longer_by_as_mu
     assert told["folder"] == folder
     identity = {name: told[name] for name in ("key", "conn_id", "folder", "uid", "uidvalidity")}
     assert len(json.dumps(told)) <= PAYLOAD_LIMIT - IDENTITY_LIMIT + len(json.dumps(identity))
+
+
+def test_what_a_sender_lets_a_server_find_makes_the_payload_little_longer() -> None:
+    results = tuple(MethodResult(method, "pass", "x" * 250 + ".com") for method in ("dkim", "dmarc", "spf"))
+    told = payload(mail(authentication={"mx.example.org": results}, cc=CROWD, to=CROWD), servers=["mx.example.org"])
+    assert len(json.dumps(told)) <= PAYLOAD_LIMIT + 3 * 40
 
 
 class _Odd:

@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 
 import pytest
 
+from airflow_imap_provider.mail.conditions import Body
 from airflow_imap_provider.mail.fetching import fetch_items, mail_from_fetch
 from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.mail.raw import FOLLOWED_LIMIT, RawMail, mail_from_raw, structured_by
@@ -141,3 +142,34 @@ def test_the_parts_have_the_numbers_that_a_server_gives_them(dovecot: Dovecot, u
                 assert section == found.part(each.part), (kind.name, each.part)
     finally:
         session.logout()
+
+
+@pytest.mark.parametrize(
+    ("plain", "text"),
+    [
+        (b" \r\n\r\n\r\n", "Your invoice is ready."),
+        (b"=C2=A0\r\n\t=\r\n\r\n", "Your invoice is ready."),
+        (b"=E2=80=8B=EF=BB=BF=E2=80=8C=C2=AD=CD=8F\r\n", "Your invoice is ready."),
+        (b"- . -\r\n", "- . -"),
+        (b"Hello.\r\n", "Hello."),
+        (b"\r\n" * 300, ""),
+    ],
+)
+def test_the_html_is_read_where_the_plain_text_beside_it_has_nothing_to_read(plain: bytes, text: str) -> None:
+    raw = (
+        b"Subject: s\r\nContent-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\n"
+        b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
+        + plain
+        + b"\r\n--b\r\nContent-Type: text/html\r\n\r\n<p>Your <b>invoice</b> is ready.</p>\r\n--b--\r\n"
+    )
+    found = mail_from_raw(raw)
+    assert (found.text or "").strip() == text
+    assert Body.contains("invoice").holds(found) is ("invoice" in text)
+
+
+def test_a_blank_text_stays_where_the_html_beside_it_is_blank_too() -> None:
+    raw = (
+        b"Content-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\n\r\n \r\n\r\n\r\n--b\r\n"
+        b"Content-Type: text/html\r\n\r\n<p>&nbsp;</p>\r\n--b--\r\n"
+    )
+    assert (mail_from_raw(raw).text or "").strip() == ""

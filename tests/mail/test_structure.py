@@ -33,7 +33,7 @@ def files(found: Structure) -> list[tuple[str, str, str]]:
 
 
 def texts(found: Structure) -> list[str]:
-    return [each.part for each in found.text_parts]
+    return [each.part for each in found.text_parts if not each.instead_of]
 
 
 def test_a_mail_of_text_alone_has_part_1_and_no_attachment() -> None:
@@ -64,6 +64,13 @@ def test_of_alternatives_the_plain_text_is_read_and_none_is_an_attachment() -> N
 def test_of_alternatives_html_is_read_where_the_plain_text_is_empty() -> None:
     empty = PLAIN_TEXT.replace(b" 120 4 ", b" 2 1 ")
     assert texts(structure(b"(" + empty + HTML + b' "alternative" NIL NIL NIL)')) == ["2"]
+
+
+def test_of_alternatives_html_is_fetched_too_where_the_plain_text_is_so_short_that_it_may_be_blank() -> None:
+    found = structure(b"(" + PLAIN_TEXT + HTML + b' "alternative" NIL NIL NIL)')
+    assert [(each.part, each.instead_of) for each in found.text_parts] == [("1", ()), ("2", ("1",))]
+    long = PLAIN_TEXT.replace(b" 120 4 ", b" 513 4 ")
+    assert [each.part for each in structure(b"(" + long + HTML + b' "alternative" NIL NIL NIL)').text_parts] == ["1"]
 
 
 def test_alternatives_within_related_within_mixed_have_their_part_numbers() -> None:

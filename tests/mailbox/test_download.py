@@ -26,7 +26,10 @@ UU = [b"begin 644 a\n", b"#86)C\r\n", b"`\n", b"end\n"]
 TEXTS = st.lists(
     st.one_of(
         st.sampled_from(
-            [b"\r\n", b"\n", b"=", b"==", b"=\r\n", b"=3D", b"=4", b" ", b"\t", b"!", b"QUJD", b"\x00\xff", *UU]
+            [
+                *(b"\r\n", b"\n", b"=", b"==", b"=\r\n", b"=3D", b"=4", b" ", b"\t", b"!", b"QUJD", b"QQ=="),
+                *(b"Footer", b"\x00\xff", *UU),
+            ]
         ),
         st.binary(max_size=20),
     ),

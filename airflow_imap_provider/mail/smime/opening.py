@@ -1,7 +1,8 @@
 """Takes a mail apart, layer by layer: signed, encrypted, compressed, in any order, down to what the sender wrote.
 
 Only layers around the whole mail are looked at. A signed part among others proves nothing of what stands around it,
-and whoever puts an old encrypted part into a mail of his own must not get its text told as that mail's. Nothing here
+and whoever puts an old encrypted part into a mail of his own must not get its text told as that mail's. The same goes
+for what stands beside a signature: the second part of multipart/signed must be one, and be called one. Nothing here
 raises because of a mail's content.
 """
 
@@ -21,7 +22,7 @@ from airflow_imap_provider.mail.raw import RAW_LIMIT, Entity, RawMail
 from airflow_imap_provider.mail.smime.decrypting import NoKeyError, decrypted
 from airflow_imap_provider.mail.smime.elements import check_elements
 from airflow_imap_provider.mail.smime.errors import UNREADABLE, DamagedError, UnsupportedError
-from airflow_imap_provider.mail.smime.outcome import SignatureOutcome, SmimeOutcome
+from airflow_imap_provider.mail.smime.outcome import SignatureOutcome, SmimeOutcome, best, capped
 from airflow_imap_provider.mail.smime.verifying import Trust, verified
 from airflow_imap_provider.mail.structure import read_structure
 from airflow_imap_provider.mail.transfer import decode_transfer
@@ -40,6 +41,9 @@ EXPANDED_LIMIT = 4 * RAW_LIMIT
 
 _PKCS7 = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 _SIGNATURES = ("application/pkcs7-signature", "application/x-pkcs7-signature")
+_NAMES = (".p7m", ".p7c", ".p7s", ".p7z")
+"""How the files of S/MIME end (RFC 8551, section 3.2.1)."""
+
 _LONE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 _CONTENT_FIELD = re.compile(rb"(?:content-[!-9;-~]*|mime-version)[ \t]*:", re.IGNORECASE)
 _FIELD_LINES = re.compile(rb"[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)")
@@ -65,6 +69,15 @@ class _Progress:
     encryption: str = ""
     problem: str = ""
     readable: bool = True
+    broken: bool = False  # a signature around what comes next does not fit
+
+    def signed(self, signatures: Sequence[SignatureOutcome]) -> None:
+        """Note the signatures of a layer."""
+        if self.broken:
+            signatures = capped(signatures, "invalid", "a signature around this one does not fit")
+        self.signatures += signatures
+        found = best(signatures)
+        self.broken = found is not None and found.state == "invalid"
 
     def stuck(self, problem: str, encryption: str = "") -> None:
         self.readable = False
@@ -92,6 +105,9 @@ def open_mail(raw: bytes, *, identities: Sequence[Identity], trust: Trust) -> Op
         if inner is None:
             break
         current, layers = inner, layers + 1
+    if progress.signatures and _is_disguised(raw):
+        reason = "a part of S/MIME has the name of another file"
+        progress.signatures = list(capped(progress.signatures, "invalid", reason))
     if not layers and not progress.problem and not progress.signatures:
         progress.problem = "only a part of the mail is signed or encrypted, which is not looked at"
         if "smime-signed" in read_structure(RawMail.of(raw).structure, "").protection:
@@ -145,7 +161,7 @@ def _within(entity: Entity, identities: Sequence[Identity], trust: Trust, progre
 def _broken(entity: Entity, progress: _Progress, problem: str) -> None:
     """Note what is neither a signature nor an envelope that can be read, as what it says to be."""
     if entity.parameters.get("smime-type", b"").lower() == b"signed-data":
-        progress.signatures.append(SignatureOutcome("invalid", reason=problem))
+        progress.signed([SignatureOutcome("invalid", reason=problem)])
         progress.stuck(problem)
     else:
         progress.stuck(problem, "damaged")
@@ -162,36 +178,56 @@ def _opaque(signed: Any, trust: Trust, progress: _Progress) -> bytes | None:
     content = signed["encap_content_info"]["content"]
     if content.native is None:
         progress.stuck("the signed content is not in the mail")
-        progress.signatures.append(SignatureOutcome("invalid", reason="the signed content is not in the mail"))
+        progress.signed([SignatureOutcome("invalid", reason="the signed content is not in the mail")])
         return None
     inner = bytes(content)
-    progress.signatures += verified(signed, [inner], trust) or [_unsigned()]
+    progress.signed(verified(signed, [inner], trust) or [_unsigned()])
     return inner
 
 
 def _detached(entity: Entity, trust: Trust, progress: _Progress) -> bytes | None:
-    if len(entity.parts) != 2:
-        reason = f"a signed mail has two parts, this one has {len(entity.parts)}"
-        progress.signatures.append(SignatureOutcome("invalid", reason=reason))
-        return entity.parts[0] if entity.parts else None
-    text, signature = entity.parts
-    # It was signed with the line ends that it has on its way (RFC 8551, section 3.1.1); a file may have others.
-    forms = list(dict.fromkeys((text, _LONE_LINE_FEED.sub(b"\r\n", text))))
-    part = Entity.of(signature)
     try:
-        content = _content_info(decode_transfer(signature[part.body :], part.encoding))
-        if content["content_type"].native != "signed_data":
-            raise DamagedError("the signature is none")
-        signed = content["content"]
-        if signed["encap_content_info"]["content"].native is not None:
-            raise DamagedError("the signature brings a content of its own")
-        progress.signatures += verified(signed, forms, trust) or [_unsigned()]
+        signed = _signature(entity)
+        # It was signed with the line ends that it has on its way (RFC 8551, section 3.1.1); a file may have others.
+        text = entity.parts[0]
+        forms = list(dict.fromkeys((text, _LONE_LINE_FEED.sub(b"\r\n", text))))
+        progress.signed(verified(signed, forms, trust) or [_unsigned()])
     except DamagedError as error:
-        progress.signatures.append(SignatureOutcome("invalid", reason=str(error)))
+        progress.signed([SignatureOutcome("invalid", reason=str(error))])
     except UNREADABLE as error:
         reason = f"the signature cannot be read ({type(error).__name__})"
-        progress.signatures.append(SignatureOutcome("invalid", reason=reason))
-    return text
+        progress.signed([SignatureOutcome("invalid", reason=reason)])
+    else:
+        return text
+    # Whatever the second part is, it is no signature: a file of somebody else's beside an old signed mail, for example.
+    return None
+
+
+def _signature(entity: Entity) -> Any:
+    """Return the SignedData of a mail of two parts, without a content of its own.
+
+    :raises DamagedError: it is not made of a content and a signature.
+    """
+    if len(entity.parts) != 2:
+        raise DamagedError(f"a signed mail has two parts, this one has {len(entity.parts)}")
+    part = Entity.of(entity.parts[1])
+    if part.content_type not in _SIGNATURES:
+        raise DamagedError("the second part is no signature")
+    content = _content_info(decode_transfer(part.raw[part.body :], part.encoding))
+    if content["content_type"].native != "signed_data":
+        raise DamagedError("the signature is none")
+    signed = content["content"]
+    if signed["encap_content_info"]["content"].native is not None:
+        raise DamagedError("the signature brings a content of its own")
+    return signed
+
+
+def _is_disguised(raw: bytes) -> bool:
+    """Tell whether a part of S/MIME would be saved as a file of another kind: a signature has room for anything."""
+    return any(
+        each.content_type in (*_PKCS7, *_SIGNATURES) and each.name and not each.name.lower().endswith(_NAMES)
+        for each in read_structure(RawMail.of(raw).structure, "").attachments
+    )
 
 
 def _unsigned() -> SignatureOutcome:

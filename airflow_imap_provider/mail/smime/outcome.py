@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-__all__ = ["ENCRYPTION_STATES", "SIGNATURE_STATES", "SignatureOutcome", "SmimeOutcome", "best"]
+__all__ = ["ENCRYPTION_STATES", "SIGNATURE_STATES", "SignatureOutcome", "SmimeOutcome", "best", "capped"]
 
 SIGNATURE_STATES = (
     "valid",
@@ -19,6 +19,7 @@ SIGNATURE_STATES = (
     "invalid",
 )
 """What a signature can be, best first. Of several signatures of a mail the best one counts: each covers all of it.
+Where one does not fit, those within it are invalid, too: nobody knows what came to stand around them.
 
 - ``valid``: the text is as it was signed, the certificate is for mail, was valid when the mail was received, comes from
   a trusted issuer and names every author of the mail.
@@ -28,7 +29,7 @@ SIGNATURE_STATES = (
 - ``weak``: the digest (MD5, SHA-1) or the key can be forged.
 - ``unsupported``: it is made in a way that is not known here, or too large.
 - ``partial``: only a part of the mail is signed: anything may stand around it.
-- ``invalid``: the text or the signature was changed, or is damaged.
+- ``invalid``: the text or the signature was changed, or is damaged, or something stands beside them.
 """
 
 ENCRYPTION_STATES = ("opened", "no-key", "unsupported", "damaged")
@@ -90,3 +91,12 @@ class SmimeOutcome:
 def best(signatures: Iterable[SignatureOutcome]) -> SignatureOutcome | None:
     """Return the signature with the best state, of equal ones the first."""
     return min(signatures, key=lambda each: SIGNATURE_STATES.index(each.state), default=None)
+
+
+def capped(signatures: Iterable[SignatureOutcome], state: str, reason: str) -> tuple[SignatureOutcome, ...]:
+    """Return signatures of which none is in a better state than this one."""
+    worst = SIGNATURE_STATES.index(state)
+    return tuple(
+        replace(each, state=state, reason=reason) if SIGNATURE_STATES.index(each.state) < worst else each
+        for each in signatures
+    )
