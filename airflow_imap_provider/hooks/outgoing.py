@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.errors import ImapError, LostConnectionError, RefusedError, SettingsError
+from airflow_imap_provider.mail.templates import templated
 from airflow_imap_provider.mailbox.choice import Choice
 from airflow_imap_provider.mailbox.forwarding import Envelope, Forwarding, compose, fetch_parts
 from airflow_imap_provider.mailbox.saving import save_mail
@@ -38,7 +39,7 @@ def check_outgoing(actions: Iterable[Action]) -> None:
     from airflow_imap_provider.hooks.storage import check_path
 
     for action in actions:
-        if action.do == "save" and not action.argument.lstrip().startswith("{{"):
+        if action.do == "save" and not templated(action.argument):
             check_path(action.argument)
         if action.do == "forward" and importlib.util.find_spec("airflow.providers.smtp") is None:
             raise SettingsError(

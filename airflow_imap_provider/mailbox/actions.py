@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.errors import FolderNotFoundError, RefusedError, SettingsError
+from airflow_imap_provider.mail.templates import templated
 from airflow_imap_provider.mailbox.choice import Choice
 from airflow_imap_provider.mailbox.forwarding import Forwarding
 
@@ -48,6 +49,7 @@ _FLAGS = {
     "flag": ("\\Flagged", True),
     "unflag": ("\\Flagged", False),
 }
+_SYSTEM_FLAGS = frozenset({"answered", "deleted", "draft", "flagged", "recent", "seen"})
 _KEYWORDS = {"add_keyword": True, "remove_keyword": False}
 _LABELS = {"add_label": True, "remove_label": False}
 _FOLDERS = ("copy", "move")
@@ -90,16 +92,25 @@ class Action:
             raise SettingsError(
                 f"the action {self.do!r} needs the name of the target folder, not {self.argument!r}.", stage="settings"
             )
-        if self.do in _KEYWORDS and not _is_atom(self.argument):
+        if self.do in _KEYWORDS and not templated(self.argument):
+            self._check_keyword()
+        if self.do in _LABELS and not self.argument.strip():
+            raise SettingsError(f"the action {self.do!r} needs the name of a label.", stage="settings")
+        self._check_options()
+
+    def _check_keyword(self) -> None:
+        if not _is_atom(self.argument):
             raise SettingsError(
                 f"{self.argument!r} cannot be an IMAP keyword: letters, digits and most punctuation without spaces, "
                 "in ASCII, are accepted (for example 'Processed' or '$Invoice').",
                 stage="settings",
             )
-
-        if self.do in _LABELS and not self.argument.strip():
-            raise SettingsError(f"the action {self.do!r} needs the name of a label.", stage="settings")
-        self._check_options()
+        if self.argument.lower() in _SYSTEM_FLAGS:
+            raise SettingsError(
+                f"the action {self.do!r} has {self.argument!r}, the name of a system flag, which is no keyword.",
+                stage="settings",
+                remedy="Use MarkRead(), MarkUnread(), Flag() or Unflag(), or another keyword.",
+            )
 
     def _check_options(self) -> None:
         options = dict(self.options)
@@ -257,7 +268,7 @@ def dump_actions(actions: Iterable[Action] | Action | str | None) -> str:
                 stage="settings",
             )
     for position, action in enumerate(listed[:-1]):
-        if action.do in _LAST and action.when is None:
+        if action.do in _LAST and action.when in (None, "always"):
             raise SettingsError(
                 f"the action {listed[position + 1].do!r} comes after {action.do!r}, when the mail is no longer in the "
                 f"folder: put {action.do!r} last.",
@@ -317,6 +328,7 @@ def perform(session: Session, uids: Sequence[int], actions: Sequence[Action], *,
             flag, on = _FLAGS[action.do]
             _set(session, uids, flag, on=on)
         elif action.do in _KEYWORDS:
+            action._check_keyword()  # one that was a template is not rendered by everybody
             _set(session, uids, action.argument, on=_KEYWORDS[action.do])
         elif action.do in _LABELS:
             label = session.add_labels if _LABELS[action.do] else session.remove_labels
