@@ -37,6 +37,13 @@ def test_a_reset_of_a_running_trigger_has_all_mails_come_again_as_new_ones(new_i
     assert f"Asset {inbox.name}\n  Stream {inbox.name}/INBOX/default\n    connection  connected since" in words
     assert f"Consumer {inbox.name}/emails: 0 mails untaken" in words
 
+    explained = inbox.airflow.command("imap4", "explain", "--asset", inbox.name, "--uid", "2", "9", "--json")
+    assert explained.returncode == 0, explained.stderr
+    told = json.loads(explained.stdout[explained.stdout.index("{") :])
+    assert (told["conn_id"], told["folder"], told["missing"]) == (inbox.name, "INBOX", [9])
+    assert [(mail["subject"], mail["triggers"]) for mail in told["mails"]] == [("two", True)]
+    assert [place["last_uid"] for place in told["places"]] == [3]
+
     asked = inbox.airflow.command("imap4", "reset", "--asset", inbox.name, "--to", "all")
     assert asked.returncode == 1
     assert "Nothing was done" in asked.stderr, "nobody has confirmed it"
@@ -108,4 +115,6 @@ def test_what_is_wrong_is_said_with_what_is_accepted(new_inbox: NewInbox) -> Non
         "reset", "--asset", inbox.name, "--stream", "x/y/z", "--to", "all"
     )
     assert "no state of an email trigger" in refused("state", "--asset", "nothing")
+    assert "no email trigger is stored for an asset 'nothing'" in refused("explain", "--asset", "nothing")
+    assert "It has: inbox" in refused("explain", "--asset", inbox.name, "--watcher", "other")
     assert "no place of an email trigger" in refused("reset", "--asset", "nothing", "--to", "all")
