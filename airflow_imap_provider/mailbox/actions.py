@@ -15,6 +15,7 @@ from airflow_imap_provider.errors import FolderNotFoundError, RefusedError, Sett
 from airflow_imap_provider.mail.templates import templated
 from airflow_imap_provider.mailbox.choice import Choice
 from airflow_imap_provider.mailbox.forwarding import Forwarding
+from airflow_imap_provider.mailbox.targets import lead
 
 if TYPE_CHECKING:
     from airflow_imap_provider.transport.session import Session
@@ -334,7 +335,7 @@ def perform(session: Session, uids: Sequence[int], actions: Sequence[Action], *,
             label = session.add_labels if _LABELS[action.do] else session.remove_labels
             label(uids, [action.argument])
         elif action.do == "copy":
-            _to_folder(session, action, lambda folder: session.copy(uids, folder))
+            _to_folder(session, action, lambda folder: lead(session, uids, folder, session.copy))
         elif action.do == "move":
             _to_folder(session, action, lambda folder: _move(session, uids, folder, repeated=repeated))
         elif action.do == "delete":
@@ -363,7 +364,7 @@ def _set(session: Session, uids: Sequence[int], flag: str, *, on: bool) -> None:
 
 def _move(session: Session, uids: Sequence[int], folder: str, *, repeated: bool) -> None:
     if session.has("MOVE"):
-        session.move(uids, folder)
+        lead(session, uids, folder, session.move)
         return
     _require_uid_expunge(session, "move")
     to_copy = list(uids)
@@ -371,7 +372,7 @@ def _move(session: Session, uids: Sequence[int], folder: str, *, repeated: bool)
         answers: Mapping[int, Mapping[bytes, Any]] = session.fetch(uids, ["FLAGS"])
         to_copy = [uid for uid, answer in answers.items() if b"\\Deleted" not in answer.get(b"FLAGS", ())]
     if to_copy:
-        session.copy(to_copy, folder)
+        lead(session, to_copy, folder, session.copy)
     _delete(session, uids)
 
 

@@ -6,15 +6,16 @@ A copy there is a new mail with a new UID. It would meet the same conditions and
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_imap_provider.errors import SettingsError
 
 if TYPE_CHECKING:
     from airflow_imap_provider.mailbox.actions import Action
+    from airflow_imap_provider.transport.session import Session
 
-__all__ = ["Routes", "check_targets", "same_folder"]
+__all__ = ["Routes", "check_targets", "lead", "same_folder"]
 
 LEADING = ("copy", "move")
 """The actions that put a mail into a folder."""
@@ -51,6 +52,38 @@ def check_targets(folder: str, actions: Iterable[Action]) -> None:
                 stage="settings",
                 remedy="Name another folder, or leave the action out.",
             )
+
+
+_back: set[tuple[object, ...]] = set()
+"""Mailbox, folder and target of which a server's answer has shown that they are one folder, in this process."""
+
+
+def lead(session: Session, uids: Sequence[int], target: str, step: Callable[[Sequence[int], str], None]) -> None:
+    """Put mails of the open folder into another one, unless that is known to be the same under another name.
+
+    Only the server knows which names are one folder, such as those of two namespaces. It shows when new mail is
+    announced during the command and has, in the open folder, the UID that the command says to have given (RFC 4315,
+    COPYUID). That one copy is there then; no other will follow it.
+
+    :param step: copies or moves mails into the folder of this name.
+    :raises SettingsError: if the target is the open folder.
+    """
+    folder, auth = session.folder, session.settings.auth
+    way = (session.settings.host, session.settings.port, auth.login, auth.alias, folder.name, target)
+    if way not in _back:
+        arrivals = session.arrivals
+        step(uids, target)
+        given = session.copied_to()
+        if session.arrivals == arrivals or given is None or given[0] != folder.uidvalidity or given[1] <= max(uids):
+            return
+        if not session.search(["UID", str(given[1])]):
+            return
+        _back.add(way)
+    raise SettingsError(
+        f"{target!r} is the folder {folder.name!r} itself, by the server's answer: what is put there is new mail.",
+        stage="actions",
+        remedy="Name another folder in Copy or Move. No more mails are copied there until this process restarts.",
+    )
 
 
 class Routes:

@@ -8,9 +8,9 @@ No Airflow here, and nothing about places, conditions or actions.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +24,7 @@ from airflow_imap_provider.errors import (
 )
 from airflow_imap_provider.transport import commands
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock, Deadline
+from airflow_imap_provider.transport.folders import Folder, FolderStatus
 from airflow_imap_provider.transport.limits import LOGOUT_LIMIT, MAX_COMMAND_BYTES
 from airflow_imap_provider.transport.remedies import ASK_OPERATOR, LATER
 from airflow_imap_provider.transport.trace import NO_TRACE, Trace
@@ -47,37 +48,6 @@ _CHECK_NAME = (
     "Check its name: this server may want a prefix such as INBOX. and its own delimiter. "
     "Imap4Hook.folders() lists them."
 )
-
-
-@dataclass(frozen=True)
-class FolderStatus:
-    """What the server says about a folder when it is opened.
-
-    :param uidvalidity: UIDs mean the same mails as long as it stays the same.
-    :param uidnext: the UID that the next mail will have at least; ``None`` if the server does not say (Courier).
-    :param exists: number of mails.
-    :param readonly: whether nothing can be changed, because it was asked for or because the server allows no more.
-    """
-
-    name: str
-    uidvalidity: int
-    uidnext: int | None
-    exists: int
-    readonly: bool
-
-
-@dataclass(frozen=True)
-class Folder:
-    r"""A folder as the server lists it.
-
-    :param name: plain Unicode.
-    :param delimiter: between the levels of names; empty for a flat name.
-    :param attributes: as the server writes them, like ``\HasNoChildren`` or ``\Sent``.
-    """
-
-    name: str
-    delimiter: str
-    attributes: tuple[str, ...]
 
 
 def open_session(
@@ -139,6 +109,11 @@ class Session:
     def has(self, capability: str) -> bool:
         """Whether the server announces a capability."""
         return capability.upper() in self.capabilities
+
+    @property
+    def folder(self) -> FolderStatus:
+        """The open folder, as it was when it was opened."""
+        return self._require_folder("folder")
 
     @property
     def arrivals(self) -> int:
@@ -363,6 +338,12 @@ class Session:
         """
         self._require_capability("EXPUNGE", "UIDPLUS")
         self._change("EXPUNGE", uids)
+
+    def copied_to(self) -> tuple[int, int] | None:
+        """UIDVALIDITY and last UID that the last COPY or MOVE has given, if the server says (COPYUID, RFC 4315)."""
+        told: list[Any] = self._stream.untagged_responses.get("COPYUID", [])
+        numbers = re.fullmatch(rb"(\d+) [\d:,]+ (?:[\d:,]*[:,])?(\d+)", told[-1].strip()) if told and told[-1] else None
+        return (int(numbers[1]), int(numbers[2])) if numbers else None
 
     # -- waiting and ending -----------------------------------------------------------------------------------------
 
