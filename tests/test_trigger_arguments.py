@@ -15,12 +15,14 @@ from airflow.models.trigger import Trigger
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.conditions import (
     AllowedSenders,
+    Attachment,
     AuthenticationResults,
     Conditions,
     Flags,
     From,
     Header,
     Received,
+    Signed,
     Size,
     Subject,
 )
@@ -49,8 +51,13 @@ def sensor(**arguments: Any) -> EmailSensor:
         ({"on_macth": [MarkRead()]}, "no argument 'on_macth'.*Did you mean 'on_match'"),
         ({"mailbox": "X"}, "no argument 'mailbox'; accepted are imap4_conn_id, folder.*another version"),
         ({"conditions": None}, "None is not a condition. Where every mail is wanted leave it out"),
+        ({"conditions": [Attachment.exists]}, "Are brackets missing. Write Attachment"),
+        ({"conditions": [Signed]}, "Are brackets missing"),
+        ({"conditions": [Subject == "x"]}, "== and in compare nothing of a mail: write Subject.equals"),
+        ({"conditions": [Header("X-A")]}, r"Header\(.x-a.\) is not a condition"),
+        ({"on_match": "MarkRead"}, r"'MarkRead' is no list of actions. Write \[MarkRead"),
         ({"conditions": {}}, r"\{\} is not a condition"),
-        ({"conditions": Subject}, "is not a condition. Write a condition such as Subject.contains"),
+        ({"conditions": Subject}, "settings: Subject is not a condition. Write a condition such as Subject.contains"),
         ({"conditions": [INVOICE], "trigger_on": "some"}, "trigger_on is 'some'. Choose one of all, any, none, always"),
         (
             {"conditions": Conditions([INVOICE], "any"), "trigger_on": "none"},
@@ -185,6 +192,8 @@ def test_what_a_template_gives_is_checked_before_the_sensor_waits(arguments: dic
         ({"headers": ["X A"]}, "no name of a mail header"),
         ({"conditions": None}, "None is not a condition"),
         ({"text": 1}, "text=1; True or False"),
+        ({"folder": None}, "folder=None; a name or several are accepted"),
+        ({"folder": []}, r"folder=\[\]; a name or several"),
         ({"folder": "inbox", "on_match": [Move("INBOX")]}, "leads to 'INBOX'"),
         ({"folder": ["Answers"], "on_match": [Copy("Answers")]}, "leads to 'Answers'"),
     ],

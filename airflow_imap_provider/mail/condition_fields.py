@@ -16,7 +16,7 @@ from airflow_imap_provider.mail.header_block import check_header_name
 from airflow_imap_provider.mail.mark_condition import ProtectionCondition, flag_condition
 from airflow_imap_provider.mail.number_condition import number_condition
 from airflow_imap_provider.mail.smime_condition import SignatureCondition
-from airflow_imap_provider.mail.text_condition import TextCondition
+from airflow_imap_provider.mail.text_condition import FIELDS, TextCondition
 from airflow_imap_provider.mail.trust_condition import authentication_condition, sender_condition
 
 __all__ = [
@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TextField:
     """A part of a mail that conditions can be made about.
 
@@ -59,6 +59,9 @@ class TextField:
     field: str
     name: str = ""
     every: bool = False
+
+    def __repr__(self) -> str:
+        return f"Header({self.name!r})" if self.name else FIELDS[self.field]
 
     def equals(self, value: str, *, case: bool = False) -> Condition:
         """The text is this one. For addresses: the address, the display name, or ``Name <address>``."""

@@ -286,7 +286,9 @@ def load_actions(text: str) -> tuple[Action, ...]:
     try:
         data = json.loads(text)
     except ValueError as error:
-        raise SettingsError(f"{text!r} is no JSON list of actions.", stage="settings") from error
+        raise SettingsError(
+            f"{text!r:.200} is no list of actions.", stage="settings", remedy="Write [MarkRead(), Move('Processed')]."
+        ) from error
     if not isinstance(data, list):
         raise SettingsError(f"{text!r} is no JSON list of actions.", stage="settings")
     return tuple(Action.from_json(item) for item in data)

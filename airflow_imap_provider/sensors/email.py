@@ -93,6 +93,8 @@ class EmailSensor(BaseSensorOperator):
         self.min_count = min_count
         self.start = str(start) if start == "run" or templated(start) else parse_start(start)
         self.on_match = dump_actions(unconditional(on_match))
+        if folder is None or isinstance(self.folder, (str, list)):
+            self._folders()
         self._check_actions()
         self.payload = as_style(payload)
         self.headers = check_header_names(headers)
@@ -197,7 +199,7 @@ class EmailSensor(BaseSensorOperator):
         return emails
 
     def _folders(self) -> list[str]:
-        folders = [self.folder] if isinstance(self.folder, str) else list(self.folder)
+        folders = [self.folder] if isinstance(self.folder, str) else list(self.folder or ())
         if not folders or not all(isinstance(folder, str) and folder.strip() for folder in folders):
             raise SettingsError(f"folder={self.folder!r}; a name or several are accepted.", stage="settings")
         # INBOX is the one folder whose name has no case (RFC 9051, section 5.1).
