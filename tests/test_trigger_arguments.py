@@ -49,7 +49,12 @@ def sensor(**arguments: Any) -> EmailSensor:
             r"EmailTrigger has no argument 'condition'; accepted are .*Did you mean 'conditions'",
         ),
         ({"on_macth": [MarkRead()]}, "no argument 'on_macth'.*Did you mean 'on_match'"),
-        ({"mailbox": "X"}, "no argument 'mailbox'; accepted are imap4_conn_id, folder.*another version"),
+        (
+            {"mailbox": "X"},
+            "no argument 'mailbox'; accepted are imap4_conn_id, folder.* mean 'folder'.*another version",
+        ),
+        ({"actions": [MarkRead()]}, "Did you mean 'on_match'"),
+        ({"quota": 5}, "server_search. If the DAG file does not have it"),
         ({"conditions": None}, "None is not a condition. Where every mail is wanted leave it out"),
         ({"conditions": [Attachment.exists]}, "Are brackets missing. Write Attachment"),
         ({"conditions": [Signed]}, "Are brackets missing"),

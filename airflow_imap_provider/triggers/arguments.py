@@ -24,6 +24,10 @@ __all__ = [
 ]
 
 
+_OTHER_WORDS = {"actions": "on_match", "conn_id": "imap4_conn_id", "mailbox": "folder", "mail_folder": "folder"}
+"""What people from elsewhere call an argument."""
+
+
 class UnusableTriggerError(SettingsError, TypeError):
     """A trigger cannot be made of these arguments.
 
@@ -48,7 +52,8 @@ def no_unknown(unknown: Iterable[str], known: Sequence[str], of: str) -> None:
     :raises SettingsError: for the first one, with the one that may be meant.
     """
     for name in unknown:
-        meant = difflib.get_close_matches(name, known, n=1)
+        guess = _OTHER_WORDS.get(name, "")
+        meant = [guess] if guess in known else difflib.get_close_matches(name, known, n=1)
         raise SettingsError(
             f"{of} has no argument {name!r}; accepted are {', '.join(known)}.",
             stage="settings",
