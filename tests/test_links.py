@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from airflow_imap_provider.connection.fields import FIELDS
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 _LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
@@ -36,6 +38,17 @@ def test_the_first_page_leads_to_each_way_of_oauth() -> None:
     ways = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in _HEADING.findall(oauth)}
     assert len(ways) >= 5
     assert {anchor for target, anchor in links(PAGES[0]) if target == page} >= ways - {"refresh-tokens-that-change"}
+
+
+def test_a_row_about_the_connection_names_the_fields_whose_rows_of_the_matrix_show_it() -> None:
+    """That every field has a row for each of its values is a test of the matrix."""
+    page = (ROOT / "docs" / "visualcron.md").read_text(encoding="utf-8")
+    catch_all = "`test_every_value_shows_what_only_it_brings_about`"
+    rows = [line.partition(catch_all)[2] for line in page.splitlines() if catch_all in line]
+    named = [re.findall(r"`(\w+)`", row) for row in rows]
+    assert len(rows) > 9
+    assert all(named)
+    assert {field for fields in named for field in fields} <= {field.key for field in FIELDS}
 
 
 def test_every_test_that_a_page_names_is_there() -> None:

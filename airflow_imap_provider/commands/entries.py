@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow.models.asset import AssetActive, AssetModel
@@ -31,45 +31,52 @@ PREFIX = "imap4:"
 class Entries:
     """What one asset's state store holds of this package; reads like a task's own store.
 
+    The keys are known; values, of which a month of journals has many, are read one by one when they are asked for.
+
     :param active: whether a DAG refers to the asset; else a trigger cannot run, and Airflow may drop the entries.
     """
 
     asset: str
     asset_id: int
     active: bool
-    values: dict[str, Any]
     _session: Session
+    keys: set[str] = field(default_factory=set)
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return a value."""
-        return self.values.get(key, default)
+        if key not in self.keys:
+            return default
+        row = AssetStateStoreModel
+        value = self._session.scalar(select(row.value).where(row.asset_id == self.asset_id, row.key == key))
+        return default if value is None else json.loads(value)
 
     def set(self, key: str, value: Any) -> None:
         """Store a value."""
         MetastoreBackend().set(AssetScope(asset_id=self.asset_id), key, json.dumps(value), session=self._session)
-        self.values[key] = value
+        self.keys.add(key)
 
     def delete(self, key: str) -> None:
         """Drop a value."""
         MetastoreBackend().delete(AssetScope(asset_id=self.asset_id), key, session=self._session)
-        self.values.pop(key, None)
+        self.keys.discard(key)
 
     @property
     def streams(self) -> list[Stream]:
         """The streams that have a place here, in the order of their names."""
         prefix = f"{PREFIX}place:"
-        names = {key.removeprefix(prefix) for key in self.values if key.startswith(prefix)}
+        names = {key.removeprefix(prefix) for key in self.keys if key.startswith(prefix)}
         # Keys that would have been too long are cut; who told anything stands in the index of journals in full.
         names |= {journal["stream"] for journal in self.get(JOURNALS) or ()}
         streams = [stream for stream in map(Stream.named, sorted(names)) if stream is not None]
-        return [stream for stream in streams if stream.key("place") in self.values]
+        return [stream for stream in streams if stream.key("place") in self.keys]
 
 
 @contextmanager
-def open_entries(asset: str | None = None) -> Iterator[list[Entries]]:
+def open_entries(asset: str | None = None, *, prefix: str = PREFIX) -> Iterator[list[Entries]]:
     """The entries of all watched assets, or of one; what is changed is committed at the end.
 
     :param asset: the asset's name.
+    :param prefix: only entries whose keys begin so; assets without any are left out.
     """
     with create_session() as session:
         query = (
@@ -78,17 +85,16 @@ def open_entries(asset: str | None = None) -> Iterator[list[Entries]]:
                 AssetModel.name,
                 AssetActive.name.is_not(None),
                 AssetStateStoreModel.key,
-                AssetStateStoreModel.value,
             )
             .join(AssetStateStoreModel, AssetStateStoreModel.asset_id == AssetModel.id)
             .outerjoin(AssetActive, (AssetActive.name == AssetModel.name) & (AssetActive.uri == AssetModel.uri))
-            .where(AssetStateStoreModel.key.startswith(PREFIX))
+            .where(AssetStateStoreModel.key.startswith(prefix, autoescape=True))
             .order_by(AssetModel.name, AssetModel.id)
         )
         if asset is not None:
             query = query.where(AssetModel.name == asset)
         found: dict[int, Entries] = {}
-        for number, name, active, key, value in session.execute(query):
-            entries = found.setdefault(number, Entries(name, number, bool(active), {}, session))
-            entries.values[key] = json.loads(value)
+        for number, name, active, key in session.execute(query):
+            entries = found.setdefault(number, Entries(name, number, bool(active), session))
+            entries.keys.add(key)
         yield list(found.values())

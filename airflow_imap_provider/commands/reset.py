@@ -122,9 +122,9 @@ def _await(args: argparse.Namespace, stream: Stream, request: str) -> None:
 
     end = time.monotonic() + args.wait
     while True:
-        with open_entries(args.asset) as assets:
-            values: dict[str, Any] = assets[0].values if assets else {}
-        if (values.get(stream.key("reset")) or {}).get("id") != request:
+        with open_entries(args.asset, prefix=stream.key("reset")) as assets:
+            asked: dict[str, Any] = (assets[0].get(stream.key("reset")) if assets else None) or {}
+        if asked.get("id") != request:
             print("It has begun anew.")
             return
         if time.monotonic() > end:
@@ -186,10 +186,10 @@ def _drop(entries: Entries, name: str) -> None:
     keys = [consumer_key(dag_id, task_id)]
     for number in range(CLAIMS_KEPT):
         slot = consumer_key(dag_id, task_id, f"slot:{number}")
-        if slot in entries.values:
-            keys += [slot, entries.values[slot]]
+        if slot in entries.keys:
+            keys += [slot, entries.get(slot)]
     for key in keys:
-        if key in entries.values:
+        if key in entries.keys:
             entries.delete(key)
 
 

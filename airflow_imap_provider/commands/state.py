@@ -59,7 +59,7 @@ def _asset(entries: Entries) -> dict[str, Any]:
 
 
 def _stream(entries: Entries, stream: Stream) -> dict[str, Any]:
-    place = entries.values[stream.key("place")]
+    place = entries.get(stream.key("place"))
     shown = ("start", "activated", "uidvalidity", "last_uid", "epoch", "told_uid", "last_received")
     return {
         "stream": stream.name,
@@ -75,7 +75,7 @@ def _length(entries: Entries, journal: str) -> int:
     from airflow_imap_provider.triggers.store import journal_key
 
     prefix = journal_key(journal, 0)[:-1]
-    return sum(key.startswith(prefix) for key in entries.values)
+    return sum(key.startswith(prefix) for key in entries.keys)
 
 
 def _consumers(entries: Entries) -> list[dict[str, Any]]:

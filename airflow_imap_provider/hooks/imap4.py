@@ -99,35 +99,30 @@ class Imap4Hook(BaseHook):
         *,
         folder: str = "INBOX",
         most: int = 1000,
+        newest_first: bool = False,
         text: bool = False,
         headers: Sequence[str] = (),
         smime: bool = False,
         code_page: str = "",
     ) -> list[dict[str, Any]]:
-        """Return the mails of a folder that meet conditions, oldest first. Nothing is marked.
+        """Return the mails of a folder that meet conditions, in the order in which they came. Nothing is marked.
 
-        :param most: how many mails to return at most.
+        :param most: how many mails to return at most: the oldest ones, or the newest.
+        :param newest_first: begin with the mail that came last: with ``most=1`` it is the latest one.
         :param text: whether to return the text, too.
         :param headers: names of headers to return, too.
         :param smime: whether to check S/MIME signatures and return what came of it, too.
         :param code_page: charset for text that declares none or a wrong one; overrides the connection's.
         """
-        from airflow_imap_provider.mail.conditions import Condition, Conditions
+        from airflow_imap_provider.mailbox.looking import newest, wish_of
         from airflow_imap_provider.mailbox.place import first_place
-        from airflow_imap_provider.mailbox.reader import Wish
         from airflow_imap_provider.transport.clock import SYSTEM_CLOCK
 
-        if not isinstance(conditions, Conditions):
-            conditions = Conditions([conditions] if isinstance(conditions, Condition) else list(conditions))
-        wish = Wish(
-            conn_id=self.imap4_conn_id,
-            folder=folder,
-            conditions=conditions,
-            text=text,
-            headers=tuple(headers),
-            smime=smime,
-            code_page=as_code_page(code_page),
+        wish = wish_of(
+            self.imap4_conn_id, conditions, folder, text=text, headers=headers, smime=smime, code_page=code_page
         )
+        if newest_first:
+            return newest(self.session(), wish, most, SYSTEM_CLOCK.now())
         return self.read(wish, first_place("all", SYSTEM_CLOCK.now()), enough=most)[:most]
 
     def read(self, wish: Wish, place: Place, *, enough: int) -> list[dict[str, Any]]:

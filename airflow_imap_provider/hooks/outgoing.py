@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.errors import ImapError, LostConnectionError, RefusedError, SettingsError
+from airflow_imap_provider.mail.templates import templated
 from airflow_imap_provider.mailbox.choice import Choice
 from airflow_imap_provider.mailbox.forwarding import Envelope, Forwarding, Parcel, compose, fetch_parcel, fingerprint
 from airflow_imap_provider.mailbox.marks import Marks
@@ -42,7 +43,7 @@ def check_outgoing(actions: Iterable[Action]) -> None:
     from airflow_imap_provider.hooks.storage import check_path
 
     for action in actions:
-        if action.do == "save" and not action.argument.lstrip().startswith("{{"):
+        if action.do == "save" and not templated(action.argument):
             check_path(action.argument)
         if action.do == "forward" and importlib.util.find_spec("airflow.providers.smtp") is None:
             raise SettingsError(

@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["render_json"]
+from airflow_imap_provider.mail.templates import templated
 
-_MARKS = ("{{", "{%")
+__all__ = ["render_json"]
 
 
 def render_json(text: str, render: Callable[[str], Any]) -> str:
@@ -17,14 +17,14 @@ def render_json(text: str, render: Callable[[str], Any]) -> str:
     :param text: JSON as ``Conditions.dumps`` and ``dump_actions`` write it.
     :param render: renders one template.
     """
-    if not any(mark in text for mark in _MARKS):
+    if not templated(text):
         return text
     return json.dumps(_rendered(json.loads(text), render), sort_keys=True, separators=(",", ":"))
 
 
 def _rendered(value: Any, render: Callable[[str], Any]) -> Any:
     if isinstance(value, str):
-        return str(render(value)) if any(mark in value for mark in _MARKS) else value
+        return str(render(value)) if templated(value) else value
     if isinstance(value, list):
         return [_rendered(each, render) for each in value]
     if isinstance(value, dict):

@@ -99,9 +99,10 @@ class _Parser:
                 self.end_of_item()
                 self.outside = name
             self.inside, self.open, self.before = [], True, len(self.outside)
-        elif token.kind != ">":
+        else:
             self.has_sign = self.has_sign or token.kind == "@"
-            self.outside.append(token)
+            # A closing bracket that closes nothing separates words: what stands before it is no part of the address.
+            self.outside.append(_BLANK if token.kind == ">" else token)
 
     def _take_inside(self, token: _Token) -> None:
         inside = self.inside if self.inside is not None else []

@@ -222,7 +222,13 @@ def checked_condition(value: object) -> Condition:
     """
     if isinstance(value, Condition):
         return value
-    if isinstance(value, Mapping):
+    if value is None:
+        remedy = "Where every mail is wanted leave it out. A function that returns nothing gives None, too."
+    elif isinstance(value, bool):
+        remedy = "Signs such as == and in compare nothing of a mail: write Subject.equals('invoice')."
+    elif callable(value):
+        remedy = "Are brackets missing? Write Attachment.exists(), Signed() or Header('X-Priority').exists()."
+    elif isinstance(value, Mapping):
         remedy = "Conditions written as JSON are read by Conditions.loads and Condition.from_json."
     else:
         remedy = "Write a condition such as Subject.contains('invoice')."

@@ -13,11 +13,11 @@ from datetime import date, timedelta
 from airflow_imap_provider.mail.condition import Condition
 from airflow_imap_provider.mail.date_condition import age_condition, date_condition
 from airflow_imap_provider.mail.header_block import check_header_name
-from airflow_imap_provider.mail.mark_condition import FlagCondition, ProtectionCondition
+from airflow_imap_provider.mail.mark_condition import ProtectionCondition, flag_condition
 from airflow_imap_provider.mail.number_condition import number_condition
 from airflow_imap_provider.mail.smime_condition import SignatureCondition
-from airflow_imap_provider.mail.text_condition import TextCondition
-from airflow_imap_provider.mail.trust_condition import AuthenticationCondition, SenderCondition
+from airflow_imap_provider.mail.text_condition import FIELDS, TextCondition
+from airflow_imap_provider.mail.trust_condition import authentication_condition, sender_condition
 
 __all__ = [
     "AllowedSenders",
@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TextField:
     """A part of a mail that conditions can be made about.
 
@@ -59,6 +59,9 @@ class TextField:
     field: str
     name: str = ""
     every: bool = False
+
+    def __repr__(self) -> str:
+        return f"Header({self.name!r})" if self.name else FIELDS[self.field]
 
     def equals(self, value: str, *, case: bool = False) -> Condition:
         """The text is this one. For addresses: the address, the display name, or ``Name <address>``."""
@@ -225,11 +228,11 @@ class FlagsField:
 
     def has(self, flag: str) -> Condition:
         """The mail has the flag or keyword."""
-        return FlagCondition(flag)
+        return flag_condition(flag)
 
     def lacks(self, flag: str) -> Condition:
         """The mail does not have it."""
-        return ~FlagCondition(flag)
+        return ~flag_condition(flag)
 
 
 def Signed(by: str = "") -> Condition:  # noqa: N802 - reads as a noun in DAG files, like the others
@@ -271,7 +274,7 @@ def AllowedSenders(allowed: Iterable[str]) -> Condition:  # noqa: N802
 
     :param allowed: addresses, domains (``@example.com``), or all domains below one (``@*.example.com``).
     """
-    return SenderCondition(allowed)  # type: ignore[arg-type]  # it checks what it is given
+    return sender_condition(allowed)
 
 
 @dataclass(frozen=True)
@@ -286,11 +289,11 @@ class MethodField:
 
         :param domain: such as that of a service which sends for others: ``bounces.example.net``.
         """
-        return AuthenticationCondition(self.server, self.method, "pass", domain)
+        return authentication_condition(self.server, self.method, "pass", domain)
 
     def equals(self, result: str) -> Condition:
         """The server told this result, such as ``fail`` or ``softfail``; ``pass`` is the same as :meth:`passes`."""
-        return AuthenticationCondition(self.server, self.method, result)
+        return authentication_condition(self.server, self.method, result)
 
 
 class AuthenticationResults:

@@ -19,11 +19,11 @@ from airflow_imap_provider.mail.date_condition import (
     date_condition,
 )
 from airflow_imap_provider.mail.header_block import check_header_name
-from airflow_imap_provider.mail.mark_condition import PROTECTIONS, FlagCondition, ProtectionCondition
+from airflow_imap_provider.mail.mark_condition import PROTECTIONS, ProtectionCondition, flag_condition
 from airflow_imap_provider.mail.number_condition import NUMBER_FIELDS, NUMBER_OPS, number_condition
 from airflow_imap_provider.mail.smime_condition import SignatureCondition
 from airflow_imap_provider.mail.text_condition import ATTACHMENT_FIELDS, FIELDS, TEXT_OPS, TextCondition
-from airflow_imap_provider.mail.trust_condition import AuthenticationCondition, SenderCondition
+from airflow_imap_provider.mail.trust_condition import authentication_condition, sender_condition
 
 __all__ = ["condition_from_json"]
 
@@ -83,7 +83,7 @@ def _number(field: str, value: Mapping[str, Any]) -> Condition:
 def _flag(field: str, value: Mapping[str, Any]) -> Condition:
     _only(value, ("field", "op", "value"))
     _op(field, value, ("has",))
-    return FlagCondition(value.get("value"))  # type: ignore[arg-type]  # it checks what it is given
+    return flag_condition(value.get("value"))
 
 
 def _protection(field: str, value: Mapping[str, Any]) -> Condition:
@@ -102,13 +102,13 @@ def _signature(field: str, value: Mapping[str, Any]) -> Condition:
 def _senders(field: str, value: Mapping[str, Any]) -> Condition:
     _only(value, ("field", "op", "value"))
     _op(field, value, ("one_of",))
-    return SenderCondition(value.get("value"))  # type: ignore[arg-type]  # it checks what it is given
+    return sender_condition(value.get("value"))
 
 
 def _authentication(field: str, value: Mapping[str, Any]) -> Condition:
     _only(value, ("field", "op", "value", "server", "method", "domain"))
     _op(field, value, ("equals",))
-    return AuthenticationCondition(
+    return authentication_condition(
         value.get("server", ""), value.get("method", ""), value.get("value", ""), value.get("domain", "")
     )
 

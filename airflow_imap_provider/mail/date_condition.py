@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.condition import AllOf, Condition
+from airflow_imap_provider.mail.template_condition import TemplateCondition
+from airflow_imap_provider.mail.templates import templated
 
 if TYPE_CHECKING:
     from airflow_imap_provider.mail.message import Mail
@@ -145,6 +147,8 @@ def age_condition(field: str, op: str, value: object) -> Condition:
     :param value: a timedelta, or a text such as ``2 days``; units are seconds, minutes, hours, days and weeks.
     :raises SettingsError: for anything else, for nothing, and for more than a hundred years.
     """
+    if templated(value):
+        return TemplateCondition.of(f"{DATE_FIELDS[field]}.{op}", field=field, op=op, value=value)
     age = value
     if isinstance(age, str) and (written := _AGE.fullmatch(age.strip())):
         unit = written[2].lower()
@@ -181,6 +185,8 @@ def date_condition(field: str, op: str, value: object) -> Condition:
     :param value: a date, a datetime, or either as an ISO 8601 text. A datetime without time zone is in UTC.
     :raises SettingsError: for anything else.
     """
+    if templated(value):
+        return TemplateCondition.of(f"{DATE_FIELDS[field]}.{op}", field=field, op=op, value=value)
     given = _read(field, op, value)
     if not isinstance(given, datetime):
         return DateCondition("on" if op == "equals" else op, given, field)

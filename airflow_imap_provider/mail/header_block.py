@@ -7,10 +7,18 @@ what follows. Here such a line is skipped, and everything is bounded.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from airflow_imap_provider.errors import SettingsError
 
-__all__ = ["FIELDS_LIMIT", "HEADER_LIMIT", "check_header_name", "header_fields", "split_header"]
+__all__ = [
+    "FIELDS_LIMIT",
+    "HEADER_LIMIT",
+    "check_header_name",
+    "check_header_names",
+    "header_fields",
+    "split_header",
+]
 
 HEADER_LIMIT = 128 * 1024
 """Bytes of a header block that are looked at. Postfix cuts headers at 100 KiB (``header_size_limit``) and others at
@@ -25,6 +33,23 @@ _FIELD_NAME = re.compile(r"[A-Za-z0-9!#$&'+.^_`|~-]{1,76}")
 is the longest that fits on one line of a header."""
 
 _END_OF_FIELD = re.compile(rb"\r?\n(?![ \t])")
+
+
+def check_header_names(names: object) -> list[str]:
+    """Return names of headers as they were given.
+
+    :raises SettingsError: for anything but a list of names; a single text would be taken for its letters.
+    """
+    if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
+        raise SettingsError(
+            f"headers={names!r:.80}; a list of header names is accepted",
+            stage="settings",
+            remedy=f"Write headers=[{names!r:.80}]." if isinstance(names, str) else "Such as headers=['X-Priority'].",
+        )
+    listed = list(names)
+    for name in listed:
+        check_header_name(name)
+    return listed
 
 
 def split_header(block: bytes, problems: list[str]) -> dict[str, list[bytes]]:

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.condition import VALUES_SHOWN, Condition, shown
+from airflow_imap_provider.mail.template_condition import TemplateCondition
+from airflow_imap_provider.mail.templates import templated
 
 if TYPE_CHECKING:
     from airflow_imap_provider.mail.message import Mail
 
-__all__ = ["PROTECTIONS", "FlagCondition", "ProtectionCondition"]
+__all__ = ["PROTECTIONS", "FlagCondition", "ProtectionCondition", "flag_condition"]
 
 SYSTEM_FLAGS = ("\\Answered", "\\Deleted", "\\Draft", "\\Flagged", "\\Seen")
 """The flags that IMAP gives a meaning (RFC 9051, section 2.3.2). ``\\Recent`` tells something about a session."""
@@ -57,6 +59,14 @@ class FlagCondition(Condition):
                 remedy=f"Give one of {', '.join(SYSTEM_FLAGS)} (in Python written '\\\\Seen'), or a keyword without "
                 "blanks such as 'Processed' or '$Junk'.",
             )
+        if f"\\{flag}".lower() in (*map(str.lower, SYSTEM_FLAGS), "\\recent"):
+            # As a keyword nobody sets it: "has" would never hold, and "lacks" always.
+            known = next((each for each in SYSTEM_FLAGS if each.lower() == f"\\{flag}".lower()), "")
+            raise SettingsError(
+                f"Flags.has cannot use {self.flag!r:.80}, which is the name of a system flag without its backslash",
+                stage="settings",
+                remedy=f"Write {known!r}." if known else "No flag tells it: use Received.newer_than('1 day').",
+            )
         object.__setattr__(self, "flag", flag)
 
     def holds(self, mail: Mail, now: datetime | None = None) -> bool:  # noqa: ARG002 - a flag has no age
@@ -70,6 +80,16 @@ class FlagCondition(Condition):
 
     def __repr__(self) -> str:
         return f"Flags.has({self.flag!r})"
+
+
+def flag_condition(flag: object) -> Condition:
+    """Return the condition that a flag means.
+
+    :raises SettingsError: if it can be no flag and no keyword.
+    """
+    if templated(flag):
+        return TemplateCondition.of("Flags.has", field="flags", op="has", value=flag)
+    return FlagCondition(flag)  # type: ignore[arg-type]  # it checks what it is given
 
 
 @dataclass(frozen=True, repr=False)

@@ -7,6 +7,7 @@ stranger wrote.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -37,10 +38,16 @@ def matcher(op: str, value: str | tuple[str, ...], *, case: bool) -> Callable[[s
     if op == "regex":
         pattern = compile_regex(value, case=case)
         return lambda text: pattern.search(text) is not None
-    wanted = fold(value, case=case)
+    wanted = _folded_glob(value) if op == "glob" and not case else fold(value, case=case)
     compare = _COMPARISONS[op]
     return lambda text: compare(text, wanted)
 
+
+RANGE_LIMIT = 10_000
+"""Characters of a range in brackets whose case is looked at one by one; only the ends of a larger one are folded."""
+
+_BRACKETS = re.compile(r"\[(?P<not>!?)(?P<stuff>\]?[^\]]*)\]", re.DOTALL)
+"""What fnmatch takes for a list of characters."""
 
 _COMPARISONS: dict[str, Callable[[str, str], bool]] = {
     "equals": lambda text, wanted: text == wanted,
@@ -49,6 +56,48 @@ _COMPARISONS: dict[str, Callable[[str, str], bool]] = {
     "ends_with": lambda text, wanted: text.endswith(wanted),
     "glob": fnmatchcase,
 }
+
+
+def _folded_glob(pattern: str) -> str:
+    """Return a glob for folded texts. A range in brackets becomes what its characters are folded to.
+
+    Folding its ends would do otherwise: of ``[A-_]`` came ``[a-_]``, in which nothing is.
+    """
+    out, position = "", 0
+    for found in _BRACKETS.finditer(pattern):
+        out += fold(pattern[position : found.start()], case=False) + _folded_brackets(found)
+        position = found.end()
+    return out + fold(pattern[position:], case=False)
+
+
+def _folded_brackets(found: re.Match[str]) -> str:
+    stuff, members = found["stuff"], set[str]()
+    position = 0
+    while position < len(stuff):
+        first = last = stuff[position]
+        if stuff[position + 1 : position + 2] == "-" and position + 2 < len(stuff):
+            last = stuff[position + 2]
+            position += 2
+        position += 1
+        if ord(last) - ord(first) > RANGE_LIMIT:
+            return fold(found[0], case=False)
+        for code in range(ord(first), ord(last) + 1):
+            members.update(fold(chr(code), case=False))
+    if not members:
+        return found[0]
+    # Where these three stand decides what they mean to fnmatch.
+    written = "]" if "]" in members else ""
+    plain = sorted(members - set("]!-"), reverse=True)
+    runs: list[list[str]] = []
+    for sign in plain:
+        if runs and ord(runs[-1][-1]) - 1 == ord(sign):
+            runs[-1].append(sign)
+        else:
+            runs.append([sign])
+    written += "".join(run[0] if len(run) == 1 else f"{run[-1]}-{run[0]}" for run in runs)
+    ends = [sign for sign in "!-" if sign in members]
+    written += "".join(ends if written or found["not"] else reversed(ends))
+    return f"[{found['not']}{written}]"
 
 
 def compile_regex(pattern: str, *, case: bool) -> Any:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.condition import VALUES_SHOWN, Condition
+from airflow_imap_provider.mail.template_condition import TemplateCondition
+from airflow_imap_provider.mail.templates import templated
 
 if TYPE_CHECKING:
     from airflow_imap_provider.mail.message import Mail
@@ -36,6 +38,8 @@ _UNITS = {
     "kib": 2**10,
     "mib": 2**20,
     "gib": 2**30,
+    "tb": 10**12,
+    "tib": 2**40,
 }
 """Bytes of each unit in which a size can be written."""
 
@@ -97,7 +101,7 @@ class NumberCondition(Condition):
         return f"{who}.{self.op}({self.value})"
 
 
-def number_condition(field: str, op: str, value: object, *, every: object = False) -> NumberCondition:
+def number_condition(field: str, op: str, value: object, *, every: object = False) -> Condition:
     """Return the condition that an operator and a number mean.
 
     :param field: one of :data:`NUMBER_FIELDS`.
@@ -106,6 +110,14 @@ def number_condition(field: str, op: str, value: object, *, every: object = Fals
     :raises SettingsError: for anything else.
     """
     call = f"{NUMBER_FIELDS[field]}.{op}"
+    if templated(value):
+        return TemplateCondition.of(
+            call.replace("Attachment.", "Attachment.every.") if every else call,
+            field=field,
+            op=op,
+            value=value,
+            every=every,
+        )
     number = value
     if isinstance(number, str) and field != "attachment_count":
         number = _bytes(number)

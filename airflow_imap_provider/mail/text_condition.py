@@ -16,7 +16,9 @@ from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.charsets import fold
 from airflow_imap_provider.mail.condition import VALUES_SHOWN, Condition, shown
 from airflow_imap_provider.mail.matching import compile_regex, matcher
+from airflow_imap_provider.mail.name_patterns import check_pattern
 from airflow_imap_provider.mail.smime_condition import checked_outcome
+from airflow_imap_provider.mail.templates import templated
 
 if TYPE_CHECKING:
     from airflow_imap_provider.mail.message import Address, Mail
@@ -95,7 +97,10 @@ class TextCondition(Condition):
         # An empty text is contained in every other: such a condition is a mistake. Only an equal one can be meant.
         value = self._checked(self.value, empty=self.op == "equals" and self.field not in NEVER_EMPTY)
         object.__setattr__(self, "value", value)
-        if self.op == "regex":
+        if self.op == "glob" and self.field == "attachment_name":
+            several = "Join conditions with | between them, or use regex(r'\\.(csv|txt)$')."
+            check_pattern(str(self.value), self._call, "|,;", several)
+        if self.op == "regex" and not templated(self.value):
             compile_regex(str(self.value), case=self.case)
 
     @property

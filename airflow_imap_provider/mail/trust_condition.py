@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.authentication import HEADERS, METHODS, RESULTS
 from airflow_imap_provider.mail.condition import VALUES_SHOWN, Condition, shown
+from airflow_imap_provider.mail.template_condition import TemplateCondition
+from airflow_imap_provider.mail.templates import templated
 
 if TYPE_CHECKING:
     from airflow_imap_provider.mail.message import Mail
 
-__all__ = ["AuthenticationCondition", "SenderCondition"]
+__all__ = ["AuthenticationCondition", "SenderCondition", "authentication_condition", "sender_condition"]
 
 SENDERS_LIMIT = 1_000
 """Entries of a list of senders. Conditions are stored with each trigger and travel with it."""
@@ -163,6 +165,29 @@ class SenderCondition(Condition):
 
     def __repr__(self) -> str:
         return f"AllowedSenders({list(self.allowed)!r})"
+
+
+def authentication_condition(server: object, method: object, result: object = "pass", domain: object = "") -> Condition:
+    """Return the condition that a trusted server's finding means; see :class:`AuthenticationCondition`.
+
+    :raises SettingsError: for what is none.
+    """
+    if not templated(server, result, domain):
+        return AuthenticationCondition(server, method, result, domain)  # type: ignore[arg-type]  # it checks them
+    test = {"field": "authentication", "server": server, "method": method, "op": "equals", "domain": domain}
+    return TemplateCondition.of(f"AuthenticationResults({server!r}).{method}.equals", value=result, **test)
+
+
+def sender_condition(allowed: object) -> Condition:
+    """Return the condition that a list of senders means; see :class:`SenderCondition`.
+
+    :raises SettingsError: for what is none.
+    """
+    if isinstance(allowed, Iterable) and not isinstance(allowed, (str, bytes)):
+        allowed = tuple(allowed)
+        if templated(allowed):
+            return TemplateCondition.of("AllowedSenders", field="senders", op="one_of", value=list(allowed))
+    return SenderCondition(allowed)  # type: ignore[arg-type]  # it checks what it is given
 
 
 def _checked_entry(entry: object) -> str:

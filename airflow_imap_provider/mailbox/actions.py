@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.errors import FolderNotFoundError, RefusedError, SettingsError
+from airflow_imap_provider.mail.templates import templated
 from airflow_imap_provider.mailbox.choice import Choice
 from airflow_imap_provider.mailbox.forwarding import Forwarding
+from airflow_imap_provider.mailbox.targets import lead
 
 if TYPE_CHECKING:
     from airflow_imap_provider.transport.session import Session
@@ -49,6 +51,7 @@ _FLAGS = {
     "flag": ("\\Flagged", True),
     "unflag": ("\\Flagged", False),
 }
+_SYSTEM_FLAGS = frozenset({"answered", "deleted", "draft", "flagged", "recent", "seen"})
 _KEYWORDS = {"add_keyword": True, "remove_keyword": False}
 _LABELS = {"add_label": True, "remove_label": False}
 _FOLDERS = ("copy", "move")
@@ -91,16 +94,25 @@ class Action:
             raise SettingsError(
                 f"the action {self.do!r} needs the name of the target folder, not {self.argument!r}.", stage="settings"
             )
-        if self.do in _KEYWORDS and not _is_atom(self.argument):
+        if self.do in _KEYWORDS and not templated(self.argument):
+            self._check_keyword()
+        if self.do in _LABELS and not self.argument.strip():
+            raise SettingsError(f"the action {self.do!r} needs the name of a label.", stage="settings")
+        self._check_options()
+
+    def _check_keyword(self) -> None:
+        if not _is_atom(self.argument):
             raise SettingsError(
                 f"{self.argument!r} cannot be an IMAP keyword: letters, digits and most punctuation without spaces, "
                 "in ASCII, are accepted (for example 'Processed' or '$Invoice').",
                 stage="settings",
             )
-
-        if self.do in _LABELS and not self.argument.strip():
-            raise SettingsError(f"the action {self.do!r} needs the name of a label.", stage="settings")
-        self._check_options()
+        if self.argument.lower() in _SYSTEM_FLAGS:
+            raise SettingsError(
+                f"the action {self.do!r} has {self.argument!r}, the name of a system flag, which is no keyword.",
+                stage="settings",
+                remedy="Use MarkRead(), MarkUnread(), Flag() or Unflag(), or another keyword.",
+            )
 
     def _check_options(self) -> None:
         options = dict(self.options)
@@ -258,7 +270,7 @@ def dump_actions(actions: Iterable[Action] | Action | str | None) -> str:
                 stage="settings",
             )
     for position, action in enumerate(listed[:-1]):
-        if action.do in _LAST and action.when is None:
+        if action.do in _LAST and action.when in (None, "always"):
             raise SettingsError(
                 f"the action {listed[position + 1].do!r} comes after {action.do!r}, when the mail is no longer in the "
                 f"folder: put {action.do!r} last.",
@@ -275,7 +287,9 @@ def load_actions(text: str) -> tuple[Action, ...]:
     try:
         data = json.loads(text)
     except ValueError as error:
-        raise SettingsError(f"{text!r} is no JSON list of actions.", stage="settings") from error
+        raise SettingsError(
+            f"{text!r:.200} is no list of actions.", stage="settings", remedy="Write [MarkRead(), Move('Processed')]."
+        ) from error
     if not isinstance(data, list):
         raise SettingsError(f"{text!r} is no JSON list of actions.", stage="settings")
     return tuple(Action.from_json(item) for item in data)
@@ -332,12 +346,13 @@ def perform(session: Session, uids: Sequence[int], actions: Sequence[Action], *,
             flag, on = _FLAGS[action.do]
             _set(session, uids, flag, on=on)
         elif action.do in _KEYWORDS:
+            action._check_keyword()  # one that was a template is not rendered by everybody
             _set(session, uids, action.argument, on=_KEYWORDS[action.do])
         elif action.do in _LABELS:
             label = session.add_labels if _LABELS[action.do] else session.remove_labels
             label(uids, [action.argument])
         elif action.do == "copy":
-            _to_folder(session, action, lambda folder: session.copy(uids, folder))
+            _to_folder(session, action, lambda folder: lead(session, uids, folder, session.copy))
         elif action.do == "move":
             _to_folder(session, action, lambda folder: _move(session, uids, folder, repeated=repeated))
         elif action.do == "delete":
@@ -366,7 +381,7 @@ def _set(session: Session, uids: Sequence[int], flag: str, *, on: bool) -> None:
 
 def _move(session: Session, uids: Sequence[int], folder: str, *, repeated: bool) -> None:
     if session.has("MOVE"):
-        session.move(uids, folder)
+        lead(session, uids, folder, session.move)
         return
     _require_uid_expunge(session, "move")
     to_copy = list(uids)
@@ -374,7 +389,7 @@ def _move(session: Session, uids: Sequence[int], folder: str, *, repeated: bool)
         answers: Mapping[int, Mapping[bytes, Any]] = session.fetch(uids, ["FLAGS"])
         to_copy = [uid for uid, answer in answers.items() if b"\\Deleted" not in answer.get(b"FLAGS", ())]
     if to_copy:
-        session.copy(to_copy, folder)
+        lead(session, to_copy, folder, session.copy)
     _delete(session, uids)
 
 

@@ -11,6 +11,8 @@ from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.charsets import fold
 from airflow_imap_provider.mail.matching import matcher
 from airflow_imap_provider.mail.message import Attachment
+from airflow_imap_provider.mail.name_patterns import check_pattern
+from airflow_imap_provider.mail.templates import templated
 
 __all__ = ["Choice", "parse_size"]
 
@@ -89,6 +91,9 @@ class Choice:
         for parameter in ("names", "regex"):
             if not isinstance(getattr(self, parameter), str):
                 raise SettingsError(f"{parameter}={getattr(self, parameter)!r}; a text is accepted.", stage="settings")
+        self._check_names()
+        if templated(self.larger, self.smaller, self.regex):
+            return  # they are checked again when they are rendered
         larger, smaller = parse_size(self.larger, "larger"), parse_size(self.smaller, "smaller")
         if self.sizes == "and" and larger is not None and smaller is not None and larger + 1 >= smaller:
             raise SettingsError(
@@ -98,6 +103,20 @@ class Choice:
             )
         if self.regex:
             matcher("regex", self.regex, case=self.match_case)
+
+    def _check_names(self) -> None:
+        if templated(self.names):
+            return
+        globs = [glob.strip() for glob in self.names.split("|")]
+        if not all(globs):
+            raise SettingsError(
+                f"names={self.names!r}; globs separated by | are accepted, such as '*.csv|*.txt', and none that is "
+                "empty: it would match nothing.",
+                stage="settings",
+                remedy="For attachments of any name leave it out, or give '*'.",
+            )
+        for glob in globs:
+            check_pattern(glob, "names", ",;", "Separate them with |, as in '*.csv|*.txt'.")
 
     def takes(self, attachment: Attachment) -> bool:
         """Tell whether an attachment is to be saved. Sizes are those that the server tells, after decoding."""

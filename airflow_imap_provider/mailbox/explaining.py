@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.conditions import Condition, Conditions
 from airflow_imap_provider.mail.explain import MailExplanation, SearchExplanation, explain_mail, explain_search
-from airflow_imap_provider.mailbox.reader import ASK_SERVER_ABOVE, Reader, Wish
+from airflow_imap_provider.mailbox.looking import wish_of
+from airflow_imap_provider.mailbox.reader import ASK_SERVER_ABOVE, Reader
 from airflow_imap_provider.mailbox.searching import finds_substrings
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
 
@@ -59,16 +60,20 @@ def explain(
     conn_id: str,
     folder: str = "INBOX",
     last: int = 10,
+    uids: Sequence[int] = (),
+    message_id: str = "",
     code_page: str = "",
     clock: Clock = SYSTEM_CLOCK,
 ) -> Explanation:
-    """Explain what conditions say of the last mails of a folder, which is opened for reading only.
+    """Explain what conditions say of mails of a folder, which is opened for reading only: of its last ones, or of some.
 
     :param session: an open session; nobody else uses it meanwhile.
     :param conditions: as the trigger takes them.
     :param conn_id: the connection, for messages.
     :param folder: the folder's name.
     :param last: how many mails, counted from the newest; 0 explains only what the server is asked.
+    :param uids: instead of the last mails those with these UIDs; ones that are gone are missing.
+    :param message_id: instead of the last mails those with this Message-ID, of which there may be several.
     :param code_page: charset for text that declares none; empty is the connection's.
     :param clock: what ages are counted by.
     :raises SettingsError: for a number of mails that is negative or above :data:`LAST_LIMIT`.
@@ -76,18 +81,19 @@ def explain(
     """
     if isinstance(last, bool) or not isinstance(last, int) or not 0 <= last <= LAST_LIMIT:
         raise SettingsError(f"last is {last!r:.40}", stage="settings", remedy=f"Give a number from 0 to {LAST_LIMIT}.")
-    if not isinstance(conditions, Conditions):
-        conditions = Conditions(conditions)
-    wish = Wish(conn_id=conn_id, folder=folder, conditions=conditions, code_page=code_page)
+    wish = wish_of(conn_id, conditions, folder, code_page=code_page)
+    conditions = wish.conditions
     status = session.select(folder, readonly=True)
     session.noop()
     now = clock.now()
-    uids: list[int] = []
-    if last and status.exists:
+    chosen = sorted(set(uids))[:LAST_LIMIT]
+    if message_id:
+        chosen = sorted(session.search(["HEADER", "Message-ID", message_id]))[-LAST_LIMIT:]
+    elif not chosen and last and status.exists:
         # By number in the folder: UIDs may have gaps of any size.
         first = max(status.exists - last + 1, 1)
-        uids = sorted(session.search([f"{first}:*"]))[-last:]
-    mails = Reader(wish, clock=clock).mails(session, status, uids)
+        chosen = sorted(session.search([f"{first}:*"]))[-last:]
+    mails = Reader(wish, clock=clock).mails(session, status, chosen)
     return Explanation(
         folder=status.name,
         search=explain_search(conditions, text=finds_substrings(session), now=now),

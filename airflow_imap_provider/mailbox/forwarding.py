@@ -23,6 +23,7 @@ from typing import Any
 from airflow_imap_provider.errors import ImapError, SettingsError
 from airflow_imap_provider.mail.fetching import text_items, with_text
 from airflow_imap_provider.mail.message import Attachment, Mail
+from airflow_imap_provider.mail.templates import templated
 from airflow_imap_provider.mail.transfer import decode_transfer
 from airflow_imap_provider.mailbox.choice import parse_size
 from airflow_imap_provider.mailbox.contents import Contents, opened_contents
@@ -96,7 +97,7 @@ class Forwarding:
             value = getattr(self, name)
             if not isinstance(value, str) or any(ord(character) < 32 for character in value):
                 raise SettingsError(f"{name}={value!r}; a text on one line is accepted.", stage="settings")
-        if self.sender and "{{" not in self.sender:
+        if self.sender and not templated(self.sender):
             _parsed(self.sender, "sender")
         if self.style not in STYLES:
             raise SettingsError(f"style={self.style!r}; accepted are {', '.join(map(repr, STYLES))}.", stage="settings")
@@ -135,7 +136,7 @@ def _check_recipient(name: str, item: object) -> None:
     if item.startswith("mail:"):
         if item not in FROM_THE_MAIL:
             raise SettingsError(f"{name}={item!r}; accepted are {', '.join(FROM_THE_MAIL)}.", stage="settings")
-    elif "{{" not in item and "://" not in item:
+    elif not templated(item) and "://" not in item:
         _parsed(item, name)
 
 

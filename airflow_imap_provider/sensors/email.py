@@ -14,10 +14,14 @@ from airflow_imap_provider.connection.code_pages import as_code_page
 from airflow_imap_provider.errors import ConnectError, ImapTimeoutError, LostConnectionError, SettingsError
 from airflow_imap_provider.hooks.outgoing import check_outgoing
 from airflow_imap_provider.hooks.templates import render_json
-from airflow_imap_provider.mail.conditions import Condition
+from airflow_imap_provider.mail.conditions import Condition, Conditions
+from airflow_imap_provider.mail.header_block import check_header_names
+from airflow_imap_provider.mail.template_condition import check_rendered
+from airflow_imap_provider.mail.templates import templated
 from airflow_imap_provider.mailbox.actions import Action, dump_actions, load_actions, unconditional
 from airflow_imap_provider.mailbox.place import first_place, parse_start
-from airflow_imap_provider.triggers.email import as_conditions, as_style
+from airflow_imap_provider.mailbox.targets import check_targets
+from airflow_imap_provider.triggers.arguments import as_conditions, as_style, as_switch
 
 if TYPE_CHECKING:
     import jinja2
@@ -67,7 +71,7 @@ class EmailSensor(BaseSensorOperator):
         *,
         imap4_conn_id: str = "imap4_default",
         folder: str | Sequence[str] = "INBOX",
-        conditions: Sequence[Condition] | Condition | str = (),
+        conditions: Sequence[Condition] | Condition | Conditions | str = (),
         trigger_on: str = "all",
         min_count: int = 1,
         start: str | date | datetime = "run",
@@ -88,16 +92,17 @@ class EmailSensor(BaseSensorOperator):
         self.folder = folder if isinstance(folder, str) or not isinstance(folder, (list, tuple)) else list(folder)
         self.conditions = as_conditions(conditions, trigger_on).dumps()
         self.min_count = min_count
-        template = isinstance(start, str) and "{{" in start
-        self.start = str(start) if start == "run" or template else parse_start(start)
+        self.start = str(start) if start == "run" or templated(start) else parse_start(start)
         self.on_match = dump_actions(unconditional(on_match))
-        check_outgoing(load_actions(self.on_match))
+        if folder is None or isinstance(self.folder, (str, list)):
+            self._folders()
+        self._check_actions()
         self.payload = as_style(payload)
-        self.headers = list(headers)
-        self.text = text
-        self.smime = smime
+        self.headers = check_header_names(headers)
+        self.text = as_switch("text", text)
+        self.smime = as_switch("smime", smime)
         self.code_page = as_code_page(code_page)
-        self.idle = idle
+        self.idle = as_switch("idle", idle)
         self.deferrable = deferrable
 
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
@@ -109,6 +114,20 @@ class EmailSensor(BaseSensorOperator):
         self.conditions, self.on_match = (
             render_json(text, lambda value: self.render_template(value, context, env)) for text in texts
         )
+        # What was a template could not be checked when the DAG file was parsed.
+        conditions = Conditions.loads(self.conditions)
+        check_rendered(conditions.conditions)
+        self.conditions, self.on_match = conditions.dumps(), dump_actions(self.on_match)
+        self._check_actions()
+        self._folders()
+
+    def _check_actions(self) -> None:
+        actions = load_actions(self.on_match)
+        check_outgoing(actions)
+        folders = [self.folder] if isinstance(self.folder, str) else self.folder
+        # Of several folders one may well be meant to collect the mails of the others.
+        if isinstance(folders, list) and len(folders) == 1:
+            check_targets(str(folders[0]), actions)
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Look once, then wait: in the triggerer, or here."""
@@ -185,14 +204,13 @@ class EmailSensor(BaseSensorOperator):
         return emails
 
     def _folders(self) -> list[str]:
-        folders = [self.folder] if isinstance(self.folder, str) else list(self.folder)
+        folders = [self.folder] if isinstance(self.folder, str) else list(self.folder or ())
         if not folders or not all(isinstance(folder, str) and folder.strip() for folder in folders):
             raise SettingsError(f"folder={self.folder!r}; a name or several are accepted.", stage="settings")
         # INBOX is the one folder whose name has no case (RFC 9051, section 5.1).
         return list(dict.fromkeys("INBOX" if folder.upper() == "INBOX" else folder for folder in folders))
 
     def _wish(self, folder: str) -> Wish:
-        from airflow_imap_provider.mail.conditions import Conditions
         from airflow_imap_provider.mailbox.reader import Wish
 
         return Wish(

@@ -8,6 +8,7 @@ No Airflow here, and nothing about places, conditions or actions.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Generator, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from airflow_imap_provider.errors import (
 )
 from airflow_imap_provider.transport import commands
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock, Deadline
-from airflow_imap_provider.transport.folder import Folder, FolderStatus
+from airflow_imap_provider.transport.folders import Folder, FolderStatus
 from airflow_imap_provider.transport.limits import MAX_COMMAND_BYTES
 from airflow_imap_provider.transport.remedies import ASK_OPERATOR
 from airflow_imap_provider.transport.trace import NO_TRACE, Trace
@@ -103,6 +104,11 @@ class Session:
     def has(self, capability: str) -> bool:
         """Whether the server announces a capability."""
         return capability.upper() in self.capabilities
+
+    @property
+    def folder(self) -> FolderStatus:
+        """The open folder, as it was when it was opened."""
+        return self._require_folder("folder")
 
     @property
     def arrivals(self) -> int:
@@ -327,6 +333,12 @@ class Session:
         """
         self._require_capability("EXPUNGE", "UIDPLUS")
         self._change("EXPUNGE", uids)
+
+    def copied_to(self) -> tuple[int, int] | None:
+        """UIDVALIDITY and last UID that the last COPY or MOVE has given, if the server says (COPYUID, RFC 4315)."""
+        told: list[Any] = self._stream.untagged_responses.get("COPYUID", [])
+        numbers = re.fullmatch(rb"(\d+) [\d:,]+ (?:[\d:,]*[:,])?(\d+)", told[-1].strip()) if told and told[-1] else None
+        return (int(numbers[1]), int(numbers[2])) if numbers else None
 
     # -- waiting and ending -----------------------------------------------------------------------------------------
 

@@ -7,6 +7,9 @@ its own place in the folder. How nothing is lost and nothing runs twice stands i
 from __future__ import annotations
 
 import functools
+import inspect
+import json
+import logging
 import sys
 from collections.abc import AsyncIterator, Hashable, Sequence
 from datetime import date, datetime
@@ -16,19 +19,35 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_imap_provider.connection.code_pages import as_code_page
 from airflow_imap_provider.connection.shared import KEPT
-from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.hooks.outgoing import check_outgoing
 from airflow_imap_provider.mail.conditions import Condition, Conditions
-from airflow_imap_provider.mail.payload import STYLES
+from airflow_imap_provider.mail.header_block import check_header_names
 from airflow_imap_provider.mailbox import executor
 from airflow_imap_provider.mailbox.actions import Action, dump_actions, load_actions
 from airflow_imap_provider.mailbox.place import parse_start
+from airflow_imap_provider.mailbox.targets import Routes, check_targets
+from airflow_imap_provider.triggers.arguments import (
+    as_conditions,
+    as_name,
+    as_number,
+    as_style,
+    as_switch,
+    no_templates,
+    no_unknown,
+    survivable,
+)
 
 __all__ = ["EmailEvent", "EmailTrigger"]
+
+log = logging.getLogger(__name__)
 
 BATCH_SIZES = (1, 200)
 POLL_INTERVALS = (1.0, 3600.0)
 PACES = (0.0, 60.0)
+
+
+_ROUTES = Routes()
+"""Of the triggers that run in this process."""
 
 
 class EmailEvent(TriggerEvent):
@@ -74,7 +93,7 @@ class EmailTrigger(BaseEventTrigger):
         *,
         imap4_conn_id: str = "imap4_default",
         folder: str = "INBOX",
-        conditions: Sequence[Condition] | Condition | str = (),
+        conditions: Sequence[Condition] | Condition | Conditions | str = (),
         trigger_on: str = "all",
         on_match: Sequence[Action] | Action | str = (),
         on_no_match: Sequence[Action] | Action | str = (),
@@ -91,37 +110,45 @@ class EmailTrigger(BaseEventTrigger):
         smime: bool = False,
         code_page: str = "",
         server_search: bool = True,
-        **kwargs: Any,
+        **unknown: Any,
     ) -> None:
-        super().__init__(**kwargs)  # type: ignore[no-untyped-call]  # Airflow's is untyped
-        self.imap4_conn_id = _name("imap4_conn_id", imap4_conn_id)
-        self.folder = _name("folder", folder)
-        if self.folder.upper() == "INBOX":
-            self.folder = "INBOX"  # the one name whose case does not count (RFC 3501, section 5.1)
-        self.place = _name("place", place)
-        # Airflow loses a watcher, without any error, if a trigger's argument is a list that contains dicts: conditions
-        # and actions are canonical JSON strings.
-        # Thousands of triggers have the same ones.
-        self.conditions = sys.intern(as_conditions(conditions, trigger_on).dumps())
-        self.on_match = sys.intern(dump_actions(on_match))
-        self.on_no_match = sys.intern(dump_actions(on_no_match))
-        self.always = sys.intern(dump_actions(always))
-        for actions in (self.on_match, self.on_no_match, self.always):
-            check_outgoing(load_actions(actions))
-        self.start = parse_start(start)
-        self.poll_interval = _number("poll_interval", poll_interval, POLL_INTERVALS)
-        self.idle = bool(idle)
-        self.batch_size = int(_number("batch_size", batch_size, BATCH_SIZES))
-        self.pace = _number("pace", pace, PACES)
-        self.payload = as_style(payload)
-        if isinstance(headers, str):
-            raise SettingsError(f"headers={headers!r}; a list of header names is accepted.", stage="settings")
-        self.headers = [_name("headers", name) for name in headers]
-        self.text = bool(text)
-        self.smime = bool(smime)
-        self.code_page = as_code_page(code_page)
-        self.server_search = bool(server_search)
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's is untyped
+        with survivable():
+            no_unknown(unknown, PARAMETERS, "EmailTrigger")
+            no_templates({"imap4_conn_id": imap4_conn_id, "folder": folder, "place": place, "start": start})
+            self.imap4_conn_id = as_name("imap4_conn_id", imap4_conn_id)
+            self.folder = as_name("folder", folder)
+            if self.folder.upper() == "INBOX":
+                self.folder = "INBOX"  # the one name whose case does not count (RFC 3501, section 5.1)
+            self.place = as_name("place", place)
+            # Airflow loses a watcher, without any error, if a trigger's argument is a list that contains dicts:
+            # conditions and actions are canonical JSON strings.
+            # Thousands of triggers have the same ones.
+            self.conditions = sys.intern(as_conditions(conditions, trigger_on).dumps())
+            self.on_match = sys.intern(dump_actions(on_match))
+            self.on_no_match = sys.intern(dump_actions(on_no_match))
+            self.always = sys.intern(dump_actions(always))
+            self._check_actions()
+            self.start = parse_start(start)
+            self.poll_interval = as_number("poll_interval", poll_interval, POLL_INTERVALS)
+            self.idle = as_switch("idle", idle)
+            self.batch_size = int(as_number("batch_size", batch_size, BATCH_SIZES))
+            self.pace = as_number("pace", pace, PACES)
+            self.payload = as_style(payload)
+            self.headers = check_header_names(headers)
+            self.text = as_switch("text", text)
+            self.smime = as_switch("smime", smime)
+            self.code_page = as_code_page(code_page)
+            self.server_search = as_switch("server_search", server_search)
         self._subscriber: Any = None
+
+    def _check_actions(self) -> None:
+        """Find what could go wrong only when the first mail comes."""
+        for name in ("conditions", "on_match", "on_no_match", "always"):
+            no_templates({name: json.loads(getattr(self, name))})
+        for actions in (self.on_match, self.on_no_match, self.always):
+            check_targets(self.folder, load_actions(actions))
+            check_outgoing(load_actions(actions))
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments: strings, numbers and lists of strings only."""
@@ -160,10 +187,21 @@ class EmailTrigger(BaseEventTrigger):
 
         return FolderProducer((kwargs["imap4_conn_id"], kwargs["folder"]))
 
+    def _warn_of_circles(self) -> None:
+        actions = [action for text in (self.on_match, self.on_no_match, self.always) for action in load_actions(text)]
+        for circle in _ROUTES.add(id(self), self.imap4_conn_id, self.folder, actions):
+            log.warning(
+                "Mails of %s may go round without end: %s, by the actions of the triggers on these folders. Each time "
+                "they are new mails, which start DAG runs. See to it that the conditions exclude that.",
+                self.imap4_conn_id,
+                " → ".join(circle),
+            )
+
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
         """Yield an event for every batch of matching mails, for ever."""
         if self.asset_state_store is None:
             raise RuntimeError("EmailTrigger works in an AssetWatcher only; inside a DAG run use EmailSensor.")
+        self._warn_of_circles()
         await executor.working(load)
         from airflow_imap_provider.hooks.settings import async_settings
         from airflow_imap_provider.triggers.store import AssetStore, Stream
@@ -204,6 +242,7 @@ class EmailTrigger(BaseEventTrigger):
 
     async def cleanup(self) -> None:
         """Give up the folder; the last trigger to do so logs out. Nothing is changed in the mailbox."""
+        _ROUTES.discard(id(self), self.imap4_conn_id, self.folder)
         if self._subscriber is not None:
             await self._subscriber.leave()
 
@@ -218,40 +257,16 @@ def _actions(text: str) -> tuple[Action, ...]:
     return load_actions(text)
 
 
+PARAMETERS = tuple(
+    name
+    for name, parameter in inspect.signature(EmailTrigger.__init__).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+)
+"""The names of the arguments."""
+
+
 def load() -> None:
     """Import what only a triggerer needs, outside of its event loop: the first time that takes most of a second."""
     import airflow_imap_provider.hooks.settings
     import airflow_imap_provider.transport.opening
     import airflow_imap_provider.triggers.subscriber  # noqa: F401
-
-
-def as_conditions(conditions: Sequence[Condition] | Condition | str, trigger_on: str) -> Conditions:
-    """Return conditions from whatever a DAG author or Airflow's deserialization gives."""
-    if isinstance(conditions, str):
-        return Conditions.loads(conditions)
-    return Conditions([conditions] if isinstance(conditions, Condition) else list(conditions), trigger_on=trigger_on)
-
-
-def as_style(payload: str) -> str:
-    """Return the style of payloads.
-
-    :raises SettingsError: if there is no such style.
-    """
-    if payload not in STYLES:
-        raise SettingsError(f"payload={payload!r}; accepted are {' and '.join(map(repr, STYLES))}.", stage="settings")
-    return payload
-
-
-def _name(parameter: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or any(ord(character) < 32 for character in value):
-        hint = " Add one AssetWatcher per folder." if parameter == "folder" and isinstance(value, (list, tuple)) else ""
-        raise SettingsError(f"{parameter}={value!r}; a name (text, not empty) is accepted.{hint}", stage="settings")
-    return value
-
-
-def _number(parameter: str, value: object, bounds: tuple[float, float]) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not bounds[0] <= value <= bounds[1]:
-        raise SettingsError(
-            f"{parameter}={value!r}; a number from {bounds[0]:g} to {bounds[1]:g} is accepted.", stage="settings"
-        )
-    return float(value)

@@ -56,9 +56,8 @@ class EmailWaitTrigger(BaseTrigger):
         min_count: int,
         poll_interval: float,
         idle: bool,
-        **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)  # type: ignore[no-untyped-call]  # Airflow's is untyped
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's is untyped
         self.wish = wish
         self.folders = list(folders) or [wish["folder"]]
         self.start = start

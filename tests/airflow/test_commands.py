@@ -60,6 +60,12 @@ def test_a_reset_of_a_trigger_that_is_down_waits_for_it(new_inbox: NewInbox) -> 
     inbox.deliver("one")
     inbox.await_taken(["one"])
     inbox.airflow.wait(lambda: inbox.place()["last_uid"] == 1, "it to be committed")
+    explained = inbox.airflow.command("imap4", "explain", "--asset", inbox.name, "--uid", "1", "9", "--json")
+    assert explained.returncode == 0, explained.stderr
+    told = json.loads(explained.stdout[explained.stdout.index("{") :])
+    assert (told["conn_id"], told["folder"], told["missing"]) == (inbox.name, "INBOX", [9])
+    assert [(mail["subject"], mail["triggers"]) for mail in told["mails"]] == [("one", True)]
+    assert [place["last_uid"] for place in told["places"]] == [1]
     inbox.airflow.set_paused(inbox.name, True)
     asked = inbox.airflow.command("imap4", "reset", "--asset", inbox.name, "--to", "all", "-y")
     assert asked.returncode == 0, asked.stderr
@@ -108,4 +114,6 @@ def test_what_is_wrong_is_said_with_what_is_accepted(new_inbox: NewInbox) -> Non
         "reset", "--asset", inbox.name, "--stream", "x/y/z", "--to", "all"
     )
     assert "no state of an email trigger" in refused("state", "--asset", "nothing")
+    assert "no email trigger is stored for an asset 'nothing'" in refused("explain", "--asset", "nothing")
+    assert "It has: inbox" in refused("explain", "--asset", inbox.name, "--watcher", "other")
     assert "no place of an email trigger" in refused("reset", "--asset", "nothing", "--to", "all")

@@ -73,6 +73,25 @@ def report(content: str) -> bytes:
     return made.replace(b"From: a@", b"From: reports@")
 
 
+def test_the_csv_files_of_a_mail_are_read_by_the_dag_that_it_starts(new_inbox: NewInbox) -> None:
+    inbox = new_inbox()
+    install(inbox, "example_imap4_trigger")
+    await_watching(inbox, "invoices")
+    inbox.dovecot.deliver(
+        inbox.user,
+        mail(("a.csv", b"\xef\xbb\xbfno,sum\n7,1\n"), ("b.png", b"x"), subject="your invoice").replace(
+            b"a@example.com", b"billing@example.com"
+        ),
+    )
+    inbox.deliver("lunch")
+    inbox.airflow.wait_runs("example_imap4_trigger")
+    [run] = inbox.airflow.api.runs("example_imap4_trigger")
+    rows = inbox.airflow.api.xcom("example_imap4_trigger", run["dag_run_id"], "rows", map_index=0)
+    assert rows == [{"no": "7", "sum": "1"}]
+    await_messages(inbox, "INBOX", "SEEN", 1)
+    inbox.airflow.api.set_paused("example_imap4_trigger", True)
+
+
 def test_attachments_go_to_object_storage_and_are_loaded(new_inbox: NewInbox, tmp_path: Path) -> None:
     inbox = new_inbox()
     install(inbox, "example_imap4_save", **{"file:///tmp/example_imap4_save": f"file://{tmp_path}"})

@@ -7,12 +7,14 @@ import json
 import logging
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from airflow_imap_provider.errors import FolderNotFoundError, ImapError, SettingsError
 from airflow_imap_provider.hooks.imap4 import Imap4Hook
-from airflow_imap_provider.mail.conditions import Body, Subject
+from airflow_imap_provider.mail.conditions import Body, Conditions, From, Received, Subject
+from airflow_imap_provider.mailbox import looking
 from airflow_imap_provider.mailbox.actions import Flag, MarkRead, Move
 from airflow_imap_provider.transport.report import brief
 from tests.servers.dovecot import Dovecot, User
@@ -56,6 +58,51 @@ def test_searching_and_fetching_mark_nothing(dovecot: Dovecot, user: User, hook:
     assert (mail["subject"], mail["text"].strip()) == ("report 2", "Hello.")
     assert mail["headers"] == {"to": ["me@example.com"]}
     assert seen(dovecot, user) == b""
+
+
+def test_the_newest_mails_are_found_from_the_end_of_the_folder(
+    dovecot: Dovecot, user: User, hook: Imap4Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dovecot.deliver_all(user, [message(f"{'report' if number % 2 else 'other'} {number}") for number in range(12)])
+    dovecot.expunge(user, [12, 3])
+    report = Subject.contains("report")
+
+    def found(conditions: Any = report, **arguments: Any) -> list[int]:
+        return [mail["uid"] for mail in hook.search(conditions, newest_first=True, **arguments)]
+
+    assert found(most=1) == [10]
+    assert found() == [10, 8, 6, 4, 2]
+    assert found([], most=3) == [11, 10, 9]
+    assert found(Subject.contains("nothing")) == []
+    assert found(folder="INBOX", conditions=From.equals("billing@example.com"), most=2) == [11, 10]
+    for window in (1, 2, 5):
+        monkeypatch.setattr(looking, "SEARCH_WINDOW", window)
+        monkeypatch.setattr(looking, "FETCH_CHUNK", 2)
+        assert found() == [10, 8, 6, 4, 2]
+    [latest] = hook.search(report, newest_first=True, most=1, text=True)
+    assert latest["text"].strip() == "Hello."
+    assert "text" not in hook.search(Body.contains("hello"), newest_first=True, most=1)[0]
+    hook.get_conn().select_folder("INBOX")
+    dovecot.create_folder(user, "Empty")
+    assert found([], folder="Empty") == []
+    assert seen(dovecot, user) == b""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"conditions": None}, "None is not a condition"),
+        ({"conditions": Subject}, "is not a condition"),
+        ({"conditions": Received.after("{{ ds }}")}, "has a template, which is not rendered here. Give the value"),
+        ({"conditions": ~(Subject.regex("({{") & Subject.contains("x"))}, "is no regular expression"),
+        ({"headers": "X-A"}, "a list of header names is accepted"),
+    ],
+)
+def test_a_search_that_cannot_be_meant_is_refused_before_it_connects(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        Imap4Hook("nowhere").search(**arguments)
+    with pytest.raises(SettingsError, match="Add a connection"):
+        Imap4Hook("nowhere").search(Conditions([Subject.contains("x")], "any"))
 
 
 def test_folders_of_any_name_are_listed_and_opened(dovecot: Dovecot, user: User, hook: Imap4Hook) -> None:

@@ -33,6 +33,7 @@ def parsed(value: bytes, code_page: str = "windows-1252") -> list[tuple[str, str
         pytest.param(b"John <j@x, Jane <k@x>", [("John", "j@x"), ("Jane", "k@x")], id="missing closing bracket"),
         pytest.param(b"A <a@x> B <b@x>", [("A", "a@x"), ("B", "b@x")], id="missing comma"),
         pytest.param(b'"John <j@x>', [("John", "j@x")], id="missing closing quote"),
+        pytest.param(b"invoice>billing@x", [("invoice", "billing@x")], id="closing bracket that closes nothing"),
         pytest.param(b"j@x (John (the) Doe)", [("John (the) Doe", "j@x")], id="comment as name"),
         pytest.param(b"John Doe j@x", [("John Doe", "j@x")], id="missing brackets"),
         pytest.param(b"user @ host . example", [("", "user@host.example")], id="blanks within an address"),

@@ -11,8 +11,10 @@ import pytest
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.condition import DEPTH_LIMIT
 from airflow_imap_provider.mail.conditions import (
+    Attachment,
     Body,
     Conditions,
+    Flags,
     From,
     Header,
     Received,
@@ -63,6 +65,12 @@ from airflow_imap_provider.mail.conditions import (
         (lambda: Conditions([Subject]), "is not a condition"),
         (lambda: Conditions({"field": "from"}), "Conditions.loads"),
         (lambda: Conditions(7), "7 is not a condition"),
+        (lambda: Conditions(None), "None is not a condition. Where every mail is wanted leave it out"),
+        (lambda: Flags.has("Seen"), r"'Seen', which is the name of a system flag.* Write '.*Seen'"),
+        (lambda: Flags.lacks(" seen "), r"a system flag without its backslash. Write '.*Seen'"),
+        (lambda: Flags.has("recent"), "No flag tells it: use Received.newer_than"),
+        (lambda: Attachment.name.glob("*.csv|*.txt"), r"is one pattern, of names with '\|' in them. Join conditions"),
+        (lambda: Attachment.every.name.glob("*.csv, *.txt"), r"',' in them.*If ',' is meant .* write it as '\[,\]'"),
         (lambda: Conditions([], "some"), "trigger_on is 'some'. Choose one of all, any, none, always"),
         (lambda: Conditions([], "none"), "can never trigger"),
     ],

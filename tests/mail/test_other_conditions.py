@@ -61,6 +61,7 @@ NONE = mail(attachments=(), flags=())
         (Size.larger_than(2_999_999), True, False),
         (Size.larger_than("3 MB"), False, False),
         (Size.at_least("3MB"), True, False),
+        (Size.smaller_than("1 TB") & Size.smaller_than("1 TiB"), True, True),
         (Size.at_most("2.9 MiB"), True, True),
         (Size.smaller_than("4.3 KiB"), False, True),
         (Size.equals(4321), False, True),

@@ -117,6 +117,25 @@ def test_comparison_ignores_how_letters_were_typed() -> None:
     assert not Subject.contains("ss", case=True).holds(mail(subject="ß"))
 
 
+@pytest.mark.parametrize(
+    ("pattern", "fits", "fails"),
+    [
+        ("[A-_]*", ["_ab", "Qab", "qab", "^ab"], ["1ab", "{ab"]),
+        ("[!A-Z]x", ["1x", "_x"], ["ax", "Ax"]),
+        ("[À-Þ]1", ["à1", "Þ1"], ["a1"]),
+        ("[]A-C]1", ["]1", "b1"], ["-1", "d1"]),
+        ("[A-C!-]1", ["!1", "-1", "c1"], ["]1"]),
+        ("[+--]", ["+", ",", "-"], ["."]),
+        ("[A-Z", ["[a-z"], ["a"]),
+        ("[]", ["[]"], ["["]),
+        ("[\\A]", ["\\", "a"], ["b"]),
+    ],
+)
+def test_a_range_in_brackets_means_what_it_means_with_case(pattern: str, fits: list[str], fails: list[str]) -> None:
+    assert [text for text in fits if not Subject.glob(pattern).holds(mail(subject=text))] == []
+    assert [text for text in fails if Subject.glob(pattern).holds(mail(subject=text))] == []
+
+
 def test_regular_expressions_and_globs_are_read_as_written() -> None:
     assert Subject.regex("^re\u0301sume\u0301$").holds(mail(subject="Résumé"))
     assert Subject.glob("[[]JIRA] *").holds(mail(subject="[JIRA] new issue"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
-from airflow_imap_provider.errors import FolderNotFoundError, RefusedError
+from airflow_imap_provider.errors import FolderNotFoundError, RefusedError, SettingsError
 from airflow_imap_provider.mailbox.actions import (
+    Action,
     AddKeyword,
     AddLabel,
     Copy,
@@ -73,6 +75,13 @@ def test_a_copy_leaves_the_mail(server: Dovecot, mailbox: User, session: Session
     assert len(uids(server, mailbox, folder="Done")) == 1
 
 
+def test_a_copy_into_the_folder_itself_is_made_once_at_most(server: Dovecot, mailbox: User, session: Session) -> None:
+    for _ in range(3):
+        with pytest.raises(SettingsError, match="is the folder 'INBOX' itself"):
+            perform(session, [1], [Copy("INBOX")])
+    assert uids(server, mailbox) == [1, 2, 3, 4, 5]
+
+
 def test_moving_and_deleting_take_these_mails_and_no_others(server: Dovecot, mailbox: User, session: Session) -> None:
     session.add_flags([4], ["\\Deleted"])  # somebody else's intention
     if not session.has("UIDPLUS"):
@@ -121,6 +130,75 @@ def test_a_target_is_made_and_subscribed_to_when_that_is_asked_for(
     if session.has("UIDPLUS"):
         perform(session, [1], [Move("Another", create=True)])
         assert len(uids(server, mailbox, folder="Another")) == 1
+
+
+@pytest.mark.parametrize("action", [Copy("INBOX"), Move("inbox"), Copy("Alias/INBOX")], ids=["copy", "move", "alias"])
+def test_a_target_that_is_the_folder_itself_is_noticed_and_no_second_copy_is_made(action: Action) -> None:
+    """A scripted server, for this one has two names for a folder, and says so only by its answer."""
+    moves = action.do == "move"
+
+    def script(peer: Peer) -> None:
+        peer.serve_inbox()
+        for uid in (4, 5):
+            if uid == 5 and back:
+                break
+            assert peer.expect("UID").startswith(f"{action.do.upper()} 1 ")
+            told = [f"* OK [COPYUID 7 1 {uid}] moved", "* 1 EXPUNGE"] if moves else []
+            words = "done" if moves else f"[COPYUID 7 1 {uid}] copied"
+            peer.ok(*told, f"* {uid - moves} EXISTS", words=words)
+            assert peer.expect("UID") == f"SEARCH UID {uid}"
+            peer.ok(f"* SEARCH {uid}" if back else "* SEARCH")
+        if not back:
+            # No mail was announced, or the UID is of another folder's counting.
+            peer.expect("UID")
+            peer.ok(words="[COPYUID 7 1 9] copied")
+            peer.expect("UID")
+            peer.ok("* 7 EXISTS", words="[COPYUID 8 1 9] copied")
+
+    for back in (False, True):
+        with ScriptedServer(script) as server:
+            session = open_session(settings_for(server))
+            session.select("INBOX", readonly=False)
+            for _ in range(4 if not back else 3):
+                if back:
+                    with pytest.raises(SettingsError, match=r"is the folder 'INBOX' itself.*Name another folder"):
+                        perform(session, [1], [action])
+                else:
+                    perform(session, [1], [action])
+            session.close()
+
+
+def test_gmails_labels_are_put_on_and_taken_off() -> None:
+    r"""No real Gmail: a peer that keeps labels as Google says it does (https://developers.google.com/workspace/gmail/imap/imap-extensions).
+
+    Labels are sets of a mail's own, apart from flags; adding one that is there, or taking off one that is not, changes
+    nothing; names are in modified UTF-7, and those with a backslash are Gmail's own.
+    """
+    kept: dict[int, set[str]] = {uid: {'"\\\\Inbox"'} for uid in (1, 2, 3)}
+
+    def script(peer: Peer) -> None:
+        peer.serve_inbox(f"{CAPABILITIES} X-GM-EXT-1")
+        while True:
+            command, uids, what, label = re.fullmatch(
+                r"(STORE) (\S+) ([+-])X-GM-LABELS \((.*)\)", peer.expect("UID")
+            ).groups()  # type: ignore[union-attr]
+            assert command == "STORE"
+            first, _, last = uids.partition(":")
+            answers = []
+            for uid in range(int(first), int(last or first) + 1):
+                kept[uid] = kept[uid] | {label} if what == "+" else kept[uid] - {label}
+                answers.append(f"* {uid} FETCH (X-GM-LABELS ({' '.join(sorted(kept[uid]))}) UID {uid})")
+            peer.ok(*answers)
+
+    with ScriptedServer(script) as gmail:
+        session = open_session(settings_for(gmail))
+        session.select("INBOX", readonly=False)
+        invoices = [AddLabel("Invoices"), RemoveLabel("\\Inbox")]
+        perform(session, [1, 2], invoices)
+        perform(session, [1, 2], invoices, repeated=True)
+        perform(session, [2], [RemoveLabel("Invoices"), AddLabel("Größe")])
+        session.close()
+    assert kept == {1: {'"Invoices"'}, 2: {'"Gr&APYA3w-e"'}, 3: {'"\\\\Inbox"'}}
 
 
 def test_labels_are_quoted_and_encoded_for_gmail() -> None:

@@ -79,11 +79,19 @@ def test_equal_lists_have_equal_texts() -> None:
         lambda: Action("explode"),
         lambda: Action("flag", options=(("create", True),)),
         lambda: AddLabel(" "),
+        lambda: AddKeyword("Seen"),
+        lambda: RemoveKeyword("flagged"),
+        lambda: Save("/data", names=""),
+        lambda: Save("/data", names="*.csv|"),
+        lambda: Save("/data", names="*.csv,*.txt"),
+        lambda: Save("/data", names="*.csv; *.txt"),
+        lambda: Save("/data", names="a.csv,b.csv|*.txt"),
         lambda: Save(""),
         lambda: Save("/data", name="*.csv"),
         lambda: load_actions('[{"do": "forward"}]'),
         lambda: load_actions('[{"do": "save", "to": "/data", "options": ["what"]}]'),
         lambda: dump_actions([Move("A"), MarkRead()]),
+        lambda: dump_actions([Move("A", when="always"), MarkRead()]),
         lambda: dump_actions([Delete(), Copy("A")]),
         lambda: dump_actions(["mark_read"]),  # type: ignore[list-item]
         lambda: dump_actions("MarkRead"),
@@ -94,6 +102,17 @@ def test_equal_lists_have_equal_texts() -> None:
 def test_what_cannot_be_done_is_refused_when_it_is_written(make: object) -> None:
     with pytest.raises(SettingsError):
         make()  # type: ignore[operator]
+
+
+def test_names_with_a_comma_can_be_written() -> None:
+    assert load_actions(dump_actions(Save("/data", names="*[,]*.csv|Smith, John.pdf|a;b"))) != ()
+
+
+def test_a_list_of_patterns_with_a_wrong_sign_is_answered_with_the_right_one() -> None:
+    with pytest.raises(SettingsError, match=r"names cannot use '\*.csv,\*.txt'.*Separate them with \|.*'\[,\]'"):
+        Save("/data", names="*.csv,*.txt")
+    with pytest.raises(SettingsError, match="For attachments of any name leave it out"):
+        Save("/data", names=" ")
 
 
 def test_removal_comes_last_and_only_once_whatever_list_it_stands_in() -> None:

@@ -73,6 +73,24 @@ def told(triggerer: Triggerer, name: str) -> list[str]:
     ]
 
 
+async def test_many_sensors_wait_on_one_folder_over_one_login_and_each_gets_its_own_mail(
+    dovecot: Dovecot, user: User
+) -> None:
+    logins, many = Logins(dovecot, user), 60
+    waiting = [sensor([Subject.equals(f"answer {number}")]) for number in range(many)]
+    everybody = [sensor([Subject.starts_with("answer")]) for _ in range(20)]
+    await until(lambda: logins.count() == 1, "they have logged in")
+    logins.deliver("something else")
+    first, *others = [f"answer {number}" for number in range(many)]
+    logins.deliver(first)
+    assert await asyncio.wait_for(waiting[0], 60) == [first]
+    assert await asyncio.wait_for(asyncio.gather(*everybody), 60) == [[first]] * 20
+    assert not any(task.done() for task in waiting[1:])
+    logins.deliver(*reversed(others))
+    assert await asyncio.wait_for(asyncio.gather(*waiting[1:]), 90) == [[subject] for subject in others]
+    assert logins.count() == 1
+
+
 async def test_watchers_and_sensors_come_and_go_over_one_login_and_the_last_one_logs_out(
     dovecot: Dovecot, user: User, state: State, triggerer: Triggerer, trigger: Make
 ) -> None:

@@ -128,7 +128,7 @@ async def test_no_secret_is_stored_told_or_logged_by_a_trigger_whose_servers_rep
         stored.append(json.dumps(state.values))
         return not entry.get("connected", True) and entry["last_error"].startswith(STAGES[stage])
 
-    watching = trigger(poll_interval=1.0, actions=[MarkRead()])
+    watching = trigger(poll_interval=1.0, on_match=[MarkRead()])
     with every_log_line() as lines:
         monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", broken)
         triggerer.add(watching)

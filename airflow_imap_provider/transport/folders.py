@@ -1,4 +1,4 @@
-"""Folders as a server tells of them."""
+"""What a server says about its folders."""
 
 from __future__ import annotations
 
