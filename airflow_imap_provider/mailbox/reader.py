@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_imap_provider.errors import ImapError, ProtocolError, RefusedError
+from airflow_imap_provider.errors import ImapError, RefusedError
 from airflow_imap_provider.mail.conditions import Conditions
 from airflow_imap_provider.mail.fetching import fetch_items, mail_from_fetch, text_items, with_text
 from airflow_imap_provider.mail.message import Mail
@@ -22,10 +22,12 @@ from airflow_imap_provider.mail.raw import RAW_LIMIT, structured_by
 from airflow_imap_provider.mail.search import search_criteria
 from airflow_imap_provider.mailbox.actions import Action, wanted
 from airflow_imap_provider.mailbox.place import Place, Todo, rebase
+from airflow_imap_provider.mailbox.poison import GoneError, HeldUpError, Suspects
 from airflow_imap_provider.mailbox.ranges import UidRanges
 from airflow_imap_provider.mailbox.searching import finds_substrings
 from airflow_imap_provider.mailbox.unwrapping import is_smime, not_looked_at, opened, require_smime
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
+from airflow_imap_provider.transport.throttling import recognise
 
 if TYPE_CHECKING:
     from airflow_imap_provider.transport.session import FolderStatus, Session
@@ -50,12 +52,10 @@ EVENT_BYTES = 32 * 1024 - 1024
 """Bytes of payloads in one event; the rest of the 32 KiB is for the stream's name, the range and the brackets.
 Airflow sends a run's events to each of its tasks."""
 
-LOSSES_PER_LEVEL = 3
-"""Connections lost while one mail was fetched, before less of it is asked for. One or two may be the network's."""
-
 BATCH_SECONDS = 60.0
 """Seconds after which a batch ends with what it has: a slow server must not make it take so long that it is given up,
-and begun again, for ever. Airflow fails a subscriber that holds a wake-up for 300."""
+and begun again, for ever. Airflow fails a subscriber that holds a wake-up for 300. Those who share a connection share
+them, since each waits for all others."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,9 @@ class Batch:
     :param more: whether more is waiting already.
     :param seen: how many mails were looked at here.
     :param arrivals: the session's count of announced arrivals that the batch has certainly seen.
+    :param incomplete: the mails among them that were handled without something that the server does not give, or that
+        could not be judged, and why: a line each.
+    :param held_up: which mail the folder is not read beyond at present, and why; empty if that is not so.
     """
 
     start: Place
@@ -148,6 +151,8 @@ class Batch:
     more: bool = False
     seen: int = 0
     arrivals: int = 0
+    incomplete: tuple[str, ...] = ()
+    held_up: str = ""
 
     @property
     def span(self) -> tuple[int, int]:
@@ -169,31 +174,42 @@ class _Harvest:
     size: int = 0
     last_uid: int = 0
     full: bool = False
+    held_up: str = ""
+    unjudged: dict[int, str] = field(default_factory=dict)
 
 
 class Reader:
-    """Reads batches for one wish. Keeps nothing but the UIDs that seem to break the connection."""
+    """Reads batches for one wish. Keeps nothing but the mails that could not be read yet.
 
-    def __init__(self, wish: Wish, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    :param patient: for whoever moves a place, and so never comes back to a mail; see
+        :class:`~airflow_imap_provider.mailbox.poison.Suspects`.
+    """
+
+    def __init__(self, wish: Wish, *, clock: Clock = SYSTEM_CLOCK, patient: bool = False) -> None:
         self.wish = wish
         self._clock = clock
         self._headers = sorted({*wish.conditions.headers, *(name.lower() for name in wish.headers)})
         self._items = fetch_items(self._headers)
-        self._losses: dict[int, int] = {}
-        self._fetching: tuple[int, ...] = ()
+        self._suspects = Suspects(clock, patient=patient)
+        self._stopped: tuple[Session, ImapError] | None = None
 
     def _code_page(self, session: Session) -> str:
         return self.wish.code_page or session.settings.code_page
 
-    def read(self, session: Session, status: FolderStatus, place: Place) -> Batch:
+    def read(self, session: Session, status: FolderStatus, place: Place, *, seconds: float | None = None) -> Batch:
         """Return the next batch after ``place``, or an empty one.
 
         :param session: its folder must be open; nobody else uses it meanwhile.
         :param status: what opening the folder said.
+        :param seconds: after which the batch ends with what it has; :data:`BATCH_SECONDS` if left out.
         :raises ImapError: if the connection breaks; nothing is lost by calling again with the same place.
         """
         if self.wish.needs_smime or (self.wish.needs_text and session.settings.smime.private_key):
             require_smime()
+        stopped, self._stopped = self._stopped, None
+        if stopped is not None and stopped[0] is session:
+            raise stopped[1]
+        self._suspects.incomplete.clear()
         # Some servers show new mail to SEARCH only after a NOOP (Courier), or in the second SEARCH (Dovecot).
         session.noop()
         arrivals = session.arrivals
@@ -209,10 +225,12 @@ class Reader:
         if len(uids) > SCAN:
             uids, more = uids[:SCAN], True
             last_uid = uids[-1]
-        harvest = self._harvest(session, status, start, uids, now)
-        if harvest.full:
-            more = more or harvest.last_uid < last_uid
+        end = self._clock.monotonic() + (BATCH_SECONDS if seconds is None else seconds)
+        harvest = self._harvest(session, status, start, uids, now, end)
+        if harvest.full or harvest.held_up:
+            more = (more or harvest.last_uid < last_uid) and not harvest.held_up
             last_uid = harvest.last_uid
+        incomplete = {**self._suspects.incomplete, **harvest.unjudged}
         todo = [Todo(UidRanges.of((uid, uid) for uid in of), actions) for actions, of in harvest.todo.items()]
         return Batch(
             start=start,
@@ -222,6 +240,8 @@ class Reader:
             more=more,
             seen=len(uids),
             arrivals=arrivals,
+            incomplete=tuple(why for uid, why in sorted(incomplete.items()) if uid <= last_uid),
+            held_up=harvest.held_up,
         )
 
     def _new_uids(self, session: Session, place: Place, highest: int) -> tuple[list[int], int, bool]:
@@ -259,34 +279,56 @@ class Reader:
         try:
             hits = set(session.search(["UID", f"{low}:{top}", *criteria]))
         except RefusedError as error:
+            if recognise(error.reply):
+                raise  # it would take the next command no better
             log.info("the server does not take this search, so every new mail is looked at instead: %s", error)
             return uids
         return [uid for uid in uids if uid in hits]
 
     def _harvest(
-        self, session: Session, status: FolderStatus, place: Place, uids: Sequence[int], now: datetime
+        self, session: Session, status: FolderStatus, place: Place, uids: Sequence[int], now: datetime, end: float
     ) -> _Harvest:
-        harvest = _Harvest()
-        end = self._clock.monotonic() + BATCH_SECONDS
+        harvest = _Harvest(last_uid=place.last_uid)
+        try:
+            self._gather(session, status, place, uids, now, end, harvest)
+        except HeldUpError as reason:
+            harvest.held_up = str(reason)
+        except ImapError as error:
+            if harvest.last_uid == place.last_uid:
+                raise
+            # What there is was read in order, and is not read again. The error waits for the next call.
+            harvest.full, self._stopped = True, (session, error)
+        return harvest
+
+    def _gather(
+        self,
+        session: Session,
+        status: FolderStatus,
+        place: Place,
+        uids: Sequence[int],
+        now: datetime,
+        end: float,
+        harvest: _Harvest,
+    ) -> None:
         for begin in range(0, len(uids), FETCH_CHUNK):
             chunk = uids[begin : begin + FETCH_CHUNK]
             for uid, mail in self._fetch(session, status, chunk):
                 if place.counts(mail):
                     self._consider_safely(mail, harvest, now)
                 if harvest.full:
-                    return harvest
+                    return
                 harvest.last_uid = uid
                 if self._clock.monotonic() > end:
                     harvest.full = True
-                    return harvest
-        return harvest
+                    return
 
     def _consider_safely(self, mail: Mail, harvest: _Harvest, now: datetime) -> None:
         try:
             self._consider(mail, harvest, now)
-        except Exception:
+        except Exception as error:
             # One mail must never stop the folder, whatever is in it. It cannot be said to match.
             log.exception("mail %s cannot be judged, and is passed over", mail.uid)
+            harvest.unjudged[mail.uid] = f"UID {mail.uid}, passed over: it cannot be judged ({type(error).__name__})"
 
     def _consider(self, mail: Mail, harvest: _Harvest, now: datetime) -> None:
         wish = self.wish
@@ -318,23 +360,12 @@ class Reader:
     # --- fetching, whatever the mails are like -----------------------------------------------------------------
 
     def _fetch(self, session: Session, status: FolderStatus, uids: Sequence[int]) -> Iterator[tuple[int, Mail]]:
-        """Fetch mails; a mail that was expunged meanwhile is missing, one that cannot be read has defects."""
-        suspects, self._fetching = self._fetching, ()
-        if len(suspects) == 1:
-            self._losses[suspects[0]] = self._losses.get(suspects[0], 0) + 1
-        # The connection broke during the last fetch; perhaps one of those mails did it: take them one by one.
-        singly = not set(suspects).isdisjoint(uids) or any(uid in self._losses for uid in uids)
-        answers: dict[int, Mapping[bytes, Any]] = {}
-        if not singly:
-            try:
-                answers.update(self._guarded(session, uids, self._items))
-            except (ProtocolError, RefusedError):
-                if not session.usable:
-                    raise
-                singly = True
-        for uid in uids:
-            answer = (self._fetch_alone(session, uid) if singly else answers).get(uid)
-            if answer is None or not any(key not in (b"UID", b"SEQ") for key in answer):
+        """Fetch mails; a mail that was expunged meanwhile is missing, one that cannot be read has defects.
+
+        :raises HeldUpError: the next one is to be tried again later.
+        """
+        for uid, answer in self._suspects.answers(session, uids, self._items):
+            if not any(key not in (b"UID", b"SEQ") for key in answer):
                 continue
             mail = mail_from_fetch(
                 answer,
@@ -345,14 +376,17 @@ class Reader:
                 code_page=self._code_page(session),
                 headers=self._headers,
             )
-            if not mail.structured and b"UNREADABLE" not in answer:
-                mail = self._structured(session, mail)
-            if is_smime(mail) and (self.wish.needs_smime or (self.wish.needs_text and not mail.text_parts)):
-                mail = self._opened(session, mail)
-            if self.wish.needs_text and mail.text_parts and mail.text is None:
-                mail = self._with_text(session, mail)
+            try:
+                if not mail.structured and uid not in self._suspects.incomplete:
+                    mail = self._structured(session, mail)
+                if is_smime(mail) and (self.wish.needs_smime or (self.wish.needs_text and not mail.text_parts)):
+                    mail = self._opened(session, mail)
+                if self.wish.needs_text and mail.text_parts and mail.text is None:
+                    mail = self._with_text(session, mail)
+            except GoneError:
+                continue
             yield uid, mail
-            self._losses.pop(uid, None)
+            self._suspects.done(uid)
 
     def _structured(self, session: Session, mail: Mail) -> Mail:
         """Return a mail whose structure the server does not tell, or tells wrongly, as the whole of it shows it.
@@ -372,54 +406,13 @@ class Reader:
 
     def _whole(self, session: Session, mail: Mail) -> bytes | None:
         """Return a mail from its beginning, up to :data:`RAW_LIMIT`; ``None`` if it cannot be had."""
-        if self._losses.get(mail.uid, 0) >= LOSSES_PER_LEVEL:
-            return None
-        try:
-            answer = self._guarded(session, [mail.uid], [f"BODY.PEEK[]<0.{RAW_LIMIT}>"]).get(mail.uid, {})
-        except (ProtocolError, RefusedError) as error:
-            if not session.usable:
-                raise
-            log.warning("mail %s cannot be fetched whole: %s", mail.uid, error)
-            return None
+        answer = self._suspects.part(session, mail.uid, [f"BODY.PEEK[]<0.{RAW_LIMIT}>"], "content", self._items)
         raw = next((value for key, value in answer.items() if key.startswith(b"BODY[]")), None)
         return raw if isinstance(raw, bytes) else None
 
     def _with_text(self, session: Session, mail: Mail) -> Mail:
-        answer: Mapping[bytes, Any] = {}
-        if self._losses.get(mail.uid, 0) < LOSSES_PER_LEVEL:
-            try:
-                answer = self._guarded(session, [mail.uid], text_items(mail)).get(mail.uid, {})
-            except (ProtocolError, RefusedError) as error:
-                if not session.usable:
-                    raise
-                log.warning("the text of mail %s cannot be fetched: %s", mail.uid, error)
+        answer = self._suspects.part(session, mail.uid, text_items(mail), "text", self._items)
         return with_text(mail, answer, self._code_page(session))
-
-    def _guarded(self, session: Session, uids: Sequence[int], items: Sequence[str]) -> dict[int, dict[bytes, Any]]:
-        """FETCH, and remember which mails were asked for if the connection does not survive it."""
-        self._fetching = tuple(uids)
-        try:
-            answers = session.fetch(uids, items)
-        except ImapError:
-            if session.usable:
-                self._fetching = ()
-            raise
-        self._fetching = ()
-        return answers
-
-    def _fetch_alone(self, session: Session, uid: int) -> dict[int, Mapping[bytes, Any]]:
-        """Fetch one mail, and if the server or its answer chokes on it, what can be had of it."""
-        without_structure = [item for item in self._items if item != "BODYSTRUCTURE"]
-        levels = (self._items, without_structure, ["FLAGS", "INTERNALDATE"])
-        for items in levels[self._losses.get(uid, 0) // LOSSES_PER_LEVEL :]:
-            try:
-                return dict(self._guarded(session, [uid], items))
-            except (ProtocolError, RefusedError) as error:
-                if not session.usable:
-                    raise
-                log.warning("mail %s cannot be fetched whole: %s", uid, error)
-        log.error("mail %s cannot be fetched at all: it is handled without its content", uid)
-        return {uid: {b"UNREADABLE": True}}
 
 
 def _highest(session: Session, status: FolderStatus) -> int:

@@ -82,7 +82,7 @@ class Subscriber:
         self.acts = wish.acts
         self._stream, self._terms, self._store, self._clock = stream, terms, store, clock
         self._key = (stream.conn_id, stream.folder)
-        self._reader = Reader(wish, clock=clock)
+        self._reader = Reader(wish, clock=clock, patient=True)
         self._place: Place | None = None
         self._committer: Committer | None = None
         self._bell: Doorbell | None = None

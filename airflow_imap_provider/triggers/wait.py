@@ -106,7 +106,7 @@ class EmailWaitTrigger(BaseTrigger):
         try:
             for folder in self.folders:
                 watcher = watching.join((wish.conn_id, folder), self, lambda: async_settings(wish.conn_id))
-                looks.append(_Look(watcher, Reader(replace(wish, folder=folder)), first))
+                looks.append(_Look(watcher, Reader(replace(wish, folder=folder), patient=True), first))
             while sum(len(look.emails) for look in looks) < self.min_count:
                 await self._rung.wait()
                 self._rung.clear()
