@@ -27,7 +27,7 @@ from airflow_imap_provider.mailbox.entrance import entrance, route
 from airflow_imap_provider.mailbox.outage import Reporter, WatcherState
 from airflow_imap_provider.mailbox.pacing import turnstile
 from airflow_imap_provider.mailbox.place import Place
-from airflow_imap_provider.mailbox.reader import Batch, Reader
+from airflow_imap_provider.mailbox.reader import BATCH_SECONDS, Batch, Reader
 from airflow_imap_provider.mailbox.waiting import woken
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
 from airflow_imap_provider.transport.session import FolderStatus, Session, open_session
@@ -59,7 +59,7 @@ class Member(Protocol):
     poll_interval: float
     """Seconds between safety polls."""
     idle: bool
-    """Whether IDLE may be used."""
+    """Whether IDLE is wanted; it is used if anybody wants it."""
     acts: bool
     """Whether the folder must be open for writing."""
 
@@ -145,7 +145,8 @@ class FolderWatcher:
         """
 
         def work(session: Session, status: FolderStatus) -> Batch:
-            batch = reader.read(session, status, place)
+            # Counted from here, where nobody else has the session; whoever waits for it comes within two rounds.
+            batch = reader.read(session, status, place, seconds=BATCH_SECONDS / max(len(self.members), 1))
             if member in self.members:
                 self._read_at[member] = batch.arrivals
             return batch
@@ -313,7 +314,7 @@ class FolderWatcher:
                 # Announced in the answer to another command: the server will not announce it again in IDLE.
                 self._read_at[member] = session.arrivals
                 member.wake()
-        if session.has("IDLE") and not self._idle_refused and all(member.idle for member in self.members):
+        if session.has("IDLE") and not self._idle_refused and any(member.idle for member in self.members):
             channel = session.idle_channel()
             channel.start(loop, self.wake_all, self._idle_ended)
             self._channel, self._idle_since = channel, self._clock.monotonic()
