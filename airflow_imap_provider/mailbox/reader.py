@@ -21,9 +21,10 @@ from airflow_imap_provider.mail.payload import payload
 from airflow_imap_provider.mail.raw import RAW_LIMIT, structured_by
 from airflow_imap_provider.mail.search import search_criteria
 from airflow_imap_provider.mailbox.actions import Action, wanted
-from airflow_imap_provider.mailbox.place import Place, Todo, rebase
+from airflow_imap_provider.mailbox.place import Place, Todo
 from airflow_imap_provider.mailbox.poison import GoneError, HeldUpError, Suspects
 from airflow_imap_provider.mailbox.ranges import UidRanges
+from airflow_imap_provider.mailbox.refitting import refit
 from airflow_imap_provider.mailbox.searching import finds_substrings
 from airflow_imap_provider.mailbox.unwrapping import is_smime, not_looked_at, opened, require_smime
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
@@ -141,6 +142,7 @@ class Batch:
     :param arrivals: the session's count of announced arrivals that the batch has certainly seen.
     :param incomplete: the mails among them that were handled without something that the server does not give, or that
         could not be judged, and why: a line each.
+    :param notice: what has happened to the folder's UIDs, for the log; empty if they mean the mails of before.
     :param held_up: which mail the folder is not read beyond at present, and why; empty if that is not so.
     """
 
@@ -153,6 +155,7 @@ class Batch:
     arrivals: int = 0
     incomplete: tuple[str, ...] = ()
     held_up: str = ""
+    notice: str = ""
 
     @property
     def span(self) -> tuple[int, int]:
@@ -192,6 +195,7 @@ class Reader:
         self._items = fetch_items(self._headers)
         self._suspects = Suspects(clock, patient=patient)
         self._stopped: tuple[Session, ImapError] | None = None
+        self._sound: tuple[Session, int] | None = None
 
     def _code_page(self, session: Session) -> str:
         return self.wish.code_page or session.settings.code_page
@@ -214,12 +218,10 @@ class Reader:
         session.noop()
         arrivals = session.arrivals
         now = self._clock.now()
-        highest = (status.uidnext or 1) - 1
-        start = place
-        if place.uidvalidity != status.uidvalidity:
-            highest = _highest(session, status)
-            start = rebase(place, status.uidvalidity, highest)
-        uids, last_uid, more = self._new_uids(session, start, highest)
+        sound = self._sound[1] if self._sound is not None and self._sound[0] is session else 0
+        fitted = refit(session, status, place, now, sound=sound)
+        start = fitted.place
+        uids, last_uid, more = self._new_uids(session, start, fitted.highest)
         if len(uids) > ASK_SERVER_ABOVE and self.wish.server_search:
             uids = self._ask_server(session, uids, start.last_uid + 1, last_uid, now)
         if len(uids) > SCAN:
@@ -232,6 +234,7 @@ class Reader:
             last_uid = harvest.last_uid
         incomplete = {**self._suspects.incomplete, **harvest.unjudged}
         todo = [Todo(UidRanges.of((uid, uid) for uid in of), actions) for actions, of in harvest.todo.items()]
+        self._sound = session, last_uid
         return Batch(
             start=start,
             place=start.after(last_uid, harvest.mails, todo, now=self._clock.now()),
@@ -242,6 +245,7 @@ class Reader:
             arrivals=arrivals,
             incomplete=tuple(why for uid, why in sorted(incomplete.items()) if uid <= last_uid),
             held_up=harvest.held_up,
+            notice=fitted.notice,
         )
 
     def _new_uids(self, session: Session, place: Place, highest: int) -> tuple[list[int], int, bool]:
@@ -413,13 +417,3 @@ class Reader:
     def _with_text(self, session: Session, mail: Mail) -> Mail:
         answer = self._suspects.part(session, mail.uid, text_items(mail), "text", self._items)
         return with_text(mail, answer, self._code_page(session))
-
-
-def _highest(session: Session, status: FolderStatus) -> int:
-    """Return the highest UID in the folder now; the status may be days old."""
-    if status.uidnext:
-        criteria = ["UID", f"{max(status.uidnext - 1, 1)}:*"]
-    else:
-        # Courier does not tell UIDNEXT when a folder is opened.
-        criteria = ["UID", "*"] if status.exists else ["UID", "1:*"]
-    return max(session.search(criteria), default=0)

@@ -17,7 +17,7 @@ from typing import Any
 from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.mailbox import watcher as watching
-from airflow_imap_provider.mailbox.place import Place, first_place
+from airflow_imap_provider.mailbox.place import CLOCKS_APART, Place, first_place
 from airflow_imap_provider.mailbox.reader import Batch, Reader, Wish
 from airflow_imap_provider.mailbox.waiting import within
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
@@ -221,7 +221,8 @@ class Subscriber:
             if payload is None:
                 return None  # the place has not moved: the batch is read again
         self._place = replace(batch.place, todo=())
-        self._notice_rebase(place, batch)
+        if batch.notice:
+            log.warning("The folder %s of %s %s", self._stream.folder, self._stream.conn_id, batch.notice)
         self._health.caught_up(batch)
         if batch.emails:
             self._not_before = self._clock.monotonic() + self._terms.pace
@@ -273,17 +274,6 @@ class Subscriber:
             "last_uid": last,
             "emails": list(batch.emails),
         }
-
-    def _notice_rebase(self, before: Place, batch: Batch) -> None:
-        if before.uidvalidity not in (None, batch.place.uidvalidity):
-            log.warning(
-                "UIDVALIDITY of %s has changed from %s to %s (the folder was re-created, or the server restored it): "
-                "mails that were handled are recognised by Message-ID, date and size and not repeated; actions that "
-                "were still owed to mails of before are dropped.",
-                self._stream.folder,
-                before.uidvalidity,
-                batch.place.uidvalidity,
-            )
 
     # --- the place ----------------------------------------------------------------------------------------------
 
@@ -351,7 +341,7 @@ class Subscriber:
         record = furthest_behind(records)
         if record is not None:
             return await self._resets.honour(Place.from_json(record))
-        place = first_place(self._terms.start, self._clock.now())
+        place = first_place(self._terms.start, self._clock.now(), slack=CLOCKS_APART)
         await self._store.write(key, place.to_json())
         log.warning(
             "There is no stored place for %s of the asset %s: this is taken for the first start, with start=%r, at %s. "

@@ -124,8 +124,8 @@ class EmailWaitTrigger(BaseTrigger):
         except ImapError as error:
             log.debug("nothing read: %s", error)  # the watcher reports it, reconnects and wakes
             return
-        if look.place.uidvalidity not in (None, batch.place.uidvalidity):
-            # The folder was re-created: the UIDs gathered so far mean other mails now.
+        if batch.notice:
+            # The folder was re-created, or another one: the UIDs gathered so far mean other mails now.
             look.emails, look.place = [], first
             self.wake()
             return
