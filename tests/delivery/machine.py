@@ -120,6 +120,10 @@ class DeliveryMachine(RuleBasedStateMachine):
     def somebody_moves_an_old_mail_here(self, days_ago: float) -> None:
         self.world.deliver(matches=True, days_ago=days_ago)
 
+    @rule()
+    def a_broken_mail_arrives(self) -> None:
+        self.world.deliver_broken()
+
     @rule(words=st.sampled_from(UNWELL), seconds=st.sampled_from((5.0, 90.0, 1000.0)), search=st.booleans())
     def the_server_is_not_well(self, words: str, seconds: float, search: bool) -> None:
         server = self.world.server

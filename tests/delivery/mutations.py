@@ -177,6 +177,11 @@ def blame_the_mail(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(poison, "recognise", lambda _words: None)
 
 
+def never_give_up(patch: pytest.MonkeyPatch) -> None:
+    """A broken mail holds up the folder for ever."""
+    patch.setattr(poison, "PATIENCE", float("inf"))
+
+
 def let_dates_decide(patch: pytest.MonkeyPatch) -> None:
     """After a change of UIDVALIDITY old mails are taken for handled ones, whatever their place in the folder."""
     patch.setattr(refitting, "_last_told", lambda *_arguments: 0)

@@ -177,6 +177,14 @@ def an_ailing_server(machine: DeliveryMachine) -> None:
         machine.time_passes(400.0)
 
 
+def a_broken_mail(machine: DeliveryMachine) -> None:
+    begin(machine)
+    machine.mails_arrive([True, False])
+    machine.a_broken_mail_arrives()
+    machine.mails_arrive([True, True])
+    machine.time_passes(400.0)
+
+
 def an_old_mail_moved_here_when_the_folder_was_made_anew(machine: DeliveryMachine) -> None:
     begin(machine)
     machine.mails_arrive([True, True])
@@ -234,6 +242,7 @@ TEETH: tuple[tuple[Story, mutations.Mutation], ...] = (
     (many_runs_some_done_again, mutations.keep_every_claim),
     (lost_connections, mutations.die_of_a_lost_connection),
     (an_ailing_server, mutations.blame_the_mail),
+    (a_broken_mail, mutations.never_give_up),
     (an_old_mail_moved_here_when_the_folder_was_made_anew, mutations.let_dates_decide),
     (uids_that_begin_anew, mutations.believe_uidvalidity),
     (down_at_first_and_clocks_apart, mutations.believe_the_clock),

@@ -245,6 +245,11 @@ class World:
         self.rough = True
         self.server.recreate(restored=restored)
 
+    def deliver_broken(self) -> None:
+        """Let a mail come in that nobody can read."""
+        self.deliver(matches=False)
+        self.server.poison.add(f"mail{len(self.arrivals)}")
+
     def renumber_folder(self) -> None:
         """The folder's UIDs begin anew under the same UIDVALIDITY, and below every place."""
         for mail in self.server.inbox.values():
