@@ -12,6 +12,7 @@ from airflow_imap_provider.connection.settings import AuthSettings
 from airflow_imap_provider.mail.conditions import Conditions
 from airflow_imap_provider.mailbox.place import CLOCKS_APART, Place, first_place
 from airflow_imap_provider.mailbox.reader import Batch, Reader, Wish
+from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
 from airflow_imap_provider.transport.session import open_session
 from tests.mailbox.test_poison import answer
 from tests.mailbox.test_reader import message
@@ -22,14 +23,14 @@ from tests.transport.conftest import settings_for
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 
 
-def reader() -> Reader:
-    return Reader(Wish(conn_id="c", folder="INBOX", conditions=Conditions([]), server_search=False))
+def reader(clock: Clock = SYSTEM_CLOCK) -> Reader:
+    return Reader(Wish(conn_id="c", folder="INBOX", conditions=Conditions([]), server_search=False), clock=clock)
 
 
-def read(dovecot: Dovecot, user: User, place: Place) -> Batch:
+def read(dovecot: Dovecot, user: User, place: Place, clock: Clock = SYSTEM_CLOCK) -> Batch:
     session = open_session(dovecot.settings(user))
     try:
-        status, reading = session.select("INBOX", readonly=True), reader()
+        status, reading = session.select("INBOX", readonly=True), reader(clock)
         first = batch = reading.read(session, status, place)
         emails, mails = first.emails, first.mails
         while batch.more:
@@ -184,12 +185,24 @@ def test_a_status_that_is_older_than_the_place_is_asked_for_again_once() -> None
 # --- clocks -------------------------------------------------------------------------------------------------------
 
 
+class Late:
+    """The system's time, so many minutes after the module's beginning."""
+
+    def __init__(self, minutes: int) -> None:
+        self._now = NOW + timedelta(minutes=minutes)
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def now(self) -> datetime:
+        return self._now
+
+
 @pytest.mark.parametrize(("minutes", "found"), [(0, []), (20, ["a minute before"])])
 def test_mail_that_came_while_the_folder_could_not_be_opened_is_new_although_clocks_are_apart(
     dovecot: Dovecot, user: User, minutes: int, found: list[str]
 ) -> None:
-    activated = NOW - timedelta(minutes=minutes)
-    dovecot.deliver(user, message("long before"), received=activated - timedelta(minutes=10))
-    dovecot.deliver(user, message("a minute before"), received=activated - timedelta(seconds=75))
-    batch = read(dovecot, user, first_place("new", activated, slack=CLOCKS_APART))
+    dovecot.deliver(user, message("long before"), received=NOW - timedelta(minutes=10))
+    dovecot.deliver(user, message("a minute before"), received=NOW - timedelta(seconds=75))
+    batch = read(dovecot, user, first_place("new", NOW, slack=CLOCKS_APART), Late(minutes))
     assert subjects(batch) == found
