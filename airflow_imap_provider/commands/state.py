@@ -120,6 +120,11 @@ def _text(state: dict[str, Any]) -> str:
                 f"    actions     {place['owed_actions']} owed, {health['failed_actions']} given up"
                 + (f"; last failure: {health['last_action_error']}" if health["last_action_error"] else ""),
             ]
+            # An entry of an earlier version does not have these.
+            if held_up := health.get("held_up"):
+                lines.append(f"    HELD UP     by {held_up}")
+            if health.get("incomplete"):
+                lines.append(f"    incomplete  {health['incomplete']} mails; the last one: {health['last_incomplete']}")
         lines.append(
             f"    place       UID {place['last_uid']} of UIDVALIDITY {place['uidvalidity']}, epoch {place['epoch']}, "
             f"last told UID {place['told_uid']}; began {place['activated']} with start={place['start']!r}"

@@ -20,12 +20,14 @@ from airflow_imap_provider.errors import (
     AuthenticationError,
     ConnectError,
     ExhaustedError,
+    ImapError,
     ImapTimeoutError,
     LostConnectionError,
     RefusedError,
     TlsError,
 )
 from airflow_imap_provider.mailbox.executor import CONNECTORS
+from airflow_imap_provider.transport.throttling import recognise
 
 __all__ = ["Entrance", "Turn", "entrance", "route"]
 
@@ -138,26 +140,36 @@ class Entrance:
 
     def _judge(self, host: _Host, error: BaseException | None) -> None:
         was_proven = host.proven
-        if _unreachable(error):
+        if isinstance(error, ImapError) and _unreachable(error):
             host.share = 1
             if not host.turning_away:
-                self._turn_away(host, str(error), len(host.waiting))
+                self._turn_away(host, error, len(host.waiting))
+        elif isinstance(error, ImapError) and recognise(error.reply):
+            # It may be about this account only: the others go on, fewer at once.
+            host.share = min(host.share, max(host.share // 2, UNPROVEN))
         elif error is None or isinstance(error, (AuthenticationError, RefusedError, TlsError)):
             # Refusing is an answer as well.
             host.share = min(max(host.share, UNPROVEN) + 1, PER_HOST)
         # Those that run still count as what the host is now.
         self._unproven += host.running * (was_proven - host.proven)
 
-    def _turn_away(self, host: _Host, problem: str, count: int) -> None:
+    def _turn_away(self, host: _Host, error: ImapError, count: int) -> None:
         """Tell those that wait, one in each turn of the loop: ten thousand in one would hold up everybody else."""
         while host.waiting and host.waiting[0].done():
             host.waiting.popleft()
         host.turning_away = count > 0 and bool(host.waiting)
         if host.turning_away:
+            problem = f"{error.stage}: {error.problem}" if error.stage else error.problem
+            # With the server's words, which say how long to stay away: those who wait would hear the same.
             host.waiting.popleft().set_exception(
-                ConnectError(f"{host.name} did not answer another connection to it just now: {problem}", stage="tcp")
+                ConnectError(
+                    f"{host.name} did not answer another connection to it just now: {problem}",
+                    stage="tcp",
+                    reply=error.reply,
+                    remedy=error.remedy,
+                )
             )
-            asyncio.get_running_loop().call_soon(self._turn_away, host, problem, count - 1)
+            asyncio.get_running_loop().call_soon(self._turn_away, host, error, count - 1)
         else:
             self._offer(host)
             self._dispatch()
@@ -198,7 +210,7 @@ class Entrance:
             self._offer(host)
 
 
-def _unreachable(error: BaseException | None) -> bool:
+def _unreachable(error: ImapError) -> bool:
     if not isinstance(error, (ConnectError, ImapTimeoutError, LostConnectionError)):
         return False
     return error.stage in UNREACHABLE_STAGES and not isinstance(error, ExhaustedError)

@@ -16,7 +16,7 @@ class Member(Protocol):
     poll_interval: float
     """Seconds between safety polls."""
     idle: bool
-    """Whether IDLE may be used."""
+    """Whether IDLE is wanted; it is used if anybody wants it."""
     acts: bool
     """Whether the folder must be open for writing."""
 
@@ -45,8 +45,8 @@ class Members:
 
     @property
     def idle(self) -> bool:
-        """Whether IDLE suits everybody."""
-        return all(member.idle for member in self._read_at)
+        """Whether anybody wants IDLE."""
+        return any(member.idle for member in self._read_at)
 
     def poll_interval(self, default: float) -> float:
         """Return the shortest interval in seconds that somebody asks for; ``default`` if nobody is there."""

@@ -26,6 +26,12 @@ RECENT = 256
 LOOK_BACK = timedelta(hours=1)
 """How far before the last told mail a change of UIDVALIDITY looks: mails do not arrive in the order of their dates."""
 
+CLOCKS_APART = timedelta(minutes=5)
+"""By how much the clocks of this host and the mail server may be apart. Kerberos allows as much."""
+
+PROMPT = timedelta(seconds=10)
+"""If the folder is opened so soon after the activation, nothing is taken that the server dates before it."""
+
 POLICIES = ("new", "unread", "all")
 
 
@@ -71,6 +77,9 @@ class Place:
     :param last_received: the newest date of a mail that was told.
     :param recent: fingerprints of the mails told last, oldest first, with their dates in seconds since 1970.
     :param reset: the id of the request that this place goes back to; empty if it was never reset.
+    :param account: a mark of the mailbox: host, login and alias.
+    :param slack: seconds before the activation from which ``new`` is meant if the folder is opened much later: mails
+        that came in between are dated by the server's clock.
     """
 
     start: str
@@ -85,6 +94,8 @@ class Place:
     recent: tuple[tuple[int, str], ...] = ()
     todo: tuple[Todo, ...] = ()
     reset: str = ""
+    account: str = ""
+    slack: float = 0.0
 
     @property
     def paid(self) -> Place:
@@ -153,6 +164,8 @@ class Place:
                 for item in self.todo
             ],
             "reset": self.reset,
+            "account": self.account,
+            "slack": self.slack,
         }
         if self.floor is not None:
             data["floor"] = {
@@ -186,6 +199,8 @@ class Place:
                 for item in data["todo"]
             ),
             reset=data.get("reset", ""),
+            account=data.get("account", ""),
+            slack=data.get("slack", 0.0),
             floor=floor
             and Floor(
                 until=floor["until"],
@@ -231,13 +246,14 @@ def parse_start(start: str | date | datetime) -> str:
     return (start if start.tzinfo else start.replace(tzinfo=timezone.utc)).isoformat()
 
 
-def first_place(start: str, now: datetime) -> Place:
+def first_place(start: str, now: datetime, *, slack: timedelta = timedelta(0)) -> Place:
     """Return the place of a subscriber that begins now.
 
     :param start: as :func:`parse_start` returns it.
+    :param slack: see :class:`Place`.
     """
     # INTERNALDATE has whole seconds: a mail of this very second counts as new.
-    return Place(start=start, activated=now.replace(microsecond=0))
+    return Place(start=start, activated=now.replace(microsecond=0), slack=slack.total_seconds())
 
 
 def begin_again(place: Place, start: str, at: datetime, reset: str) -> Place:
@@ -250,15 +266,18 @@ def begin_again(place: Place, start: str, at: datetime, reset: str) -> Place:
     return replace(first_place(start, at), epoch=place.epoch + 1, reset=reset)
 
 
-def rebase(place: Place, uidvalidity: int, highest: int) -> Place:
+def rebase(place: Place, uidvalidity: int, highest: int, *, now: datetime | None = None, anew: bool = False) -> Place:
     """Fit a place to a folder that is opened for the first time, or whose UIDVALIDITY has changed.
 
     After a change the UIDs mean other mails (RFC 3501, section 2.3.1.1). Mails that were told are recognised by
     Message-ID, date and size; what came in the meantime is taken.
 
-    :param highest: the highest UID in the folder now.
+    :param highest: the highest UID in the folder now, or that of the last mail that is known to be told: what lies
+        above is new, whatever its date.
+    :param now: when the folder is opened; the moment of the activation if left out.
+    :param anew: whether the UIDs mean other mails although UIDVALIDITY is the same.
     """
-    if place.uidvalidity == uidvalidity:
+    if place.uidvalidity == uidvalidity and not anew:
         return place
     if place.uidvalidity is None or place.last_received is None:
         return replace(
@@ -266,7 +285,7 @@ def rebase(place: Place, uidvalidity: int, highest: int) -> Place:
             uidvalidity=uidvalidity,
             last_uid=0,
             epoch=place.epoch + (place.uidvalidity is not None),
-            floor=_first_floor(place, highest),
+            floor=_first_floor(place, highest, now or place.activated),
             todo=(),
         )
     since = place.last_received - LOOK_BACK
@@ -284,10 +303,13 @@ def rebase(place: Place, uidvalidity: int, highest: int) -> Place:
     )
 
 
-def _first_floor(place: Place, highest: int) -> Floor | None:
+def _first_floor(place: Place, highest: int, now: datetime) -> Floor | None:
     if place.start == "all" or highest <= 0:
         return None
     if place.start == "unread":
         return Floor(until=highest, unread=True)
-    since = place.activated if place.start == "new" else datetime.fromisoformat(place.start)
+    if place.start == "new":
+        late = not timedelta(0) <= now - place.activated <= PROMPT
+        return Floor(until=highest, since=place.activated - timedelta(seconds=place.slack if late else 0))
+    since = datetime.fromisoformat(place.start)
     return Floor(until=highest, since=since)

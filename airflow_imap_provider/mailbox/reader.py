@@ -13,18 +13,21 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_imap_provider.errors import RefusedError
+from airflow_imap_provider.errors import ImapError, RefusedError
 from airflow_imap_provider.mail.conditions import Conditions
 from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.mail.payload import payload
 from airflow_imap_provider.mail.search import search_criteria
 from airflow_imap_provider.mailbox.actions import Action, wanted
 from airflow_imap_provider.mailbox.fetcher import Fetcher
-from airflow_imap_provider.mailbox.place import Place, Todo, rebase
+from airflow_imap_provider.mailbox.place import Place, Todo
+from airflow_imap_provider.mailbox.poison import HeldUpError
 from airflow_imap_provider.mailbox.ranges import UidRanges
+from airflow_imap_provider.mailbox.refitting import refit
 from airflow_imap_provider.mailbox.searching import finds_substrings
 from airflow_imap_provider.mailbox.unwrapping import require_smime
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
+from airflow_imap_provider.transport.throttling import recognise
 
 if TYPE_CHECKING:
     from airflow_imap_provider.transport.session import FolderStatus, Session
@@ -51,7 +54,8 @@ Airflow sends a run's events to each of its tasks."""
 
 BATCH_SECONDS = 60.0
 """Seconds after which a batch ends with what it has: a slow server must not make it take so long that it is given up,
-and begun again, for ever. Airflow fails a subscriber that holds a wake-up for 300."""
+and begun again, for ever. Airflow fails a subscriber that holds a wake-up for 300. Those who share a connection share
+them, since each waits for all others."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,10 @@ class Batch:
     :param more: whether more is waiting already.
     :param seen: how many mails were looked at here.
     :param arrivals: the session's count of announced arrivals that the batch has certainly seen.
+    :param incomplete: the mails among them that were handled without something that the server does not give, or that
+        could not be judged, and why: a line each.
+    :param notice: what has happened to the folder's UIDs, for the log; empty if they mean the mails of before.
+    :param held_up: which mail the folder is not read beyond at present, and why; empty if that is not so.
     """
 
     start: Place
@@ -144,6 +152,9 @@ class Batch:
     more: bool = False
     seen: int = 0
     arrivals: int = 0
+    incomplete: tuple[str, ...] = ()
+    held_up: str = ""
+    notice: str = ""
 
     @property
     def span(self) -> tuple[int, int]:
@@ -165,12 +176,18 @@ class _Harvest:
     size: int = 0
     last_uid: int = 0
     full: bool = False
+    held_up: str = ""
+    unjudged: dict[int, str] = field(default_factory=dict)
 
 
 class Reader:
-    """Reads batches for one wish. Keeps nothing but what its :class:`~.fetcher.Fetcher` does."""
+    """Reads batches for one wish. Keeps nothing but the mails that could not be read yet.
 
-    def __init__(self, wish: Wish, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    :param patient: for whoever moves a place, and so never comes back to a mail; see
+        :class:`~airflow_imap_provider.mailbox.poison.Suspects`.
+    """
+
+    def __init__(self, wish: Wish, *, clock: Clock = SYSTEM_CLOCK, patient: bool = False) -> None:
         self.wish = wish
         self._clock = clock
         self._fetcher = Fetcher(
@@ -179,37 +196,47 @@ class Reader:
             code_page=wish.code_page,
             text=wish.needs_text,
             smime=wish.needs_smime,
+            clock=clock,
+            patient=patient,
         )
+        self._stopped: tuple[Session, ImapError] | None = None
+        self._sound: tuple[Session, int] | None = None
 
-    def read(self, session: Session, status: FolderStatus, place: Place) -> Batch:
+    def read(self, session: Session, status: FolderStatus, place: Place, *, seconds: float | None = None) -> Batch:
         """Return the next batch after ``place``, or an empty one.
 
         :param session: its folder must be open; nobody else uses it meanwhile.
         :param status: what opening the folder said.
+        :param seconds: after which the batch ends with what it has; :data:`BATCH_SECONDS` if left out.
         :raises ImapError: if the connection breaks; nothing is lost by calling again with the same place.
         """
         if self.wish.needs_smime or (self.wish.needs_text and session.settings.smime.private_key):
             require_smime()
+        stopped, self._stopped = self._stopped, None
+        if stopped is not None and stopped[0] is session:
+            raise stopped[1]
+        self._fetcher.suspects.incomplete.clear()
         # Some servers show new mail to SEARCH only after a NOOP (Courier), or in the second SEARCH (Dovecot).
         session.noop()
         arrivals = session.arrivals
         now = self._clock.now()
-        highest = (status.uidnext or 1) - 1
-        start = place
-        if place.uidvalidity != status.uidvalidity:
-            highest = _highest(session, status)
-            start = rebase(place, status.uidvalidity, highest)
-        uids, last_uid, more = self._new_uids(session, start, highest)
+        sound = self._sound[1] if self._sound is not None and self._sound[0] is session else 0
+        fitted = refit(session, status, place, now, sound=sound)
+        start = fitted.place
+        uids, last_uid, more = self._new_uids(session, start, fitted.highest)
         if len(uids) > ASK_SERVER_ABOVE and self.wish.server_search:
             uids = self._ask_server(session, uids, start.last_uid + 1, last_uid, now)
         if len(uids) > SCAN:
             uids, more = uids[:SCAN], True
             last_uid = uids[-1]
-        harvest = self._harvest(session, status, start, uids, now)
-        if harvest.full:
-            more = more or harvest.last_uid < last_uid
+        end = self._clock.monotonic() + (BATCH_SECONDS if seconds is None else seconds)
+        harvest = self._harvest(session, status, start, uids, now, end)
+        if harvest.full or harvest.held_up:
+            more = (more or harvest.last_uid < last_uid) and not harvest.held_up
             last_uid = harvest.last_uid
+        incomplete = {**self._fetcher.suspects.incomplete, **harvest.unjudged}
         todo = [Todo(UidRanges.of((uid, uid) for uid in of), actions) for actions, of in harvest.todo.items()]
+        self._sound = session, last_uid
         return Batch(
             start=start,
             place=start.after(last_uid, harvest.mails, todo, now=self._clock.now()),
@@ -218,6 +245,9 @@ class Reader:
             more=more,
             seen=len(uids),
             arrivals=arrivals,
+            incomplete=tuple(why for uid, why in sorted(incomplete.items()) if uid <= last_uid),
+            held_up=harvest.held_up,
+            notice=fitted.notice,
         )
 
     def _new_uids(self, session: Session, place: Place, highest: int) -> tuple[list[int], int, bool]:
@@ -255,34 +285,56 @@ class Reader:
         try:
             hits = set(session.search(["UID", f"{low}:{top}", *criteria]))
         except RefusedError as error:
+            if recognise(error.reply):
+                raise  # it would take the next command no better
             log.info("the server does not take this search, so every new mail is looked at instead: %s", error)
             return uids
         return [uid for uid in uids if uid in hits]
 
     def _harvest(
-        self, session: Session, status: FolderStatus, place: Place, uids: Sequence[int], now: datetime
+        self, session: Session, status: FolderStatus, place: Place, uids: Sequence[int], now: datetime, end: float
     ) -> _Harvest:
-        harvest = _Harvest()
-        end = self._clock.monotonic() + BATCH_SECONDS
+        harvest = _Harvest(last_uid=place.last_uid)
+        try:
+            self._gather(session, status, place, uids, now, end, harvest)
+        except HeldUpError as reason:
+            harvest.held_up = str(reason)
+        except ImapError as error:
+            if harvest.last_uid == place.last_uid:
+                raise
+            # What there is was read in order, and is not read again. The error waits for the next call.
+            harvest.full, self._stopped = True, (session, error)
+        return harvest
+
+    def _gather(
+        self,
+        session: Session,
+        status: FolderStatus,
+        place: Place,
+        uids: Sequence[int],
+        now: datetime,
+        end: float,
+        harvest: _Harvest,
+    ) -> None:
         for begin in range(0, len(uids), FETCH_CHUNK):
             chunk = uids[begin : begin + FETCH_CHUNK]
             for uid, mail in self._fetcher.fetch(session, status, chunk):
                 if place.counts(mail):
                     self._consider_safely(mail, harvest, now)
                 if harvest.full:
-                    return harvest
+                    return
                 harvest.last_uid = uid
                 if self._clock.monotonic() > end:
                     harvest.full = True
-                    return harvest
-        return harvest
+                    return
 
     def _consider_safely(self, mail: Mail, harvest: _Harvest, now: datetime) -> None:
         try:
             self._consider(mail, harvest, now)
-        except Exception:
+        except Exception as error:
             # One mail must never stop the folder, whatever is in it. It cannot be said to match.
             log.exception("mail %s cannot be judged, and is passed over", mail.uid)
+            harvest.unjudged[mail.uid] = f"UID {mail.uid}, passed over: it cannot be judged ({type(error).__name__})"
 
     def _consider(self, mail: Mail, harvest: _Harvest, now: datetime) -> None:
         wish = self.wish
@@ -310,13 +362,3 @@ class Reader:
         :raises ImapError: if the connection breaks.
         """
         return [mail for _, mail in self._fetcher.fetch(session, status, uids)]
-
-
-def _highest(session: Session, status: FolderStatus) -> int:
-    """Return the highest UID in the folder now; the status may be days old."""
-    if status.uidnext:
-        criteria = ["UID", f"{max(status.uidnext - 1, 1)}:*"]
-    else:
-        # Courier does not tell UIDNEXT when a folder is opened.
-        criteria = ["UID", "*"] if status.exists else ["UID", "1:*"]
-    return max(session.search(criteria), default=0)

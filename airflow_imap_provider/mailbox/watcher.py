@@ -29,7 +29,7 @@ from airflow_imap_provider.mailbox.members import Member, Members
 from airflow_imap_provider.mailbox.outage import Reporter, WatcherState
 from airflow_imap_provider.mailbox.pacing import turnstile
 from airflow_imap_provider.mailbox.place import Place
-from airflow_imap_provider.mailbox.reader import Batch, Reader
+from airflow_imap_provider.mailbox.reader import BATCH_SECONDS, Batch, Reader
 from airflow_imap_provider.mailbox.waiting import Signal
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
 from airflow_imap_provider.transport.session import FolderStatus, Session, open_session
@@ -120,7 +120,12 @@ class FolderWatcher:
 
         :raises ImapError: if there is no connection or it breaks; the member is woken when there is one again.
         """
-        batch = await self.use(lambda session, status: reader.read(session, status, place))
+
+        def work(session: Session, status: FolderStatus) -> Batch:
+            # Counted from here, where nobody else has the session; whoever waits for it comes within two rounds.
+            return reader.read(session, status, place, seconds=BATCH_SECONDS / max(len(self.members), 1))
+
+        batch = await self.use(work)
         self.members.has_read(member, batch.arrivals)
         self._backoff.reset()
         self._reporter.well()

@@ -1,7 +1,7 @@
 """Where a stream goes on: at its stored place, or at a first one where there is none yet.
 
-A first start and a place that got lost look alike. Told apart by what else the store has of the stream: only the second
-is worth a warning.
+A first start and a place that got lost look alike, unless the store has something else of the stream. Both are warned
+of, once: nobody else can know whether the asset has had another name before.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
-from airflow_imap_provider.mailbox.place import Place, first_place
+from airflow_imap_provider.mailbox.place import CLOCKS_APART, Place, first_place
 from airflow_imap_provider.triggers.store import JOURNALS, AssetStore, Stream, furthest_behind
 
 __all__ = ["stored_place"]
@@ -32,7 +32,7 @@ async def stored_place(store: AssetStore, stream: Stream, start: str, now: datet
     if record is not None:
         return Place.from_json(record)
     known = await _has_run_before(store, stream)
-    place = first_place(start, now)
+    place = first_place(start, now, slack=CLOCKS_APART)
     await store.write(key, place.to_json())
     said = (stream.name, ", ".join(store.assets), start, place.activated.isoformat())
     if known:
@@ -43,7 +43,7 @@ async def stored_place(store: AssetStore, stream: Stream, start: str, now: datet
             store.assets[0],
         )
     else:
-        log.info(
+        log.warning(
             "There is no stored place for %s of the asset %s: this is its first start, with start=%r, at %s. If it has "
             f"run before under another name (of the asset, the place, the connection or the folder), or was deleted "
             f"with its DAG, {_GO_BACK}",

@@ -28,7 +28,10 @@ OFTENEST = 60.0
 """Seconds between two writes at least: ten thousand streams must not keep Airflow's API busy."""
 
 OFTENEST_NEWS = 5.0
-"""The same when the connection was lost or made again: that is what somebody is looking for."""
+"""The same for news: that is what somebody is looking for."""
+
+NEWS = ("connected", "last_error", "last_action_error", "held_up", "last_incomplete")
+"""What is written sooner if it has changed."""
 
 SIGHTINGS = 3
 """How often another one must have written the entry, between ours, until it is no hand-over of an edited DAG any more.
@@ -44,8 +47,10 @@ class Health:
     Its fields: ``connected``, ``since`` (of that state), ``last_catch_up`` (when the folder was last read to its end),
     ``last_error`` (why there is no connection), ``lag`` (seconds from a mail's arrival at the server to its event, of
     the last event), ``told`` (mails told since this trigger started), ``pending_actions``, ``failed_actions`` (given up
-    since then), ``last_action_error``, ``by`` (who has written it: ``instance``, ``host``, and a mark of what it looks
-    for).
+    since then), ``last_action_error``, ``held_up`` (the mail that the folder is not read beyond at present, and why),
+    ``incomplete`` (mails handled without something that the server did not give, since this trigger started),
+    ``last_incomplete`` (the last one, and why), ``by`` (who has written it: ``instance``, ``host``, and a mark of what
+    it looks for).
 
     :param wish: a mark of what this trigger looks for; two triggers with one place and different wishes are a mistake.
     """
@@ -60,6 +65,9 @@ class Health:
         self._metrics = Metrics(stream)
         self._connects = 0
         self._failed_actions = 0
+        self._incomplete = 0
+        self._last_incomplete = ""
+        self._held_up = ""
         self._written: dict[str, Any] = {}
         self._written_at = float("-inf")
 
@@ -68,7 +76,12 @@ class Health:
         now = self._clock.now()
         self._metrics.count("mails_seen", batch.seen)
         self._metrics.count("mails_matched", len(batch.mails))
-        if not batch.more:
+        self._metrics.count("mails_incomplete", len(batch.incomplete))
+        self._incomplete += len(batch.incomplete)
+        self._last_incomplete = batch.incomplete[-1] if batch.incomplete else self._last_incomplete
+        self._held_up = batch.held_up
+        self._metrics.gauge("held_up", int(bool(batch.held_up)))
+        if not batch.more and not batch.held_up:
             self._last_catch_up = now.isoformat()
             self._metrics.gauge("last_catch_up", int(now.timestamp()))
         if batch.mails:
@@ -104,9 +117,12 @@ class Health:
             "last_error": state.error,
             "lag": self._lag,
             "told": self._told,
+            "held_up": self._held_up,
+            "incomplete": self._incomplete,
+            "last_incomplete": self._last_incomplete,
             **actions,
         }
-        news = any(entry[key] != self._written.get(key) for key in ("connected", "last_error", "last_action_error"))
+        news = any(entry[key] != self._written.get(key) for key in NEWS)
         if age < (OFTENEST_NEWS if news else OFTENEST) or (entry == self._written and age < CONFIRM):
             return
         self._written_at = self._clock.monotonic()

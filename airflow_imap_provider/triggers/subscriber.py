@@ -83,7 +83,7 @@ class Subscriber:
         self.acts = wish.acts
         self._stream, self._terms, self._store, self._clock = stream, terms, store, clock
         self._key = (stream.conn_id, stream.folder)
-        self._reader = Reader(wish, clock=clock)
+        self._reader = Reader(wish, clock=clock, patient=True)
         self._place: Place | None = None
         self._committer: Committer | None = None
         self._bell: Doorbell | None = None
@@ -222,7 +222,8 @@ class Subscriber:
             if payload is None:
                 return None  # the place has not moved: the batch is read again
         self._place = batch.place.paid
-        self._notice_rebase(place, batch)
+        if batch.notice:
+            log.warning("The folder %s of %s %s", self._stream.folder, self._stream.conn_id, batch.notice)
         self._health.caught_up(batch)
         if batch.emails:
             self._not_before = self._clock.monotonic() + self._terms.pace
@@ -274,17 +275,6 @@ class Subscriber:
             "last_uid": last,
             "emails": list(batch.emails),
         }
-
-    def _notice_rebase(self, before: Place, batch: Batch) -> None:
-        if before.uidvalidity not in (None, batch.place.uidvalidity):
-            log.warning(
-                "UIDVALIDITY of %s has changed from %s to %s (the folder was re-created, or the server restored it): "
-                "mails that were handled are recognised by Message-ID, date and size and not repeated; actions that "
-                "were still owed to mails of before are dropped.",
-                self._stream.folder,
-                before.uidvalidity,
-                batch.place.uidvalidity,
-            )
 
     # --- the place ----------------------------------------------------------------------------------------------
 

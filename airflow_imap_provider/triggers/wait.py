@@ -105,7 +105,7 @@ class EmailWaitTrigger(BaseTrigger):
         try:
             for folder in self.folders:
                 watcher = watching.join((wish.conn_id, folder), self, lambda: async_settings(wish.conn_id))
-                looks.append(_Look(watcher, Reader(replace(wish, folder=folder)), first))
+                looks.append(_Look(watcher, Reader(replace(wish, folder=folder), patient=True), first))
             while sum(len(look.emails) for look in looks) < self.min_count:
                 await self._rung.wait()
                 self._rung.clear()
@@ -123,8 +123,8 @@ class EmailWaitTrigger(BaseTrigger):
         except ImapError as error:
             log.debug("nothing read: %s", error)  # the watcher reports it, reconnects and wakes
             return
-        if look.place.uidvalidity not in (None, batch.place.uidvalidity):
-            # The folder was re-created: the UIDs gathered so far mean other mails now.
+        if batch.notice:
+            # The folder was re-created, or another one: the UIDs gathered so far mean other mails now.
             look.emails, look.place = [], first
             self.wake()
             return

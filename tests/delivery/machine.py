@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from airflow_imap_provider.mailbox.actions import Action, Copy, MarkRead, Move
+from airflow_imap_provider.mailbox.place import CLOCKS_APART
 from tests.delivery.airflow_twin import Fault
 from tests.delivery.triggerer import TriggererProcess
 from tests.delivery.verdict import Judge
@@ -20,6 +21,8 @@ from tests.delivery.world import Plan, World
 ACTIONS: tuple[tuple[Action, ...], ...] = ((), (MarkRead(),), (MarkRead(), Move("Done")), (Copy("Archive"),))
 SHORT = (0.005, 0.02, 0.1, 0.5)
 LONG = (1.0, 2.0, 4.0, 10.0, 40.0, 90.0, 400.0)
+UNWELL = ("[THROTTLED] too fast", "Server Unavailable. 15", "System Error")
+"""Words of a server that is not well. Only the first ones are known for such."""
 CLOCKS = (0.0, -45.0, 75.0, 400.0)
 """By how many seconds clocks are wrong."""
 
@@ -44,17 +47,27 @@ class DeliveryMachine(RuleBasedStateMachine):
         max_mails=st.sampled_from((1, 3, 50)),
         turn=st.sampled_from((1.0, 1.0, 3.0)),
         ahead=st.sampled_from(CLOCKS),
+        down=st.sampled_from((0.0, 0.0, 40.0)),
     )
     def begin(
-        self, actions: tuple[Action, ...], shape: str, batch_size: int, max_mails: int, turn: float, ahead: float
+        self,
+        actions: tuple[Action, ...],
+        shape: str,
+        batch_size: int,
+        max_mails: int,
+        turn: float,
+        ahead: float,
+        down: float = 0.0,
     ) -> None:
         if shape == "second":
             actions = tuple(action for action in actions if action.do != "move")
-        # The activation is reckoned by the triggerer's clock: one that is ahead passes over what came just before.
-        start = "new" if ahead == 0.0 else "all"
+        # The activation is reckoned by the triggerer's clock, and mails are dated by the server's.
+        start = "new" if abs(ahead) <= CLOCKS_APART.total_seconds() else "all"
         plan = Plan(actions, shape == "second", shape == "twins", batch_size, max_mails, turn, start)
         self.world = World(plan)
         self.world.__enter__()
+        if down:
+            self._take_down(down)
         self.judge = Judge(self.world)
         for asset in plan.assets:
             # One that wants everything, and of which the trigger knows.
@@ -103,14 +116,33 @@ class DeliveryMachine(RuleBasedStateMachine):
     def the_folder_is_made_anew(self, restored: bool) -> None:
         self.world.recreate_folder(restored=restored)
 
+    def somebody_moves_an_old_mail_here(self, days_ago: float) -> None:
+        """For stories only: before the first opening, or with nothing told there, nobody can know it for new."""
+        self.world.deliver(matches=True, days_ago=days_ago)
+
+    @precondition(lambda self: not self.world.plan.second)  # whose trigger wants it, and has nothing to know it by
+    @rule()
+    def a_broken_mail_arrives(self) -> None:
+        self.world.deliver_broken()
+
+    @rule(words=st.sampled_from(UNWELL), seconds=st.sampled_from((5.0, 90.0, 1000.0)), search=st.booleans())
+    def the_server_is_not_well(self, words: str, seconds: float, search: bool) -> None:
+        server = self.world.server
+        server.unwell, server.unwell_in_search = words, search
+        self.world.universe.call_in(seconds, lambda: setattr(server, "unwell", ""))
+
     @rule(seconds=st.sampled_from((0.0, 5.0, 60.0)), mute=st.booleans())
     def the_connections_are_lost(self, seconds: float, mute: bool) -> None:
         world = self.world
         world.rough, world.server.mute = True, mute
         world.server.lose_connections()
         if seconds:
-            world.server.up = False
-            world.universe.call_in(seconds, lambda: setattr(world.server, "up", True))
+            self._take_down(seconds)
+
+    def _take_down(self, seconds: float) -> None:
+        server = self.world.server
+        server.up = False
+        self.world.universe.call_in(seconds, lambda: setattr(server, "up", True))
 
     @precondition(lambda self: self.world.plan.actions)
     @rule(count=st.integers(1, 8))

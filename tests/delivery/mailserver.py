@@ -54,6 +54,12 @@ class MailServer:
         """How many changes are still to be refused."""
         self.refusal = ""
         """In these words."""
+        self.unwell = ""
+        """With which words every FETCH is refused; nothing while it is well."""
+        self.unwell_in_search = False
+        """Whether SEARCH is then refused too: it may come from an index."""
+        self.poison: set[str] = set()
+        """Mails whose header is refused, by name."""
         self.before_command: Callable[[TwinSession, str], None] = lambda _session, _command: None
         self.after_command: Callable[[TwinSession, str], None] = lambda _session, _command: None
 
@@ -71,6 +77,13 @@ class MailServer:
     def recreate(self, *, restored: bool) -> None:
         """Make the folder anew, with the mails of before under new UIDs, or empty."""
         self.uidvalidity += 100
+        self._renumber(restored=restored)
+
+    def forget_uids(self) -> None:
+        """Number the mails anew without saying so, as a restored index does, with most of them gone before."""
+        self._renumber(restored=True)
+
+    def _renumber(self, *, restored: bool) -> None:
         mails = list(self.inbox.values()) if restored else []
         self.inbox = dict(enumerate(mails, 1))
         self.uidnext = len(mails) + 1
@@ -156,6 +169,8 @@ class TwinSession:
 
     def search(self, criteria: Sequence[object], charset: str | None = None) -> list[int]:
         self._command("SEARCH")
+        if self._server.unwell_in_search:
+            self._refuse_if_unwell("SEARCH")
         found = [uid for uid, mail in self._server.inbox.items() if self._matches(uid, mail, list(criteria))]
         self._done("SEARCH")
         return found
@@ -178,12 +193,22 @@ class TwinSession:
                 assert isinstance(since, date)
                 if mail.received.date() < since:
                     return False
+            elif key == "BEFORE":
+                before = criteria.pop(0)
+                assert isinstance(before, date)
+                if mail.received.date() >= before:
+                    return False
             else:
                 raise AssertionError(f"the twin does not know {key}")
         return True
 
     def fetch(self, uids: Sequence[int], items: Sequence[str]) -> dict[int, dict[bytes, Any]]:
         self._command("FETCH")
+        self._refuse_if_unwell("FETCH")
+        if any("BODY" in item for item in items):
+            names = {mail.name for uid in uids if (mail := self._server.inbox.get(uid))}
+            if names & self._server.poison:
+                raise RefusedError("the server refuses.", stage="FETCH", reply="it cannot be converted")
         found: dict[int, dict[bytes, Any]] = {}
         for uid in uids:
             mail = self._server.inbox.get(uid)
@@ -197,6 +222,10 @@ class TwinSession:
                 }
         self._done("FETCH")
         return found
+
+    def _refuse_if_unwell(self, name: str) -> None:
+        if self._server.unwell:
+            raise RefusedError("the server refuses.", stage=name, reply=self._server.unwell)
 
     def _change(self, name: str, uids: Sequence[int], change: Callable[[int, StoredMail], None]) -> None:
         assert self._status is not None

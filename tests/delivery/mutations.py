@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from airflow_imap_provider.mailbox import taking
+from airflow_imap_provider.mailbox import poison, refitting, taking
 from airflow_imap_provider.mailbox.place import Place, first_place
 from airflow_imap_provider.mailbox.ranges import UidRanges
 from airflow_imap_provider.operators import email as operators
@@ -198,3 +198,29 @@ def keep_every_claim(patch: pytest.MonkeyPatch) -> None:
         kept.set(self._claim_key(run_id), claim.to_json())
 
     patch.setattr(ReceiveEmailsOperator, "_keep", keep)
+
+
+def blame_the_mail(patch: pytest.MonkeyPatch) -> None:
+    """Whatever refuses a mail, the mail is taken for broken, and passed over."""
+    patch.setattr(poison.Suspects, "_blame", lambda *_arguments, **_more: True)
+    patch.setattr(poison, "recognise", lambda _words: None)
+
+
+def never_give_up(patch: pytest.MonkeyPatch) -> None:
+    """A broken mail holds up the folder for ever."""
+    patch.setattr(poison, "PATIENCE", float("inf"))
+
+
+def let_dates_decide(patch: pytest.MonkeyPatch) -> None:
+    """After a change of UIDVALIDITY old mails are taken for handled ones, whatever their place in the folder."""
+    patch.setattr(refitting, "_last_told", lambda *_arguments: 0)
+
+
+def believe_uidvalidity(patch: pytest.MonkeyPatch) -> None:
+    """As long as it is the same, UIDs mean the same mails."""
+    patch.setattr(refitting, "_what_is_wrong", lambda _session, status, *_arguments: ("", status))
+
+
+def believe_the_clock(patch: pytest.MonkeyPatch) -> None:
+    """The server dates mails by the triggerer's clock."""
+    patch.setattr(subscriber, "CLOCKS_APART", timedelta(0))

@@ -9,15 +9,21 @@ from collections.abc import Callable
 
 from airflow_imap_provider.mailbox.actions import Action, MarkRead
 from tests.delivery import mutations
-from tests.delivery.machine import DeliveryMachine
+from tests.delivery.machine import UNWELL, DeliveryMachine
 
 Story = Callable[[DeliveryMachine], None]
 
 
 def begin(
-    machine: DeliveryMachine, shape: str = "one", *, actions: tuple[Action, ...] = (), max_mails: int = 3
+    machine: DeliveryMachine,
+    shape: str = "one",
+    *,
+    actions: tuple[Action, ...] = (),
+    max_mails: int = 3,
+    ahead: float = 0.0,
+    down: float = 0.0,
 ) -> None:
-    machine.begin(actions=actions, shape=shape, batch_size=2, max_mails=max_mails, turn=1.0, ahead=0.0)
+    machine.begin(actions=actions, shape=shape, batch_size=2, max_mails=max_mails, turn=1.0, ahead=ahead, down=down)
 
 
 def quiet_day(machine: DeliveryMachine) -> None:
@@ -210,6 +216,50 @@ def lost_connections(machine: DeliveryMachine) -> None:
     machine.time_passes(90.0)
 
 
+def an_ailing_server(machine: DeliveryMachine) -> None:
+    begin(machine)
+    for words in UNWELL:
+        machine.the_server_is_not_well(words, 90.0, search=False)
+        machine.mails_arrive([True, True, False])
+        machine.time_passes(400.0)
+
+
+def a_broken_mail(machine: DeliveryMachine) -> None:
+    begin(machine)
+    machine.mails_arrive([True, False])
+    machine.a_broken_mail_arrives()
+    machine.mails_arrive([True, True])
+    machine.time_passes(400.0)
+
+
+def an_old_mail_moved_here_when_the_folder_was_made_anew(machine: DeliveryMachine) -> None:
+    begin(machine)
+    machine.mails_arrive([True, True])
+    machine.time_passes(40.0)
+    machine.a_triggerer_is_killed(0)
+    machine.somebody_moves_an_old_mail_here(3000.0)
+    machine.the_folder_is_made_anew(restored=True)
+    machine.a_triggerer_starts(0.0, 0.5)
+    machine.time_passes(90.0)
+
+
+def uids_that_begin_anew(machine: DeliveryMachine) -> None:
+    begin(machine)
+    machine.mails_arrive([True, True, True, False])
+    machine.time_passes(40.0)
+    for _ in range(4):
+        machine.somebody_removes_a_mail(0)
+    machine.world.renumber_folder()
+    machine.mails_arrive([True])
+    machine.time_passes(90.0)
+
+
+def down_at_first_and_clocks_apart(machine: DeliveryMachine) -> None:
+    begin(machine, ahead=75.0, down=40.0)
+    machine.mails_arrive([True, True])
+    machine.time_passes(90.0)
+
+
 def two_triggers_restarted(machine: DeliveryMachine) -> None:
     begin(machine, "second")
     machine.mails_arrive([True, *[False] * 14])
@@ -245,6 +295,11 @@ TEETH: tuple[tuple[Story, mutations.Mutation], ...] = (
     (many_runs_some_done_again, mutations.do_not_look_for_an_earlier_claim),
     (many_runs_some_done_again, mutations.keep_every_claim),
     (lost_connections, mutations.die_of_a_lost_connection),
+    (an_ailing_server, mutations.blame_the_mail),
+    (a_broken_mail, mutations.never_give_up),
+    (an_old_mail_moved_here_when_the_folder_was_made_anew, mutations.let_dates_decide),
+    (uids_that_begin_anew, mutations.believe_uidvalidity),
+    (down_at_first_and_clocks_apart, mutations.believe_the_clock),
     (two_triggers_restarted, mutations.commit_without_confirmation),
     (quiet_day, mutations.step_over_the_next_mail),
 )

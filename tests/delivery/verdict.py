@@ -186,7 +186,7 @@ class Judge:
 
 def settle(world: World) -> None:
     """End all trouble."""
-    world.server.up, world.server.mute, world.server.refusals = True, False, 0
+    world.server.up, world.server.mute, world.server.refusals, world.server.unwell = True, False, 0, ""
     world.database.scheduling = True
     world.database.stores.inactive.clear()
     world.database.stores.faults.clear()

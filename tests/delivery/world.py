@@ -48,6 +48,7 @@ class Plan:
     :param batch_size: mails in an event.
     :param max_mails: mails in a run.
     :param start: the start policy.
+    :param down: seconds in which the mail server is down at first.
     :param turn: seconds that a turn of a triggerer takes.
     """
 
@@ -58,6 +59,7 @@ class Plan:
     max_mails: int = 4
     turn: float = 1.0
     start: str = "all"
+    down: float = 0.0
 
     @property
     def triggers(self) -> dict[str, tuple[dict[str, Any], tuple[str, ...]]]:
@@ -222,11 +224,16 @@ class World:
 
     # --- what happens -------------------------------------------------------------------------------------------
 
-    def deliver(self, *, matches: bool) -> None:
+    def deliver(self, *, matches: bool, days_ago: float = 0.0) -> None:
+        """Let a mail come in.
+
+        :param days_ago: how old its date is: who moves a mail into a folder keeps that.
+        """
         number = len(self.arrivals) + 1
         name, subject = f"mail{number}", f"{'invoice' if matches else 'other'} {number}"
         self.arrivals[name] = Arrival(name, matches, self.universe.now)
-        self.server.arrive(StoredMail(name, subject, received(self.universe), 1000 + number))
+        date = received(self.universe) - timedelta(days=days_ago)
+        self.server.arrive(StoredMail(name, subject, date, 1000 + number))
 
     def remove_mail(self, index: int) -> None:
         """Another client removes a mail."""
@@ -240,6 +247,19 @@ class World:
             self.arrivals[mail.name].touched |= not restored
         self.rough = True
         self.server.recreate(restored=restored)
+
+    def deliver_broken(self) -> None:
+        """Let a mail come in that nobody can read."""
+        self.deliver(matches=False)
+        self.server.poison.add(f"mail{len(self.arrivals)}")
+
+    def renumber_folder(self) -> None:
+        """The folder's UIDs begin anew under the same UIDVALIDITY, and below every place."""
+        for mail in self.server.inbox.values():
+            self.arrivals[mail.name].remade = True
+        self.rough = True
+        self.server.forget_uids()
+        self.server.lose_connections()
 
     def edit_dag(self, trigger: str) -> None:
         """The trigger's row goes, and comes again under another number: an edited DAG, or one paused and unpaused."""

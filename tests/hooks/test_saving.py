@@ -236,12 +236,12 @@ class Upload(AbstractBufferedFile):  # type: ignore[misc]  # fsspec brings no ty
     """An upload in parts, as S3's and GCS's are: there is nothing to see until it is committed."""
 
     def _initiate_upload(self) -> None:
-        self.fs.under_way[self.path] = b""
+        self.fs.under_way[id(self)] = b""
 
     def _upload_chunk(self, final: bool = False) -> bool:
         self.buffer.seek(0)
-        self.fs.under_way[self.path] += self.buffer.read()
-        if len(self.fs.under_way[self.path]) > self.fs.room:
+        self.fs.under_way[id(self)] += self.buffer.read()
+        if len(self.fs.under_way[id(self)]) > self.fs.room:
             raise OSError(errno.EDQUOT, "the bucket is full")
         if final and self.autocommit:
             self.commit()
@@ -250,10 +250,10 @@ class Upload(AbstractBufferedFile):  # type: ignore[misc]  # fsspec brings no ty
     def commit(self) -> None:
         if "x" in self.mode and self.path in self.fs.objects:
             raise FileExistsError(self.path)
-        self.fs.objects[self.path] = self.fs.under_way.pop(self.path)
+        self.fs.objects[self.path] = self.fs.under_way.pop(id(self))
 
     def discard(self) -> None:
-        self.fs.under_way.pop(self.path, None)
+        self.fs.under_way.pop(id(self), None)
 
 
 class ObjectStore(AbstractFileSystem):  # type: ignore[misc]
@@ -265,7 +265,7 @@ class ObjectStore(AbstractFileSystem):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.objects: dict[str, bytes] = {}
-        self.under_way: dict[str, bytes] = {}
+        self.under_way: dict[int, bytes] = {}
         self.room = 100_000_000
 
     def _open(self, path: str, mode: str = "rb", block_size: int = 0, autocommit: bool = True, **options: Any) -> Any:

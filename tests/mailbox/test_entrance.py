@@ -9,10 +9,20 @@ from collections import Counter
 import pytest
 
 from airflow_imap_provider.connection.settings import Settings, TunnelSettings
-from airflow_imap_provider.errors import AuthenticationError, ConnectError, ExhaustedError, ImapTimeoutError
+from airflow_imap_provider.errors import (
+    AuthenticationError,
+    ConnectError,
+    ExhaustedError,
+    ImapError,
+    ImapTimeoutError,
+    LostConnectionError,
+    RefusedError,
+)
 from airflow_imap_provider.mailbox import entrance as queueing
+from airflow_imap_provider.mailbox.backoff import Backoff
 from airflow_imap_provider.mailbox.entrance import Entrance, route
 from airflow_imap_provider.mailbox.executor import CONNECTORS
+from airflow_imap_provider.transport.throttling import recognise
 
 
 class Hosts:
@@ -115,6 +125,39 @@ async def test_a_host_that_comes_back_gets_its_share_again() -> None:
         await hosts.connect("mail", error=ConnectError("refused", stage="tcp"))
     await asyncio.gather(*(hosts.connect("mail", seconds=0.002) for _ in range(60)))
     assert hosts.most["mail"] == queueing.PER_HOST
+
+
+@pytest.mark.usefixtures("unhurried")
+@pytest.mark.parametrize("words", ["Too many connections from your address", "[UNAVAILABLE] later", "[THROTTLED]"])
+async def test_a_host_that_has_enough_is_left_alone_by_those_who_wait_too(words: str) -> None:
+    hosts = Hosts()
+    enough = LostConnectionError("the server ended the connection.", stage="greeting", reply=words, remedy="Wait.")
+    tasks = [asyncio.ensure_future(hosts.connect("mail", seconds=0.05, error=enough)) for _ in range(60)]
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert len(hosts.order) <= queueing.UNPROVEN
+    limit = recognise(words)
+    assert limit is not None
+    for end in ends:
+        assert isinstance(end, ImapError)
+        assert str(end).count(words) == str(end).count("Wait.") == 1
+        assert Backoff().next(end) >= 0.7 * limit.pause[0], "nobody knocks again within seconds"
+
+
+@pytest.mark.usefixtures("unhurried")
+async def test_a_limit_after_the_greeting_has_fewer_knock_at_once_and_turns_nobody_away() -> None:
+    """It may be about one account."""
+    hosts = Hosts()
+    await asyncio.gather(*(hosts.connect("mail") for _ in range(20)))
+    enough = RefusedError("no", stage="authentication", reply="[ALERT] Too many simultaneous connections. (Failure)")
+    await asyncio.gather(*(hosts.connect("mail", error=enough) for _ in range(20)), return_exceptions=True)
+    hosts.most.clear()
+    others = [asyncio.ensure_future(hosts.connect("mail", seconds=0.01)) for _ in range(queueing.PER_HOST)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert hosts.here["mail"] <= queueing.UNPROVEN
+    await asyncio.gather(*others)
+    await asyncio.gather(*(hosts.connect("mail", seconds=0.002) for _ in range(40)))
+    assert hosts.most["mail"] == queueing.PER_HOST, "it recovers"
 
 
 @pytest.mark.usefixtures("unhurried")

@@ -1,4 +1,4 @@
-"""Reading what is new: bounded batches, sparse and huge folders, mails that vanish and mails that break things."""
+"""Reading what is new: bounded batches, sparse and huge folders, mails that vanish."""
 
 from __future__ import annotations
 
@@ -10,18 +10,14 @@ from typing import Any
 
 import pytest
 
-from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.mail.conditions import Body, Condition, Conditions, From, Received, Subject
 from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.mailbox import reader as reading
 from airflow_imap_provider.mailbox.actions import Flag, MarkRead
-from airflow_imap_provider.mailbox.fetcher import LOSSES_PER_LEVEL
 from airflow_imap_provider.mailbox.place import Place, first_place
 from airflow_imap_provider.mailbox.reader import Batch, Reader, Wish
 from airflow_imap_provider.transport.session import Session, open_session
 from tests.servers.dovecot import Dovecot, User
-from tests.servers.scripted import Peer, ScriptedServer
-from tests.transport.conftest import settings_for
 
 NOW = datetime.now(timezone.utc)
 
@@ -213,9 +209,8 @@ def test_a_mail_that_cannot_be_judged_does_not_stop_the_folder(
     assert "mail 2 cannot be judged" in caplog.text
 
 
-# --- mails that break things, which no real server has ------------------------------------------------------------
+# --- as a scripted server writes it ---------------------------------------------------------------------------------
 
-NO_FETCH = "the server is not well"
 STRUCTURE = '("TEXT" "PLAIN" NIL NIL NIL "7BIT" 5 1)'
 
 
@@ -229,75 +224,3 @@ def fetched(uid: int, subject: str) -> bytes:
         + header
         + b")"
     )
-
-
-class Chokes:
-    """A server with three mails that goes wrong in its own way whenever the second one is asked for."""
-
-    def __init__(self, on_second: str) -> None:
-        self.on_second = on_second
-        self.connections = 0
-
-    def __call__(self, peer: Peer) -> None:
-        self.connections += 1
-        peer.serve_inbox()
-        while True:
-            line = peer.line()
-            peer.tag, _, command = line.partition(" ")
-            if command.startswith("NOOP"):
-                peer.ok()
-            elif command.startswith("UID SEARCH"):
-                peer.ok("* SEARCH 1 2 3")
-            elif command.startswith("UID FETCH"):
-                self.fetch(peer, command)
-            elif command.startswith("LOGOUT"):
-                peer.send("* BYE")
-                peer.ok()
-                return
-            else:
-                raise AssertionError(command)
-
-    def fetch(self, peer: Peer, command: str) -> None:
-        uids = {"1:3": [1, 2, 3]}.get(command.split()[2]) or [int(uid) for uid in command.split()[2].split(",")]
-        if 2 in uids and self.on_second == "refuses" and "HEADER" in command:
-            peer.no(NO_FETCH)
-        elif 2 in uids and self.on_second == "breaks off" and "HEADER" in command:
-            peer.close()
-            raise_end()
-        else:
-            garbled = b"* 2 FETCH (UID 2 FLAGS (\\Seen INTERNALDATE ((((("
-            answers = [
-                garbled
-                if uid == 2 and self.on_second == "garbles" and "HEADER" in command
-                else fetched(uid, f"mail {uid}")
-                for uid in uids
-            ]
-            peer.ok(*answers)
-
-
-def raise_end() -> None:
-    from tests.servers.scripted import ClientGoneError
-
-    raise ClientGoneError
-
-
-@pytest.mark.parametrize("on_second", ["refuses", "garbles", "breaks off"])
-def test_a_poison_mail_does_not_stop_the_folder(on_second: str) -> None:
-    server_script = Chokes(on_second)
-    reader, batch = Reader(wish()), None
-    with ScriptedServer(server_script) as server:
-        for _ in range(3 * LOSSES_PER_LEVEL + 3):
-            session = open_session(settings_for(server))
-            try:
-                batch = reader.read(session, session.select("INBOX", readonly=True), first_place("all", NOW))
-                break
-            except ImapError:
-                assert on_second == "breaks off", "the connection survives"
-            finally:
-                session.close()
-    assert batch is not None
-    assert [mail.subject for mail in batch.mails if mail.uid != 2] == ["mail 1", "mail 3"]
-    assert batch.place.last_uid == 3
-    [poison] = [mail for mail in batch.mails if mail.uid == 2]
-    assert poison.defects or poison.subject == "mail 2"
-    assert server_script.connections > (1 if on_second == "breaks off" else 0)

@@ -12,9 +12,10 @@ from airflow_imap_provider.errors import LostConnectionError
 from airflow_imap_provider.mail.conditions import Conditions
 from airflow_imap_provider.mailbox import watcher as watching
 from airflow_imap_provider.mailbox.place import Place, first_place
-from airflow_imap_provider.mailbox.reader import Reader, Wish
+from airflow_imap_provider.mailbox.reader import BATCH_SECONDS, Batch, Reader, Wish
 from airflow_imap_provider.mailbox.watcher import FolderWatcher
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK
+from airflow_imap_provider.transport.session import FolderStatus, Session
 from tests.mailbox.test_reader import fetched, message
 from tests.servers.dovecot import Dovecot, User
 from tests.servers.scripted import Peer, ScriptedServer
@@ -137,6 +138,43 @@ async def test_polling_finds_what_is_not_pushed(dovecot: Dovecot, user: User) ->
     dovecot.deliver(user, message("one"))
     await until(lambda: member.subjects == ["one"], "it is polled")
     await member.leave()
+
+
+async def test_who_only_polls_does_not_end_idle_for_the_others(dovecot: Dovecot, user: User) -> None:
+    polling = Reading(dovecot.settings(user), poll_interval=0.2, idle=False)
+    resting = Reading(dovecot.settings(user))
+    for member in (polling, resting):
+        member.join()
+    await until(lambda: idling(resting), "the connection rests in IDLE")
+    wakes = polling.wakes
+    await until(lambda: polling.wakes > wakes + 2, "the other one is woken by the clock all the same")
+    dovecot.deliver(user, message("one"))
+    await until(lambda: polling.subjects == resting.subjects == ["one"], "both have read it")
+    await resting.leave()
+    await until(lambda: polling.wakes > wakes + 6, "it goes on alone")
+    assert not idling(polling)
+    await polling.leave()
+
+
+async def test_those_who_share_a_slow_connection_share_the_time_of_a_batch(dovecot: Dovecot, user: User) -> None:
+    members = [Reading(dovecot.settings(user)) for _ in range(5)]
+    for member in members:
+        member.join()
+    await until(lambda: all(idling(member) for member in members), "the connection rests in IDLE")
+    shares: list[float | None] = []
+
+    class Noting(Reader):
+        def read(self, session: Session, status: FolderStatus, place: Place, *, seconds: float | None = None) -> Batch:
+            shares.append(seconds)
+            return super().read(session, status, place, seconds=seconds)
+
+    first = members[0]
+    assert first.watcher is not None
+    noting = Noting(Wish(conn_id="c", folder="INBOX", conditions=Conditions([])))
+    await first.watcher.read(first, noting, first_place("all", SYSTEM_CLOCK.now()))
+    for member in members:
+        await member.leave()
+    assert shares == [BATCH_SECONDS / 5]
 
 
 async def test_a_frozen_server_is_noticed_by_a_round_trip_and_left(dovecot: Dovecot, user: User) -> None:

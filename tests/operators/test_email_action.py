@@ -12,6 +12,7 @@ from airflow_imap_provider.hooks.imap4 import Imap4Hook
 from airflow_imap_provider.mailbox.actions import Copy, Delete, Flag
 from airflow_imap_provider.mailbox.lookup import NotFoundError
 from airflow_imap_provider.operators.email import EmailActionOperator
+from tests.operators.test_many_mails import Store
 from tests.servers.dovecot import Dovecot, User
 from tests.triggers.conftest import connection, message
 
@@ -30,7 +31,7 @@ def email(dovecot: Dovecot, user: User, monkeypatch: pytest.MonkeyPatch) -> dict
 
 def attempt(email: dict[str, Any], number: int = 1, **arguments: Any) -> list[dict[str, Any]]:
     operator = EmailActionOperator(**{"task_id": "act", "emails": email, "actions": Delete(), **arguments})
-    context: Any = {"ti": SimpleNamespace(try_number=number)}
+    context: Any = {"ti": SimpleNamespace(try_number=number), "task_state_store": Store()}
     return operator.execute(context)
 
 

@@ -93,4 +93,4 @@ async def test_a_folder_created_anew_repeats_nothing_and_skips_nothing(
     await until(lambda: (state.get(key) or {}).get("last_uid") == 6 and state.get(key)["epoch"] == 1, "all is handled")
     assert state.get(key)["uidvalidity"] != before
     assert sorted(triggerer.taken()) == ["came meanwhile", *[f"old {number}" for number in range(5)]]
-    assert caplog.text.count("UIDVALIDITY of Work has changed") == 1
+    assert caplog.text.count(f"The folder Work of {CONN_ID} has another UIDVALIDITY") == 1

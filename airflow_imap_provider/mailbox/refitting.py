@@ -1,0 +1,163 @@
+"""Fits a place to the folder as it is now: at the first opening, and when its UIDs turn out to mean other mails.
+
+They do when UIDVALIDITY has changed, but also when UIDs begin anew without that (an index restored from a backup), or
+when the connection was edited to lead to another mailbox whose UIDVALIDITY is the same by chance: some servers number
+from 1. A place above all UIDs would see nothing any more, for ever and without a word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+from airflow_imap_provider.errors import ProtocolError, RefusedError
+from airflow_imap_provider.mail.fetching import mail_from_fetch
+from airflow_imap_provider.mailbox.place import Place, fingerprint, rebase
+from airflow_imap_provider.transport.throttling import recognise
+
+if TYPE_CHECKING:
+    from airflow_imap_provider.connection.settings import Settings
+    from airflow_imap_provider.transport.session import FolderStatus, Session
+
+__all__ = ["Fitted", "refit"]
+
+LOOKED_AT = 2000
+"""Mails among which the last one that was told is looked for, from the newest down: twenty FETCHes at most."""
+
+AT_ONCE = 100
+"""Mails in one of them."""
+
+SEARCHED = 50_000
+"""UIDs in which they are searched: imaplib takes lines of 1 MB, which is about 143,000 hits."""
+
+_ITEMS = ["UID", "INTERNALDATE", "RFC822.SIZE", "BODY.PEEK[HEADER.FIELDS (DATE MESSAGE-ID)]"]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A place that fits the folder.
+
+    :param highest: the highest UID of the folder, as far as it is known.
+    :param notice: what has happened to the UIDs and what follows, for the log; empty if nothing has.
+    """
+
+    place: Place
+    highest: int
+    notice: str = ""
+
+
+def refit(session: Session, status: FolderStatus, place: Place, now: datetime, *, sound: int) -> Fitted:
+    """Return the place as it is to be read from.
+
+    :param session: its folder is open.
+    :param status: what opening it has said, which may be days ago.
+    :param sound: up to which UID mails were handled in this very session: those were there.
+    :raises ImapError: what the session raises.
+    """
+    account = _account(session.settings)
+    why = ""
+    if place.uidvalidity is not None:
+        why, status = _what_is_wrong(session, status, place, account, sound)
+    here = replace(place, account=account) if place.account != account else place
+    if place.uidvalidity is not None and not why:
+        return Fitted(here, (status.uidnext or 1) - 1)
+    highest = _highest(session, status)
+    if not why:
+        return Fitted(rebase(here, status.uidvalidity, highest, now=now), highest)
+    last_told = _last_told(session, place, highest)
+    fitted = rebase(here, status.uidvalidity, last_told or highest, now=now, anew=True)
+    return Fitted(fitted, highest, _notice(session, why, fitted))
+
+
+def _what_is_wrong(
+    session: Session, status: FolderStatus, place: Place, account: str, sound: int
+) -> tuple[str, FolderStatus]:
+    if place.uidvalidity != status.uidvalidity:
+        was, now = place.uidvalidity, status.uidvalidity
+        return f"has another UIDVALIDITY ({now}, was {was}): it was created anew, or the server has restored it", status
+    if place.account and place.account != account and not _is_same_mailbox(session, place):
+        return "may be another one: host, login or alias of the connection was edited", status
+    if status.uidnext is not None and place.last_uid >= max(status.uidnext, sound + 1):
+        # The status may be older than the place: another trigger may have read on in the same session.
+        status = session.select(status.name, readonly=status.readonly)
+        if status.uidnext is not None and place.last_uid >= status.uidnext:
+            return (
+                f"numbers its mails anew under the same UIDVALIDITY (the next UID is {status.uidnext}, and "
+                f"{place.last_uid} was handled): an index was restored, or the connection leads to another mailbox"
+            ), status
+    return "", status
+
+
+def _account(settings: Settings) -> str:
+    """A mark of the mailbox that a connection leads to."""
+    whose = f"{settings.host}\n{settings.auth.login}\n{settings.auth.alias}".lower()
+    return hashlib.sha256(whose.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def _is_same_mailbox(session: Session, place: Place) -> bool:
+    """Whether the last mail that was told is where it was."""
+    return bool(place.covered) and bool(_known(session, place, [place.covered]))
+
+
+def _last_told(session: Session, place: Place, highest: int) -> int:
+    """Return the highest UID of a mail that is known to be told; zero if none is found.
+
+    A folder that is restored or copied keeps its order: what lies above was not handled, whatever its date. People move
+    mails of years ago, and those keep their dates.
+    """
+    if not place.recent or not highest:
+        return 0
+    oldest = datetime.fromtimestamp(min(seconds for seconds, _ in place.recent), timezone.utc) - timedelta(days=1)
+    found = session.search(["UID", f"{max(highest - SEARCHED, 1)}:{highest}", "SINCE", oldest.date()])
+    uids = sorted(found, reverse=True)[:LOOKED_AT]
+    for begin in range(0, len(uids), AT_ONCE):
+        if known := _known(session, place, uids[begin : begin + AT_ONCE]):
+            return max(known)
+    return 0
+
+
+def _known(session: Session, place: Place, uids: Sequence[int]) -> list[int]:
+    marks = {mark for _, mark in place.recent}
+    try:
+        answers = session.fetch(uids, _ITEMS)
+    except (ProtocolError, RefusedError) as error:
+        if not session.usable or recognise(error.reply):
+            raise
+        return []  # one of them may be broken: without it dates decide, which is said
+    found = []
+    for uid, answer in answers.items():
+        mail = mail_from_fetch(answer, conn_id="", folder="", uid=uid, uidvalidity=0, code_page="")
+        if fingerprint(mail)[1] in marks:
+            found.append(uid)
+    return found
+
+
+def _notice(session: Session, why: str, place: Place) -> str:
+    text = (
+        f"{why}. Mails that were told are recognised by Message-ID, date and size and not repeated; actions that were "
+        "still owed to mails of before are dropped."
+    )
+    floor = place.floor
+    if floor is None or floor.since is None:
+        return text
+    older = session.search(["UID", f"1:{floor.until}", "BEFORE", floor.since.date()])
+    if not older:
+        return text
+    return (
+        f"{text} {len(older)} older mails, received before {floor.since.date()} and with UIDs up to {floor.until}, are "
+        "taken for handled ones. If some were moved or copied here meanwhile, have them told: airflow imap4 reset --to "
+        "DATE."
+    )
+
+
+def _highest(session: Session, status: FolderStatus) -> int:
+    """Return the highest UID in the folder now; the status may be days old."""
+    if status.uidnext:
+        criteria = ["UID", f"{max(status.uidnext - 1, 1)}:*"]
+    else:
+        # Courier does not tell UIDNEXT when a folder is opened.
+        criteria = ["UID", "*"] if status.exists else ["UID", "1:*"]
+    return max(session.search(criteria), default=0)
