@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers.daemon import Daemon
 from tests.servers.dovecot import Dovecot, MissingServerError, User
@@ -16,6 +17,10 @@ from tests.servers.proxies import Proxies
 # Whoever imports Airflow makes its home: not in the user's, please. None of the imports above does.
 HERE = Path(__file__).resolve().parent
 os.environ["AIRFLOW_HOME"] = str(HERE.parent / ".cache" / "airflow")
+
+# How long an example takes says more of the machine, and what else runs on it, than of the code.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 def not_covered(missing: MissingServerError) -> NoReturn:

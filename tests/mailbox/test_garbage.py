@@ -57,7 +57,7 @@ async def test_a_connection_that_is_lost_or_refused_leaves_nothing_to_the_collec
             harm(member)
             await until(lambda: not watcher.state.connected or watcher.connects > round_, "the connection is gone")  # noqa: B023
             if member.settings is not good:
-                await until(lambda: watcher._backoff._failures > 2, "it was tried in vain")
+                await until(lambda: watcher._backoff.failures > 2, "it was tried in vain")
             member.settings = good
             await until(lambda: watcher.connects == round_ + 1 and idling(member), "it rests in IDLE again")  # noqa: B023
         await member.leave()

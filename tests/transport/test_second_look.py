@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 import time
 from collections.abc import Callable
@@ -127,7 +128,9 @@ class Door:
         try:
             peer.line()
         finally:
-            self.shown.append(peer._sock.getpeercert())
+            # None where the client has ended the handshake before this side was done with it.
+            with contextlib.suppress(ValueError):
+                self.shown.append(peer._sock.getpeercert())
             self.said[-1] = bytes(peer._server.received[before:])
 
 

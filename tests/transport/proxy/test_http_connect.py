@@ -230,7 +230,7 @@ def test_a_refusal_is_explained(code: int) -> None:
         (b"HTTP/1.1 200 OK\r\n", "closed the connection"),
         (b"HTTP/1.1 2x0 OK\r\n\r\n", "no status"),
         (b"HTTP/9 200 OK\r\n\r\n", "no status"),
-        (b"\5\xff", "does not speak HTTP"),
+        (b"\5\xff", "is a SOCKS5 proxy"),
         (b"\x15\x03\x01\x00\x02\x02\x46", "speaks TLS"),
         (GREETING, "this is an IMAP server, no proxy"),
         (b"HTTP/1.1 100 Continue\r\n\r\n" * 50, "interim"),

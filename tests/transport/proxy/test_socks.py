@@ -55,8 +55,8 @@ def test_a_refusal_of_socks4_is_explained(code: int) -> None:
         (b"", "closed"),
         (b"\0", "closed"),
         (GRANTED4[:-1], "closed"),
-        (b"HTTP/1.1 400", "does not speak SOCKS4"),
-        (b"\5\xff", "does not speak SOCKS4"),
+        (b"HTTP/1.1 400", "is an HTTP proxy or a web server"),
+        (b"\5\xff", "is a SOCKS5 proxy"),
     ],
 )
 def test_another_answer_than_socks4s_is_an_error(answer: bytes, words: str) -> None:
