@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_imap_provider.connection.settings import Settings
     from airflow_imap_provider.transport.session import FolderStatus, Session
 
-__all__ = ["Fitted", "refit"]
+__all__ = ["Fitted", "account_of", "refit"]
 
 LOOKED_AT = 2000
 """Mails among which the last one that was told is looked for, from the newest down: twenty FETCHes at most."""
@@ -57,7 +57,7 @@ def refit(session: Session, status: FolderStatus, place: Place, now: datetime, *
     :param sound: up to which UID mails were handled in this very session: those were there.
     :raises ImapError: what the session raises.
     """
-    account = _account(session.settings)
+    account = account_of(session.settings)
     why = ""
     if place.uidvalidity is not None:
         why, status = _what_is_wrong(session, status, place, account, sound)
@@ -91,7 +91,7 @@ def _what_is_wrong(
     return "", status
 
 
-def _account(settings: Settings) -> str:
+def account_of(settings: Settings) -> str:
     """A mark of the mailbox that a connection leads to."""
     whose = f"{settings.host}\n{settings.auth.login}\n{settings.auth.alias}".lower()
     return hashlib.sha256(whose.encode("utf-8", "surrogatepass")).hexdigest()[:12]
@@ -141,7 +141,7 @@ def _notice(session: Session, why: str, place: Place) -> str:
         "still owed to mails of before are dropped."
     )
     floor = place.floor
-    if floor is None or floor.since is None:
+    if floor is None or floor.since is None or floor.until < 1:  # the folder is empty
         return text
     older = session.search(["UID", f"1:{floor.until}", "BEFORE", floor.since.date()])
     if not older:

@@ -12,15 +12,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from airflow_imap_provider.errors import ImapError
+from airflow_imap_provider.errors import ImapError, LostConnectionError
 from airflow_imap_provider.mailbox.actions import OUTGOING, Action, perform
 from airflow_imap_provider.mailbox.backoff import Backoff
+from airflow_imap_provider.mailbox.place import Place
 from airflow_imap_provider.mailbox.ranges import UidRanges
 from airflow_imap_provider.mailbox.watcher import FolderWatcher
 from airflow_imap_provider.transport.clock import Clock
 from airflow_imap_provider.transport.session import FolderStatus, Session
 from airflow_imap_provider.transport.throttling import recognise
-from airflow_imap_provider.triggers.courier import Courier, is_separate
+from airflow_imap_provider.triggers.courier import Courier, Known, is_separate
 from airflow_imap_provider.triggers.store import Stream
 from airflow_imap_provider.triggers.stored_place import Owed, StoredPlace, SupersededError
 
@@ -34,9 +35,13 @@ ACTION_RETRY = (10.0, 600.0)
 ACTION_TRIES = 6
 """How often an action is tried, over about five minutes; then it is reported and given up."""
 
-LIMITED_TRIES = 30
-"""How often an action is tried of which the server says that it is too much for now, over about a day: the mailbox is
-full, or the account is slowed down. The pauses are those of :mod:`airflow_imap_provider.transport.throttling`."""
+LIMITED = 25 * 3600.0
+"""Seconds for which an action is tried of which the server says that it is too much for now: the mailbox is full, or
+the account is slowed down, which lasts for a day at most. The pauses are those of
+:mod:`airflow_imap_provider.transport.throttling`."""
+
+BEYOND_IMAP = ("save", "forward")
+"""Stages of errors in which somebody else has spoken: a storage, or an SMTP server."""
 
 TROUBLE = 10.0
 """Seconds after an unexpected error until the work goes on."""
@@ -60,6 +65,8 @@ class Acting:
         self._carry_after = 0.0  # the mailbox could not be opened for saving and forwarding
         self._knocking = Backoff()
         self._locked_out = False
+        self._read: tuple[int, int] = (0, 0)  # in which connection the folder was read, and in which epoch
+        self._account = ""
 
     @property
     def trouble(self) -> dict[str, Any]:
@@ -69,6 +76,12 @@ class Acting:
             "failed_actions": self._failed,
             "last_action_error": self._last_failure,
         }
+
+    def has_read(self, place: Place, connects: int) -> None:
+        """Note that the folder was read in this connection: it is known then that its UIDs mean what they meant."""
+        before, self._read, self._account = self._read, (connects, place.epoch), place.account
+        if self._read != before and self._stored.owed:
+            self._look()
 
     async def stop(self) -> None:
         """End a transfer where it is; what it has not done is still owed."""
@@ -81,9 +94,11 @@ class Acting:
 
         :raises SupersededError: if somebody has begun anew.
         """
-        if not self._watcher.state.connected:
-            # The watcher wakes the subscriber, and the subscriber this, when there is a connection again. Nor is one
-            # opened to save and forward: the watcher knows how long the server is to be left alone.
+        if not self._watcher.state.connected or self._read != (self._watcher.connects, self._stored.place.epoch):
+            # The watcher wakes the subscriber, and the subscriber reads and wakes this, when there is a connection
+            # again. Until then the connection may lead to another mailbox; and what is owed to mails of an earlier
+            # epoch goes with the next commit. Nor is a connection opened to save and forward: the watcher knows how
+            # long the server is to be left alone.
             return None
         waits = []
         transfer = False
@@ -148,7 +163,7 @@ class Acting:
             if outgoing:
                 self._let_in()
             item.todo = replace(item.todo, actions=item.todo.actions[1:], tries=0)
-            item.repeated, item.limits = False, Backoff()
+            item.fresh()
             if item.todo.actions:
                 await self._stored.note()
         if not item.todo.actions:
@@ -161,9 +176,12 @@ class Acting:
         action, repeated = item.todo.actions[0], item.repeated
         uids = [uid for first, last in item.todo.uids.spans for uid in range(first, last + 1)]
         if action.do in OUTGOING:
-            return await self._courier.perform(item.uidvalidity, uids, action, lambda: setattr(item, "begun", True))
+            known = Known(item.uidvalidity, self._account)
+            return await self._courier.perform(known, uids, action, lambda: setattr(item, "begun", True))
 
         def work(session: Session, status: FolderStatus) -> bool:
+            if self._watcher.connects != self._read[0]:
+                raise LostConnectionError("the connection is another one by now.", stage=action.do)
             item.begun = True
             if status.uidvalidity != item.uidvalidity:
                 return False
@@ -182,33 +200,49 @@ class Acting:
         self._last_failure = f"{_described(item.todo.actions[0])}: {error}"
         if not isinstance(error, ImapError):
             log.error("unexpected error in an action", exc_info=error)
+        beyond = isinstance(error, ImapError) and error.stage in BEYOND_IMAP
         limit = recognise(error.reply) if isinstance(error, ImapError) else None
+        now = self._clock.monotonic()
         if limit is None:
             tries = item.todo.tries + 1
             over, wait = tries >= ACTION_TRIES, min(ACTION_RETRY[0] * 2.0 ** (tries - 1), ACTION_RETRY[1])
             item.todo = replace(item.todo, tries=tries)
         else:
-            over, wait = item.limits.failures >= LIMITED_TRIES, item.limits.next(error)
-            if limit.quiet:
-                self._quiet_until = self._clock.monotonic() + wait
+            item.limited_since = item.limited_since or now
+            over, wait = now - item.limited_since >= LIMITED, item.limits.next(error)
+            if beyond:
+                self._carry_after = now + wait
+            elif limit.quiet:
+                self._quiet_until = now + wait
         if over:
             self._failed += 1
             log.error("%s failed and is given up: %s", what, error)
             item.todo = replace(item.todo, actions=_without(item.todo.actions), tries=0)
-            item.repeated, item.limits = False, Backoff()
+            item.fresh()
             if item.todo.actions:
                 return 0.0
             await self._stored.forget(item)
             return None
         log.warning("%s failed and is tried again in %.0f s: %s", what, wait, error)
-        item.not_before = self._clock.monotonic() + wait
+        item.not_before = now + wait
         return wait
 
     def _turned_away(self, item: Owed, error: Exception) -> float:
         """Return how long to wait: nothing was sent, for the connection has gone, or cannot be made."""
         if not item.outgoing:
-            item.not_before = self._clock.monotonic() + TROUBLE  # the watcher wakes this when it is back
-            return TROUBLE
+            # The connection has gone, and the watcher wakes this when it is back; or the folder cannot be opened for
+            # writing.
+            wait = TROUBLE if isinstance(error, LostConnectionError) else max(TROUBLE, item.limits.next(error))
+            item.not_before = self._clock.monotonic() + wait
+            self._last_failure = f"{_described(item.todo.actions[0])}: {error}"
+            (log.debug if item.limits.failures <= 1 else log.warning)(
+                "%s is due to mails of %s, and the folder cannot be opened for it: tried again in %.0f s: %s",
+                _described(item.todo.actions[0]),
+                self._name,
+                wait,
+                error,
+            )
+            return wait
         # Each mail that is to be saved would try the same login: a hundred refused ones lock an account.
         wait = self._knocking.next(error)
         self._carry_after = self._clock.monotonic() + wait

@@ -139,6 +139,10 @@ class Committer:
             self._queue.append(promise)
         self.look()
 
+    def has_read(self, place: Place, connects: int) -> None:
+        """The folder was read up to ``place``, in the connection of that number: only in it may be acted."""
+        self._acting.has_read(place, connects)
+
     def look(self) -> None:
         """Something has changed: a confirmation, or the connection."""
         self._look.set()

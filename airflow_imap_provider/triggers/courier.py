@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.mailbox import executor
 from airflow_imap_provider.mailbox.entrance import entrance, route
+from airflow_imap_provider.mailbox.refitting import account_of
 
 if TYPE_CHECKING:
     from airflow_imap_provider.mail.message import Mail
     from airflow_imap_provider.mailbox.actions import Action
     from airflow_imap_provider.transport.session import Session
 
-__all__ = ["Courier", "is_separate"]
+__all__ = ["Courier", "Known", "is_separate"]
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +33,18 @@ SENT_KEPT = 100
 def is_separate(action: Action) -> bool:
     """Tell whether an action is done for each mail by itself."""
     return bool(dict(action.options).get("separate", True))
+
+
+@dataclass(frozen=True)
+class Known:
+    """By what a mailbox is known again in a connection of one's own.
+
+    :param uidvalidity: under which the UIDs were given.
+    :param account: as :func:`~airflow_imap_provider.mailbox.refitting.account_of` marks it.
+    """
+
+    uidvalidity: int | None
+    account: str
 
 
 class Courier:
@@ -45,16 +60,15 @@ class Courier:
         self._session: Session | None = None
         self._sent: dict[tuple[Action, tuple[int, ...]], dict[str, dict[str, Any]]] = {}
 
-    async def perform(
-        self, uidvalidity: int | None, uids: Sequence[int], action: Action, begun: Callable[[], None]
-    ) -> bool:
+    async def perform(self, known: Known, uids: Sequence[int], action: Action, begun: Callable[[], None]) -> bool:
         """Save or forward mails; those that are gone are passed over.
 
+        :param known: by what the mailbox is known again.
         :param begun: called when the mailbox is open: what fails before is the connection's trouble, not the action's.
         :return: whether the UIDs still mean the same mails.
         """
         session = await self._opened()
-        return await executor.transferring(lambda: self._carry(session, uidvalidity, uids, action, begun))
+        return await executor.transferring(lambda: self._carry(session, known, uids, action, begun))
 
     async def _opened(self) -> Session:
         """The connection; a new one queues with all the others that lead to its host."""
@@ -76,7 +90,7 @@ class Courier:
     def _carry(
         self,
         session: Session,
-        uidvalidity: int | None,
+        known: Known,
         uids: Sequence[int],
         action: Action,
         begun: Callable[[], None],
@@ -86,9 +100,17 @@ class Courier:
 
         session.noop()  # some servers tell of what has changed only when they are asked
         status = session.select(self._folder, readonly=True)
-        begun()
-        if status.uidvalidity != uidvalidity:
+        other = account_of(session.settings) != known.account
+        if not other and status.uidvalidity != known.uidvalidity:
+            begun()
             return False
+        if other or (status.uidnext is not None and status.uidnext <= max(uids)):
+            raise ImapError(
+                f"the connection {self._conn_id} leads to another mailbox by now.",
+                stage=action.do,
+                remedy="Nothing needs to be changed: this goes on when the trigger has read in it.",
+            )
+        begun()
         mails = mails_by_uid(session, status, uids, self._conn_id)
         if len(mails) < len(uids):
             log.warning(

@@ -41,6 +41,7 @@ class Owed:
     :param begun: whether the last attempt has reached the server.
     :param not_before: when to try it again, in the clock's seconds.
     :param limits: how often the server said that it is too much for now, and how long that makes us wait.
+    :param limited_since: when it said so first, in the clock's seconds; zero if it has not.
     """
 
     todo: Todo
@@ -49,6 +50,11 @@ class Owed:
     begun: bool = False
     not_before: float = 0.0
     limits: Backoff = field(default_factory=Backoff)
+    limited_since: float = 0.0
+
+    def fresh(self) -> None:
+        """The next action is due, which nobody has tried yet."""
+        self.repeated, self.limits, self.limited_since = False, Backoff(), 0.0
 
     @property
     def outgoing(self) -> bool:

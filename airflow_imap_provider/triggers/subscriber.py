@@ -216,6 +216,7 @@ class Subscriber:
         batch = await within(watcher.read(self, self._reader, place), READ_LIMIT)
         if self._place is not place:
             return None  # somebody has begun anew meanwhile
+        self._committer.has_read(batch.place, watcher.connects)
         payload = None
         if batch.emails:
             payload = await self._journaled(self._event(batch))

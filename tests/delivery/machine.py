@@ -120,7 +120,9 @@ class DeliveryMachine(RuleBasedStateMachine):
         """For stories only: before the first opening, or with nothing told there, nobody can know it for new."""
         self.world.deliver(matches=True, days_ago=days_ago)
 
-    @precondition(lambda self: not self.world.plan.second)  # whose trigger wants it, and has nothing to know it by
+    # Not for two triggers: the other one wants it, and has nothing to know it by. Each holds the folder up for a
+    # quarter of an hour.
+    @precondition(lambda self: not self.world.plan.second and len(self.world.server.poison) < 2)
     @rule()
     def a_broken_mail_arrives(self) -> None:
         self.world.deliver_broken()

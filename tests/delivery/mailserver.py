@@ -240,6 +240,14 @@ class TwinSession:
                 change(uid, self._server.inbox[uid])
         self._done(name)
 
+    @property
+    def folder(self) -> FolderStatus:
+        assert self._status is not None
+        return self._status
+
+    def copied_to(self) -> None:
+        """A server without COPYUID."""
+
     def add_flags(self, uids: Sequence[int], flags: Sequence[str]) -> None:
         self._change("STORE", uids, lambda _uid, mail: mail.flags.update(flags))
 

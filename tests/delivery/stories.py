@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from airflow_imap_provider.mailbox.actions import Action, MarkRead
+from airflow_imap_provider.mailbox.actions import Action, MarkRead, Move
 from tests.delivery import mutations
 from tests.delivery.machine import UNWELL, DeliveryMachine
 
@@ -254,6 +254,16 @@ def uids_that_begin_anew(machine: DeliveryMachine) -> None:
     machine.time_passes(90.0)
 
 
+def an_action_is_owed_when_uids_begin_anew(machine: DeliveryMachine) -> None:
+    begin(machine, actions=(Move("Done"),))
+    machine.mails_arrive([True, True, True, True])
+    machine.the_server_refuses_changes(1)
+    machine.time_passes(10.0)
+    machine.world.renumber_folder()
+    machine.mails_arrive([False, False, False, False])
+    machine.time_passes(90.0)
+
+
 def down_at_first_and_clocks_apart(machine: DeliveryMachine) -> None:
     begin(machine, ahead=75.0, down=40.0)
     machine.mails_arrive([True, True])
@@ -299,6 +309,7 @@ TEETH: tuple[tuple[Story, mutations.Mutation], ...] = (
     (a_broken_mail, mutations.never_give_up),
     (an_old_mail_moved_here_when_the_folder_was_made_anew, mutations.let_dates_decide),
     (uids_that_begin_anew, mutations.believe_uidvalidity),
+    (an_action_is_owed_when_uids_begin_anew, mutations.act_before_reading),
     (down_at_first_and_clocks_apart, mutations.believe_the_clock),
     (two_triggers_restarted, mutations.commit_without_confirmation),
     (quiet_day, mutations.step_over_the_next_mail),

@@ -40,4 +40,4 @@ def test_an_action_that_is_always_too_much_is_given_up_after_a_day_and_reported(
         assert not world.given_up
         world.run(0.6 * DAY)
         assert world.given_up
-        assert 1000 - world.server.refusals == 31
+        assert 1000 - world.server.refusals < 50

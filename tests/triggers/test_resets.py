@@ -219,7 +219,7 @@ async def test_a_store_that_was_emptied_is_a_first_start_that_says_how_to_go_bac
     await until(lambda: committed(state) == 2, "it goes on")
     assert triggerer.subjects == ["fresh"]
     (said,) = [record for record in caplog.records if "stored place" in record.getMessage()]
-    assert said.levelno == logging.INFO
+    assert said.levelno == logging.WARNING
     assert "airflow imap4 reset --asset inbox --to DATE" in said.getMessage()
 
 

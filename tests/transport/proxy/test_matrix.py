@@ -101,8 +101,8 @@ BAD = [
     row("microsocks with login", "socks5", ProxyAuthenticationError, WANTED, marks=MICROSOCKS),
     row("microsocks with login", "socks5", ProxyAuthenticationError, WANTED, marks=MICROSOCKS, **JOE, **OFF),
     # The wrong type for the port.
-    row("microsocks", "http", ProxyError, "does not speak HTTP", marks=MICROSOCKS),
-    row("microsocks", "socks4a", ProxyError, "does not speak SOCKS4", marks=MICROSOCKS),
+    row("microsocks", "http", ProxyError, "is a SOCKS5 proxy", marks=MICROSOCKS),
+    row("microsocks", "socks4a", ProxyError, "is a SOCKS5 proxy", marks=MICROSOCKS),
     row("squid", "socks5", ImapTimeoutError, "Check Proxy type", marks=SQUID),
     row("tinyproxy", "socks4a", ImapTimeoutError, "Check Proxy type", marks=TINYPROXY),
 ]
