@@ -12,6 +12,7 @@ from airflow_imap_provider.errors import ImapError, SettingsError
 from airflow_imap_provider.hooks.outgoing import check_outgoing
 from airflow_imap_provider.hooks.sent import TaskRecord
 from airflow_imap_provider.hooks.templates import render_json
+from airflow_imap_provider.mail.templates import templated
 from airflow_imap_provider.mailbox.actions import (
     Action,
     Forward,
@@ -134,7 +135,10 @@ class SaveEmailOperator(_EmailOperator):
         self.on_exists = on_exists
         self.decrypt = decrypt
         self.missing = check_missing(missing)
-        if not _templated(path, names, regex, larger, smaller):
+        is_path = hasattr(path, "__fspath__") or hasattr(path, "protocol")
+        given = (str(path) if is_path else path, names, regex, larger, smaller)
+        # Anything else is known only when the task runs, such as the output of another one.
+        if all(isinstance(each, (str, int)) for each in given) and not templated(*given):
             check_outgoing([Save(str(path), **self._options())])
 
     def _options(self) -> dict[str, Any]:
@@ -376,12 +380,3 @@ class ForwardEmailOperator(_EmailOperator):
                 sent += hook.forward(emails, self.to, missing=self.missing, sent=record, **self._options())
         raise_all(errors)
         return sent
-
-
-def _templated(*values: object) -> bool:
-    """Tell whether a value is known only when the task runs."""
-    return any(
-        (not isinstance(value, (str, int)) and not hasattr(value, "__fspath__") and not hasattr(value, "protocol"))
-        or any(mark in str(value) for mark in ("{{", "{%"))
-        for value in values
-    )
