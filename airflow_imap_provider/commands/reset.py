@@ -1,6 +1,6 @@
 """Has an email trigger begin anew (--to), or forgets a consumer that is gone (--forget-consumer).
 
-A running trigger honours a reset within about half a minute, any other when it starts. Mails that were told before and
+A running trigger honours a reset within about 20 seconds, any other when it starts. Mails that were told before and
 are within the new start are told again, as new ones: each consumer takes them once more, and their actions are done
 again.
 """
@@ -95,7 +95,7 @@ def _ask_for_reset(args: argparse.Namespace, to: str) -> None:
         entries.set(stream.key("reset"), request.to_json())
     _ring(request.id, entries.asset, stream.name)
     print(
-        f"{stream.name} is asked to begin anew from {to!r}. A running trigger does so within about half a minute, any "
+        f"{stream.name} is asked to begin anew from {to!r}. A running trigger does so within about 20 seconds, any "
         "other when it starts; 'airflow imap4 state' shows whether it has."
     )
     if args.wait > 0:

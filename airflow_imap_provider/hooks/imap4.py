@@ -275,10 +275,10 @@ class Imap4Hook(BaseHook):
         """Forward mails by an SMTP connection of Airflow (extra ``smtp``).
 
         :param emails: mails as the trigger, the operators and this hook return them.
-        :param to: whom to, and
+        :param to: whom to, as the option of that name.
         :param missing: ``"fail"``, or ``"ignore"`` mails that are nowhere any more.
         :param sent: keeps what was sent, and what it has is not sent again; a ``dict`` will do.
-        :param options: how, as :class:`~airflow_imap_provider.mailbox.forwarding.Forwarding` has it.
+        :param options: the other options, as :class:`~airflow_imap_provider.mailbox.forwarding.Forwarding` has it.
         :return: a dict for each message: ``keys`` of the mails, ``message_id``, ``recipients``, ``refused``.
         :raises ImapError: a mail is nowhere to be found, or cannot be sent; the others are sent.
         """
@@ -357,7 +357,7 @@ class Imap4Hook(BaseHook):
         session, keys = self.session(), {email["uid"]: str(email["key"]) for email in group}
         mails = mails_by_uid(session, status, list(keys), self.imap4_conn_id)
         if len(mails) < len(keys):
-            self.log.warning("%s of %s mails are gone, and not to be %sd", len(keys) - len(mails), len(keys), action.do)
+            self.log.warning("%s of %s mails are gone: nothing to %s", len(keys) - len(mails), len(keys), action.do)
         return send_out(session, ((keys[mail.uid], partial(_same, mail)) for mail in mails), action, sent=sent)
 
     def exists(self, email: Mapping[str, Any], look_in: Sequence[str] = ()) -> bool:

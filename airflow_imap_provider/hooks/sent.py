@@ -1,4 +1,4 @@
-"""What was forwarded before: in a task's state store, so that a retry sends only what is missing."""
+"""What a task's earlier attempts have done: in its state store, so that a retry does only what is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SentRecord(Protocol):
 
 
 class TaskRecord:
-    """Keeps it for a task instance, over its retries.
+    """Keeps it for a task instance, over its retries; and which mails it has come to deleting.
 
     :param store: ``context["task_state_store"]``.
     """
@@ -33,3 +33,15 @@ class TaskRecord:
 
     def __setitem__(self, name: str, value: dict[str, Any]) -> None:
         self._store.set(f"sent:{name}", value, retention=NEVER_EXPIRE)
+
+    def deletion(self, key: str) -> dict[str, Any] | None:
+        """Return what an earlier attempt has kept of a mail just before deleting it; ``None`` if none came so far."""
+        kept: dict[str, Any] | None = self._store.get(f"deleting:{key}")
+        return kept
+
+    def note_deletion(self, key: str, told: dict[str, Any]) -> None:
+        """Note that all that was to be done before is done, and the mail is deleted next.
+
+        :param told: what is returned of the mail besides what it came with.
+        """
+        self._store.set(f"deleting:{key}", told, retention=NEVER_EXPIRE)

@@ -11,14 +11,7 @@ from collections.abc import Iterable
 
 from airflow_imap_provider.errors import SettingsError
 
-__all__ = [
-    "FIELDS_LIMIT",
-    "HEADER_LIMIT",
-    "check_header_name",
-    "check_header_names",
-    "header_fields",
-    "split_header",
-]
+__all__ = ["FIELDS_LIMIT", "HEADER_LIMIT", "check_header_name", "check_header_names", "header_fields"]
 
 HEADER_LIMIT = 128 * 1024
 """Bytes of a header block that are looked at. Postfix cuts headers at 100 KiB (``header_size_limit``) and others at
@@ -50,18 +43,6 @@ def check_header_names(names: object) -> list[str]:
     for name in listed:
         check_header_name(name)
     return listed
-
-
-def split_header(block: bytes, problems: list[str]) -> dict[str, list[bytes]]:
-    """Return the raw values, still folded, by lower-case field name and in the order of the block.
-
-    :param block: the header as the server sends it.
-    :param problems: what was wrong is added here.
-    """
-    fields: dict[str, list[bytes]] = {}
-    for name, value in header_fields(block, problems):
-        fields.setdefault(name, []).append(value)
-    return fields
 
 
 def header_fields(block: bytes, problems: list[str]) -> list[tuple[str, bytes]]:

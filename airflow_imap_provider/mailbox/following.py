@@ -27,6 +27,7 @@ def to_act_on(
     *,
     look_in: Sequence[str],
     repeated: bool,
+    deleting: bool = True,
 ) -> Mail | None:
     """Open the folder in which a mail is now, and return the mail; ``None`` if an earlier attempt has deleted it.
 
@@ -36,6 +37,7 @@ def to_act_on(
     :param actions: all that is to be done to it.
     :param look_in: folders to look into first; the only ones for a mail that is to be deleted.
     :param repeated: an earlier attempt may have been interrupted.
+    :param deleting: whether that one may have come to deleting the mail; otherwise somebody else has taken it away.
     :raises NotFoundError: it is nowhere.
     :raises AmbiguousError: it is in several folders, or several mails can be it.
     """
@@ -54,7 +56,7 @@ def to_act_on(
             copies=copied,
         )
     except NotFoundError as error:
-        if not (deleted and repeated):
+        if not (deleted and repeated and deleting):
             raise
         log.info("Mail %s counts as deleted by an earlier attempt: %s", email["key"], error)
         return None

@@ -7,9 +7,9 @@ it (:func:`gc.freeze`): later ones pass it over. What nobody refers to any more 
 not, and so is all of a connection that was lost: its objects form no circles.
 
 The cost: a circle of *frozen* objects that becomes garbage stays, whoever made it. A trigger that Airflow ends leaves
-some 160 objects in circles. That is bounded: when there are twice as many frozen objects as can be explained, the
-freezing is undone, so that the next full collection (a long one) finds them; and it is undone for good when few
-mailboxes are left.
+about 130 objects in circles, most of them Airflow's. That is bounded: when there are twice as many frozen objects as
+can be explained, the freezing is undone, so that the next full collection (a long one) finds them; and it is undone for
+good when few mailboxes are left.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class _Collector:
         self.helped = False
         self.mailboxes = 0
         self.thaws = 0
+        self._said = 0
         self._thresholds = gc.get_threshold()
         self._began = 0.0
         self._freezes = 0
@@ -96,10 +97,15 @@ class _Collector:
         self._freezes = 0
         more = max(self.mailboxes - self._proven_mailboxes, 0)
         if gc.get_freeze_count() > 2 * self._proven + A_MAILBOX * more:
-            log.info("looking once more at all objects of this process: there may be garbage among the old ones")
-            self.thaws += 1
-            self._proven = 0
             gc.unfreeze()
+            self._proven = 0
+            self.thaws += 1
+
+    def say(self) -> None:
+        """Log that freezing was undone. Not from the callback: its thread may hold the lock of a log handler."""
+        if self._said < self.thaws:
+            self._said = self.thaws
+            log.info("all objects of this process were looked at again: there may have been garbage among the frozen")
 
 
 _collector = _Collector()
@@ -108,6 +114,7 @@ _collector = _Collector()
 def mailboxes(number: int) -> None:
     """So many mailboxes are watched in this process now."""
     _collector.mailboxes = number
+    _collector.say()
     if number >= MANY and not _collector.helped:
         _collector.help()
     elif number < MANY / 2 and _collector.helped:

@@ -15,6 +15,7 @@ from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.mailbox.download import download
 from airflow_imap_provider.mailbox.fetcher import Fetcher
 from airflow_imap_provider.transport.session import FolderStatus, Session
+from airflow_imap_provider.transport.throttling import recognise
 
 __all__ = ["AmbiguousError", "NotFoundError", "locate", "mails_by_uid", "where_it_was"]
 
@@ -98,6 +99,7 @@ def locate(
     :param copies: folders into which an earlier attempt may have copied it; to act on, a mail elsewhere is preferred.
     :raises NotFoundError: it is nowhere.
     :raises AmbiguousError: several fit, and they differ, or it is to be acted on and they are in several folders.
+    :raises RefusedError: the server has enough for now, so it is not known where the mail is.
     """
     if mail := where_it_was(session, email, conn_id, headers=headers):
         return mail
@@ -170,11 +172,16 @@ class _Looking:
     alike: list[str]
 
     def fitting(self, folder: str) -> list[Mail]:
-        """Return the mails of a folder that can be it, the newest first. A folder that cannot be opened has none."""
+        """Return the mails of a folder that can be it, the newest first. A folder that cannot be opened has none.
+
+        :raises RefusedError: the server has enough for now, so what the folder has is not known.
+        """
         session, identity = self.session, self.identity
         try:
             status = session.select(folder, readonly=True)
         except RefusedError as error:
+            if recognise(error.reply):
+                raise
             log.info("A mail that was moved is not looked for in %r: %s", folder, error)
             return []
         hits = session.search(["HEADER", "Message-ID", identity.message_id])

@@ -7,12 +7,12 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_imap_provider.errors import ImapError, SettingsError
 from airflow_imap_provider.hooks.outgoing import check_outgoing
 from airflow_imap_provider.hooks.sent import TaskRecord
 from airflow_imap_provider.hooks.templates import render_json
+from airflow_imap_provider.mail.templates import templated
 from airflow_imap_provider.mailbox.actions import (
     Action,
     Forward,
@@ -27,6 +27,8 @@ from airflow_imap_provider.mailbox.several import Failures, check_missing, kept,
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context, ObjectStoragePath
+
+    from airflow_imap_provider.hooks.imap4 import Imap4Hook
 
 __all__ = ["EmailActionOperator", "ForwardEmailOperator", "SaveEmailOperator"]
 
@@ -133,7 +135,10 @@ class SaveEmailOperator(_EmailOperator):
         self.on_exists = on_exists
         self.decrypt = decrypt
         self.missing = check_missing(missing)
-        if not _templated(path, names, regex, larger, smaller):
+        is_path = hasattr(path, "__fspath__") or hasattr(path, "protocol")
+        given = (str(path) if is_path else path, names, regex, larger, smaller)
+        # Anything else is known only when the task runs, such as the output of another one.
+        if all(isinstance(each, (str, int)) for each in given) and not templated(*given):
             check_outgoing([Save(str(path), **self._options())])
 
     def _options(self) -> dict[str, Any]:
@@ -215,29 +220,67 @@ class EmailActionOperator(_EmailOperator):
         record = TaskRecord(context["task_state_store"])
         groups = self._by_connection()
         failures = Failures("done with", [str(email["key"]) for emails in groups.values() for email in emails])
-        gone: list[NotFoundError] = []
         for conn_id, emails in groups.items():
             with closing(Imap4Hook(conn_id)) as hook:
                 for email in emails:
                     with failures.of(str(email["key"])):
                         try:
+                            if actions[-1].do == "delete":
+                                result.append(self._delete(hook, email, actions, record, repeated=repeated))
+                                continue
                             result += hook.follow(email, actions, look_in=self.look_in, repeated=repeated, sent=record)
                         except NotFoundError as error:
                             if self.missing != "ignore":
-                                gone.append(error)
                                 raise
                             self.log.warning("Nothing is done: %s", error)
                             result.append(dict(email))
                     if failures.hopeless:
                         break
-        try:
-            failures.check()
-        except ImapError as error:
-            if gone and any(action.do == "delete" for action in actions):
-                # A retry would take the mail for one that this attempt has deleted.
-                raise AirflowFailException(str(error)) from error
-            raise
+        failures.check()
         return result
+
+    def _delete(
+        self,
+        hook: Imap4Hook,
+        email: Mapping[str, Any],
+        actions: Sequence[Action],
+        record: TaskRecord,
+        *,
+        repeated: bool,
+    ) -> dict[str, Any]:
+        """Do actions of which the last one deletes the mail; return it as it was.
+
+        Between what comes before and the deletion it is noted how far this attempt has come: otherwise a retry could
+        take a mail that somebody has moved for one that was saved and deleted.
+        """
+        from airflow_imap_provider.hooks.emails import with_files
+        from airflow_imap_provider.mailbox.following import place_of, to_act_on
+
+        key = str(email["key"])
+        noted = record.deletion(key)
+        mail = to_act_on(
+            hook.session(),
+            email,
+            hook.imap4_conn_id,
+            actions,
+            look_in=self.look_in,
+            repeated=repeated,
+            deleting=noted is not None,
+        )
+        if mail is None:
+            return {**email, **(noted or {})}
+        here: dict[str, Any] = {**email, **place_of(mail)}
+        before = actions[:-1]
+        if before:
+            results = hook.act(here, before, repeated=repeated, sent=record)
+            here = with_files(here, before, results)
+            if sum("message_id" in each for each in results) < sum(action.do == "forward" for action in before):
+                # Nobody would ever see an answer to our own forward, such as a bounce.
+                self.log.warning("Mail %s is not deleted, since it was not forwarded", key)
+                return here
+        record.note_deletion(key, {name: value for name, value in here.items() if value != email.get(name)})
+        hook.act(here, actions[-1], repeated=repeated)
+        return here
 
 
 class ForwardEmailOperator(_EmailOperator):
@@ -337,12 +380,3 @@ class ForwardEmailOperator(_EmailOperator):
                 sent += hook.forward(emails, self.to, missing=self.missing, sent=record, **self._options())
         raise_all(errors)
         return sent
-
-
-def _templated(*values: object) -> bool:
-    """Tell whether a value is known only when the task runs."""
-    return any(
-        (not isinstance(value, (str, int)) and not hasattr(value, "__fspath__") and not hasattr(value, "protocol"))
-        or any(mark in str(value) for mark in ("{{", "{%"))
-        for value in values
-    )

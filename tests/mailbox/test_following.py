@@ -11,12 +11,16 @@ from typing import Any
 
 import pytest
 
+from airflow_imap_provider.errors import RefusedError
 from airflow_imap_provider.hooks.imap4 import Imap4Hook
 from airflow_imap_provider.mailbox.actions import Copy, Delete, Flag, MarkRead, Move, Save
-from airflow_imap_provider.mailbox.lookup import AmbiguousError, NotFoundError
+from airflow_imap_provider.mailbox.lookup import AmbiguousError, NotFoundError, locate
+from airflow_imap_provider.transport.session import open_session
 from tests.hooks.test_imap4_hook import with_attachment
 from tests.servers.dovecot import Dovecot, User
 from tests.servers.pymap_server import PymapServer
+from tests.servers.scripted import Peer, ScriptedServer
+from tests.transport.conftest import settings_for
 from tests.triggers.conftest import connection
 
 ARRIVED = datetime(2026, 3, 31, 7, 15, 2, tzinfo=timezone.utc)
@@ -268,6 +272,34 @@ def test_a_folder_that_is_not_there_any_more_does_not_end_the_search(
     [attachment] = hook.attachments(email)
     assert attachment.content == b"GENUINE."
     assert hook.follow(email, Move("Done"), look_in=["Nowhere"])[0]["folder"] == "Done"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("[UNAVAILABLE] Service temporarily unavailable", RefusedError),
+        ("[THROTTLED] Account exceeded command or bandwidth limits", RefusedError),
+        ("[NOPERM] Permission denied", NotFoundError),
+    ],
+)
+def test_a_server_that_has_enough_does_not_say_that_the_mail_is_not_there(words: str, said: type[Exception]) -> None:
+    def script(peer: Peer) -> None:
+        peer.let_in()
+        peer.expect("EXAMINE")
+        peer.no("[NONEXISTENT] Mailbox does not exist")
+        peer.expect("EXAMINE")
+        peer.no(words)
+        peer.expect("LOGOUT")
+        peer.ok("* BYE")
+
+    email = {"folder": "Gone", "uid": 1, "uidvalidity": 7, "message_id": "<1@example.com>", "size": 9}
+    with ScriptedServer(script) as server:
+        session = open_session(settings_for(server))
+        try:
+            with pytest.raises(said):
+                locate(session, {**email, "received": ARRIVED.isoformat()}, "c", look_in=["Done"], elsewhere=False)
+        finally:
+            session.close()
 
 
 def test_saving_and_deleting_in_one_go_is_repeated_without_harm(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -142,3 +143,18 @@ def test_frozen_circles_are_found_when_there_are_too_many(collector: garbage._Co
     gc.unfreeze()
     gc.collect()
     assert Circle.alive == 0
+
+
+def test_nothing_is_logged_within_a_collection(collector: garbage._Collector, caplog: pytest.LogCaptureFixture) -> None:
+    """It may strike a thread that holds the lock of a log handler, or is writing to its file."""
+    garbage.mailboxes(garbage.MANY)
+    collector._proven = 1  # everything else counts as unexplained
+    with caplog.at_level(logging.INFO):
+        gc.collect()
+        assert gc.get_freeze_count() == 0, "it is undone"
+        assert caplog.messages == []
+        garbage.mailboxes(garbage.MANY + 1)
+        garbage.mailboxes(garbage.MANY + 2)
+    assert [message.split(":")[0] for message in caplog.messages] == [
+        "all objects of this process were looked at again"
+    ]

@@ -258,7 +258,7 @@ def test_what_was_read_before_the_server_had_enough_is_handed_out_and_not_read_a
 @pytest.mark.parametrize(
     "what", ["cannot convert this message", "Server Unavailable. 15", "* BYE Internal error", DROP]
 )
-def test_a_poison_mail_holds_the_folder_up_for_about_an_hour_and_is_named(
+def test_a_poison_mail_holds_the_folder_up_for_a_quarter_of_an_hour_and_is_named(
     what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with scene([1, 2, 3], on(2, what)) as (folder, server):
@@ -305,7 +305,7 @@ def test_a_text_that_is_never_given_is_named() -> None:
     assert [line.split(":")[0] for line in found.incomplete] == ["UID 2, without its text"]
 
 
-def test_a_mail_that_becomes_readable_within_the_hour_is_whole() -> None:
+def test_a_mail_that_becomes_readable_within_that_time_is_whole() -> None:
     trouble = on(2, "System Error")
     until = 0.8 * PATIENCE
     with scene(
