@@ -18,7 +18,7 @@ from airflow_imap_provider.hooks.imap4 import Imap4Hook
 from airflow_imap_provider.mail.raw import RawMail, mail_from_raw
 from airflow_imap_provider.mail.transfer import decode_transfer
 from airflow_imap_provider.mailbox import spool
-from airflow_imap_provider.mailbox.actions import Save
+from airflow_imap_provider.mailbox.actions import Delete, Forward, Save
 from tests.mail.corpus.kinds import KINDS
 from tests.mail.corpus.pieces import HEADER, attachment, encoded, mixed, part, single, text
 from tests.mail.test_corpus import storable
@@ -125,18 +125,22 @@ class Liar:
 
     :param structure: what it tells as the mail's structure.
     :param parts: its answer to FETCH of a part: the part's whole content, ``None`` for NIL, ``"NO"`` for a refusal, and
-        ``""`` for an OK without the part.
+        ``""`` for an OK without the part. That of the mail itself is named ``""``, and is the mail if it is left out.
     """
 
     def __init__(self, structure: str, parts: dict[str, bytes | str | None], mail: bytes = MAIL) -> None:
         self.structure, self.parts, self.mail = structure, parts, mail
+        self.commands: list[str] = []
 
     def __call__(self, peer: Peer) -> None:
         peer.let_in()
         while True:
             line = peer.line()
             peer.tag, _, command = line.partition(" ")
-            if command.startswith(("SELECT", "EXAMINE")):
+            self.commands.append(command)
+            if command.startswith("UID SEARCH"):
+                peer.ok("* SEARCH 1")
+            elif command.startswith(("SELECT", "EXAMINE")):
                 peer.ok("* 1 EXISTS", "* OK [UIDVALIDITY 7] valid", "* OK [UIDNEXT 2] next", words="[READ-ONLY]")
             elif command.startswith("UID FETCH"):
                 self.fetch(peer, command)
@@ -162,7 +166,7 @@ class Liar:
         asked = re.search(r"BODY\.PEEK\[([^]]*)\]<(\d+)\.(\d+)>", command)
         assert asked is not None, command
         begin, length = int(asked[2]), int(asked[3])
-        whole = self.mail if not asked[1] else self.parts.get(asked[1])
+        whole = self.parts.get(asked[1], None if asked[1] else self.mail)
         if whole == "NO":
             peer.no("cannot")
         elif whole == "":
@@ -254,6 +258,34 @@ def test_an_attachment_that_is_empty_stays_empty(tmp_path: Path, monkeypatch: py
     with mailbox(Liar(told, {"1": b"Hello", "2": None}, empty), monkeypatch) as hook:
         [email] = hook.fetch([1], text=False)
         assert contents(hook, email) == [("empty.csv", b"")]
+
+
+@pytest.mark.parametrize("answer", [None, b""], ids=["NIL", "empty"])
+@pytest.mark.parametrize("structure", [TRUE, "NIL"], ids=["told", "not told"])
+def test_a_mail_that_the_server_does_not_give_is_neither_saved_nor_forwarded_and_so_not_deleted(
+    answer: bytes | None, structure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outbox: Outbox
+) -> None:
+    saves = [Save(str(tmp_path), what="message"), Save(str(tmp_path))]
+    forwards = [Forward("ann@example.com"), Forward("ann@example.com", style="inline")]
+    liar = Liar(structure, {"1": answer, "2": answer, "3": answer, "": answer})
+    with mailbox(liar, monkeypatch) as hook:
+        [email] = hook.search()
+        for action in (*saves, *forwards):
+            with pytest.raises(ImapError, match="does not give"):
+                hook.act(email, [action, Delete()])
+    assert files(tmp_path) == []
+    assert outbox.messages == []
+    assert not any("STORE" in command or "EXPUNGE" in command for command in liar.commands)
+
+
+def test_a_text_that_the_server_tells_and_does_not_give_is_forwarded_from_the_whole_mail(
+    monkeypatch: pytest.MonkeyPatch, outbox: Outbox
+) -> None:
+    for answer in (None, b""):
+        with mailbox(Liar(TRUE, {**GIVEN, "1": answer}), monkeypatch) as hook:
+            hook.forward(hook.search(), "ann@example.com", style="inline")
+        shown, *_ = outbox.messages[-1].iter_parts()
+        assert "Hello" in shown.get_content()
 
 
 def test_the_whole_mail_tells_the_same_parts_as_the_files_saved(
