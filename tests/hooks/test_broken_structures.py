@@ -9,19 +9,23 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from airflow.sdk import Context
 
 from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.hooks.imap4 import Imap4Hook
+from airflow_imap_provider.mail.conditions import Body
 from airflow_imap_provider.mail.raw import RawMail, mail_from_raw
 from airflow_imap_provider.mail.transfer import decode_transfer
 from airflow_imap_provider.mailbox import spool
-from airflow_imap_provider.mailbox.actions import Delete, Forward, Save
+from airflow_imap_provider.mailbox.actions import Delete, Forward, MarkRead, Save
+from airflow_imap_provider.sensors.email import EmailSensor
 from tests.mail.corpus.kinds import KINDS
 from tests.mail.corpus.pieces import HEADER, attachment, encoded, mixed, part, single, text
 from tests.mail.test_corpus import storable
+from tests.operators.test_many_mails import Store
 from tests.servers.dovecot import Dovecot, User
 from tests.servers.scripted import Peer, ScriptedServer
 from tests.servers.smtp import Outbox
@@ -141,7 +145,8 @@ class Liar:
             if command.startswith("UID SEARCH"):
                 peer.ok("* SEARCH 1")
             elif command.startswith(("SELECT", "EXAMINE")):
-                peer.ok("* 1 EXISTS", "* OK [UIDVALIDITY 7] valid", "* OK [UIDNEXT 2] next", words="[READ-ONLY]")
+                access = "READ-ONLY" if command.startswith("EXAMINE") else "READ-WRITE"
+                peer.ok("* 1 EXISTS", "* OK [UIDVALIDITY 7] valid", "* OK [UIDNEXT 2] next", words=f"[{access}]")
             elif command.startswith("UID FETCH"):
                 self.fetch(peer, command)
             elif command.startswith("LOGOUT"):
@@ -276,6 +281,25 @@ def test_a_mail_that_the_server_does_not_give_is_neither_saved_nor_forwarded_and
     assert files(tmp_path) == []
     assert outbox.messages == []
     assert not any("STORE" in command or "EXPUNGE" in command for command in liar.commands)
+
+
+def test_a_sensor_does_not_delete_a_mail_of_which_it_has_not_seen_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    for parts, deleted in (({**GIVEN, "1": "NO"}, False), (GIVEN, True)):
+        liar = Liar(TRUE, parts)
+        with mailbox(liar, monkeypatch) as hook:
+            hook.close()
+            sensor = EmailSensor(
+                task_id="wait",
+                imap4_conn_id="liar",
+                conditions=~Body.contains("paid"),
+                start="all",
+                on_match=[MarkRead(), Delete()],
+                deferrable=False,
+            )
+            found = sensor.execute(cast("Context", {"task_state_store": Store()}))
+        assert [email.get("incomplete", False) for email in found] == [not deleted]
+        assert any("\\Seen" in command for command in liar.commands)
+        assert any("EXPUNGE" in command for command in liar.commands) == deleted
 
 
 def test_a_text_that_the_server_tells_and_does_not_give_is_forwarded_from_the_whole_mail(
