@@ -1,19 +1,35 @@
-"""Which actions are due to a mail that was read. That a mail was not read whole is a reason to leave it where it is."""
+"""What is told of a mail that was read, and which actions are due to it.
+
+That the server has not given all of a mail is told, and is a reason to leave it where it is. Whether the mail matches
+is decided elsewhere.
+"""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from airflow_imap_provider.mail.payload import JsonValue, payload
 from airflow_imap_provider.mailbox.actions import Action, wanted
 
 if TYPE_CHECKING:
     from airflow_imap_provider.mail.message import Mail
     from airflow_imap_provider.mailbox.reader import Wish
 
-__all__ = ["due"]
+__all__ = ["due", "told"]
 
 log = logging.getLogger(__name__)
+
+
+def told(wish: Wish, mail: Mail, *, incomplete: bool) -> dict[str, JsonValue]:
+    """Return the payload of a mail that matches.
+
+    :param incomplete: whether the server has not given all of it.
+    """
+    shown = mail if wish.text else replace(mail, text=None)
+    email = payload(shown, style=wish.style, headers=wish.headers, servers=wish.conditions.servers)
+    return {**email, "incomplete": True} if incomplete else email
 
 
 def due(wish: Wish, mail: Mail, outcome: frozenset[str], *, matches: bool, incomplete: bool) -> tuple[Action, ...]:
