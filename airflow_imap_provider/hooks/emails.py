@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.errors import SettingsError
@@ -11,7 +12,9 @@ from airflow_imap_provider.mailbox.names import checked_key
 if TYPE_CHECKING:
     from airflow_imap_provider.mailbox.actions import Action
 
-__all__ = ["listed_emails", "with_files"]
+__all__ = ["by_folder", "listed_emails", "not_held", "with_files"]
+
+log = logging.getLogger(__name__)
 
 
 def listed_emails(emails: object) -> list[Mapping[str, Any]]:
@@ -36,6 +39,28 @@ def listed_emails(emails: object) -> list[Mapping[str, Any]]:
             )
         checked_key(email["key"])
     return checked
+
+
+def by_folder(emails: object) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
+    """Return mails by the name and the UIDVALIDITY of the folder in which they were seen.
+
+    :raises SettingsError: as :func:`listed_emails` does.
+    """
+    folders: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+    for email in listed_emails(emails):
+        folders.setdefault((email["folder"], email["uidvalidity"]), []).append(email)
+    return folders
+
+
+def not_held(emails: Sequence[Mapping[str, Any]], action: Action, held: Collection[str]) -> list[int]:
+    """Return the UIDs of the mails to which an action is done: none is deleted that was not forwarded on purpose.
+
+    :param held: the keys of those.
+    """
+    kept = [email["key"] for email in emails if action.do == "delete" and email["key"] in held]
+    if kept:
+        log.error("Not deleted, for they were not forwarded: %s", kept)
+    return [email["uid"] for email in emails if email["key"] not in kept]
 
 
 def with_files(

@@ -14,8 +14,8 @@ from airflow.sdk import BaseHook
 
 from airflow_imap_provider.connection.code_pages import as_code_page
 from airflow_imap_provider.errors import ImapError, SettingsError
-from airflow_imap_provider.hooks.emails import listed_emails, with_files
-from airflow_imap_provider.hooks.opened import Attachment, OpenedEmail, opened_email
+from airflow_imap_provider.hooks.emails import by_folder, listed_emails, not_held, with_files
+from airflow_imap_provider.hooks.opened import Attachment, OpenedEmail, gone, opened_email
 from airflow_imap_provider.hooks.settings import connection_settings
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ class Imap4Hook(BaseHook):
             # Between two attachments the caller may have looked into another folder.
             session = self.session()
             if session.select(mail.folder, readonly=True).uidvalidity != mail.uidvalidity:
-                raise _gone(mail)
+                raise gone(mail)
             return session
 
         with opened_contents(mail, opened, decrypt=decrypt) as contents:
@@ -324,13 +324,11 @@ class Imap4Hook(BaseHook):
         from airflow_imap_provider.mailbox.several import kept, raise_all
 
         checked = unconditional(actions)
-        by_folder: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
-        for email in listed_emails(emails):
-            by_folder.setdefault((email["folder"], email["uidvalidity"]), []).append(email)
         session = self.session()
         results: list[dict[str, Any]] = []
         errors: list[ImapError] = []
-        for (folder, uidvalidity), group in by_folder.items():
+        held: set[str] = set()
+        for (folder, uidvalidity), group in by_folder(emails).items():
             status = session.select(folder, readonly=False)
             if status.uidvalidity != uidvalidity:
                 raise SettingsError(
@@ -341,14 +339,19 @@ class Imap4Hook(BaseHook):
             with kept(errors):
                 for action in checked:
                     if action.do in OUTGOING:
-                        results += self._send_out(status, group, action, sent)
-                    else:
-                        perform(session, [email["uid"] for email in group], [action], repeated=repeated)
+                        results += self._send_out(status, group, action, sent, held)
+                    elif uids := not_held(group, action, held):
+                        perform(session, uids, [action], repeated=repeated)
         raise_all(errors)
         return results
 
     def _send_out(
-        self, status: FolderStatus, group: Sequence[Mapping[str, Any]], action: Action, sent: SentRecord | None
+        self,
+        status: FolderStatus,
+        group: Sequence[Mapping[str, Any]],
+        action: Action,
+        sent: SentRecord | None,
+        held: set[str],
     ) -> list[dict[str, Any]]:
         """Save or forward mails of the open folder."""
         from airflow_imap_provider.hooks.outgoing import send_out
@@ -358,7 +361,8 @@ class Imap4Hook(BaseHook):
         mails = mails_by_uid(session, status, list(keys), self.imap4_conn_id)
         if len(mails) < len(keys):
             self.log.warning("%s of %s mails are gone: nothing to %s", len(keys) - len(mails), len(keys), action.do)
-        return send_out(session, ((keys[mail.uid], partial(_same, mail)) for mail in mails), action, sent=sent)
+        found = ((keys[mail.uid], partial(_same, mail)) for mail in mails)
+        return send_out(session, found, action, sent=sent, held=held)
 
     def exists(self, email: Mapping[str, Any], look_in: Sequence[str] = ()) -> bool:
         """Tell whether a mail is anywhere still: where it was seen, or known again in another folder."""
@@ -450,11 +454,3 @@ class Imap4Hook(BaseHook):
 
 def _same(mail: Mail) -> Mail:
     return mail
-
-
-def _gone(mail: Mail) -> ImapError:
-    return ImapError(
-        f"mail {mail.uid} is gone from {mail.folder}, with the attachments that are still to come",
-        stage="fetch",
-        remedy="Try again: another client has removed or moved the mail in this moment.",
-    )

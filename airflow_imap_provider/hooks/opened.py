@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from airflow_imap_provider.errors import ImapError
+
 if TYPE_CHECKING:
     from airflow_imap_provider.connection.settings import Settings
     from airflow_imap_provider.mail.message import Mail
     from airflow_imap_provider.mail.smime.outcome import SmimeOutcome
 
-__all__ = ["Attachment", "OpenedEmail", "opened_email"]
+__all__ = ["Attachment", "OpenedEmail", "gone", "opened_email"]
 
 
 @dataclass(frozen=True)
@@ -72,3 +74,12 @@ def opened_email(mail: Mail, raw: bytes, settings: Settings) -> OpenedEmail:
         for each in inner.attachments
     )
     return OpenedEmail(inner.text or "", attachments, outcome, raw)
+
+
+def gone(mail: Mail) -> ImapError:
+    """Return the error for a mail that vanishes between two of its attachments."""
+    return ImapError(
+        f"mail {mail.uid} is gone from {mail.folder}, with the attachments that are still to come",
+        stage="fetch",
+        remedy="Try again: another client has removed or moved the mail in this moment.",
+    )

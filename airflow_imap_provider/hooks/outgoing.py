@@ -53,17 +53,25 @@ def check_outgoing(actions: Iterable[Action]) -> None:
             )
 
 
-def send_out(session: Session, mails: Found, action: Action, *, sent: SentRecord | None = None) -> list[dict[str, Any]]:
+def send_out(
+    session: Session,
+    mails: Found,
+    action: Action,
+    *,
+    sent: SentRecord | None = None,
+    held: set[str] | None = None,
+) -> list[dict[str, Any]]:
     """Do an action that leaves the mail server.
 
     :param sent: as for :func:`forward`.
+    :param held: likewise.
     :return: what was saved, or sent.
     :raises ImapError: for what failed, after all mails were tried.
     """
     options = dict(action.options)
     if action.do == "save":
         return save(session, mails, action.argument, Choice.from_json(options))
-    return forward(session, mails, Forwarding.from_json(options), sent=sent)
+    return forward(session, mails, Forwarding.from_json(options), sent=sent, held=held)
 
 
 # --- saving ---------------------------------------------------------------------------------------------------------
@@ -103,11 +111,13 @@ def forward(
     *,
     missing: str = "fail",
     sent: SentRecord | None = None,
+    held: set[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Forward mails.
 
     :param missing: ``ignore`` passes over mails that are nowhere any more; ``fail`` does not.
     :param sent: what was sent before, which is not sent again, and is told to what is sent now.
+    :param held: gets the keys of mails that are not sent on purpose, automatic answers to forwards: nobody has them.
     :return: one dict for each message: ``keys`` of the mails, ``message_id``, ``recipients``, and ``refused``, those
         of them that the SMTP server did not take. Messages of earlier attempts are among them.
     :raises ImapError: for what failed, after all mails were tried.
@@ -127,7 +137,7 @@ def forward(
                     stage="forward",
                     remedy="Give sender, or fill in From email of the connection.",
                 )
-            post = _Post(client, forwarding, sender, files, _marks(), record)
+            post = _Post(client, forwarding, sender, files, _marks(), record, set() if held is None else held)
             before += _forward_all(session, due, post, failures)
     failures.check()
     return before
@@ -157,9 +167,11 @@ def _forward_all(
     for key, find in mails:
         with failures.of(key):
             parcel = fetch_parcel(session, key, find(), post.forwarding, post.marks, eight_bit=post.eight_bit)
-            if parcel is not None and post.forwarding.separate:
+            if parcel is None:
+                post.held.add(key)
+            elif post.forwarding.separate:
                 sent.append(post.send([parcel]))
-            elif parcel is not None:
+            else:
                 group.append(parcel)
         if failures.hopeless:
             return sent
@@ -182,6 +194,7 @@ class _Post:
     files: Mapping[str, Sequence[str]]
     marks: Marks
     record: SentRecord
+    held: set[str]
 
     @property
     def eight_bit(self) -> bool:

@@ -26,7 +26,7 @@ from airflow_imap_provider.mail.plausibility import MIME_HEADERS, contradiction
 from airflow_imap_provider.mail.structure import is_structure, read_structure
 from airflow_imap_provider.mail.transfer import KNOWN_ENCODINGS, decode_transfer
 
-__all__ = ["TEXT_LIMIT", "fetch_items", "listed_defects", "mail_from_fetch", "text_items", "with_text"]
+__all__ = ["TEXT_LIMIT", "fetch_items", "lacks_text", "listed_defects", "mail_from_fetch", "text_items", "with_text"]
 
 TEXT_LIMIT = 256 * 1024
 """Octets of a text part that are fetched and looked at. A long newsletter has 100 KiB; a log pasted into a mail may
@@ -144,6 +144,14 @@ def text_items(mail: Mail) -> list[str]:
     return [f"BODY.PEEK[{part.part}]<0.{TEXT_LIMIT}>" for part in mail.text_parts]
 
 
+def lacks_text(mail: Mail, response: Mapping[bytes, Any]) -> bool:
+    """Tell whether a text is missing in the answer, or empty, of which the server has told that it is not.
+
+    :param response: as for :func:`with_text`.
+    """
+    return any(part.octets and not _given(part, response) for part in mail.text_parts)
+
+
 def with_text(mail: Mail, response: Mapping[bytes, Any], code_page: str) -> Mail:
     """Return the mail with its text, which is never ``None`` then.
 
@@ -154,11 +162,8 @@ def with_text(mail: Mail, response: Mapping[bytes, Any], code_page: str) -> Mail
     defects = list(mail.defects)
     texts: dict[str, str] = {}
     for part in mail.text_parts:
-        wanted = f"BODY[{part.part}]".encode("ascii")
-        data = next((value for key, value in response.items() if key.partition(b"<")[0].upper() == wanted), None)
-        if isinstance(data, int):
-            data = str(data).encode("ascii")  # IMAPClient's reading of a body that is a number
-        if isinstance(data, bytes):
+        data = _given(part, response)
+        if data is not None:
             texts[part.part] = _text(part, data, code_page, defects)
         elif part.octets:
             defects.append(f"part {part.part}: the server gives no text")
@@ -170,6 +175,14 @@ def with_text(mail: Mail, response: Mapping[bytes, Any], code_page: str) -> Mail
             for each in part.instead_of:
                 texts.pop(each, None)
     return replace(mail, text="\n".join(texts.values()), defects=listed_defects(defects))
+
+
+def _given(part: TextPart, response: Mapping[bytes, Any]) -> bytes | None:
+    wanted = f"BODY[{part.part}]".encode("ascii")
+    data = next((value for key, value in response.items() if key.partition(b"<")[0].upper() == wanted), None)
+    if isinstance(data, int):
+        return str(data).encode("ascii")  # IMAPClient's reading of a body that is a number
+    return data if isinstance(data, bytes) else None
 
 
 def _is_blank(text: str) -> bool:

@@ -13,6 +13,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 
 from airflow_imap_provider.errors import ImapError
+from airflow_imap_provider.mail.fetching import lacks_text, text_items, with_text
 from airflow_imap_provider.mail.message import Attachment, Mail
 from airflow_imap_provider.mail.raw import RawMail, structured_by
 from airflow_imap_provider.mailbox.download import decoded, transferred
@@ -43,6 +44,20 @@ class Contents:
         :raises ImapError: it must be fetched whole, and that cannot be done.
         """
         return self._read_whole()[0] if self._needs_whole() else self._told
+
+    def with_text(self) -> Mail:
+        """Return the mail with all its attachments and its text.
+
+        :raises ImapError: one of them is nowhere to be had.
+        """
+        mail = self.mail
+        if mail.text is not None:
+            return mail
+        session = self._opened()
+        answer = session.fetch([mail.uid], text_items(mail)).get(mail.uid, {}) if mail.text_parts else {}
+        if lacks_text(mail, answer):
+            return self._read_whole()[0]
+        return with_text(mail, answer, session.settings.code_page)
 
     def source(self) -> Generator[bytes, None, None]:
         """Yield the mail itself. Until that ends or is closed the session takes no other command.

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
+from typing import Any
 
+from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.mail.transfer import Base64Decoder, decode_quoted_printable
 from airflow_imap_provider.mail.uuencoding import UUENCODINGS, uudecoded
 from airflow_imap_provider.transport.session import Session
@@ -34,7 +36,7 @@ def download(session: Session, uid: int, part: str, encoding: str, *, octets: in
     :param part: the part's number; empty for the mail itself, as it is.
     :param encoding: its transfer encoding.
     :param octets: its size as the server tells it, for the log and to judge the end; 0 if unknown.
-    :raises ImapError: the mail is gone, or the connection ends.
+    :raises ImapError: the mail is gone, the connection ends, or of the mail itself nothing comes.
     """
     with closing(transferred(session, uid, part, octets=octets)) as pieces:
         yield from decoded(pieces, encoding)
@@ -42,8 +44,25 @@ def download(session: Session, uid: int, part: str, encoding: str, *, octets: in
 
 def transferred(session: Session, uid: int, part: str, *, octets: int = 0) -> Generator[bytes, None, None]:
     """Yield the content of a part as it is transferred; the same as :func:`download` in all else."""
+    nothing = True
     with closing(session.fetch_part(uid, part, octets=octets)) as pieces:
-        yield from _watched(pieces, uid, part, octets)
+        for piece in _watched(pieces, uid, part, octets):
+            nothing = False
+            yield piece
+    # A part may be empty; of a mail at least a header comes. Who took nothing for it would delete what was not kept.
+    if nothing and not part and (octets or not _is_empty(session, uid)):
+        raise ImapError(
+            f"the server tells of mail {uid} and does not give it: its answer is OK and empty.",
+            stage="fetch",
+            remedy="Try again; if that does not help, look at the mail in a mail program: the server's storage may "
+            "have lost it.",
+        )
+
+
+def _is_empty(session: Session, uid: int) -> bool:
+    """Ask for the size of a mail, if it was not told: a storage that was full may have left an empty one."""
+    answer: Mapping[bytes, Any] = session.fetch([uid], ["RFC822.SIZE"]).get(uid, {})
+    return answer.get(b"RFC822.SIZE") == 0
 
 
 def part_content(session: Session, uid: int, part: str, encoding: str, *, octets: int = 0) -> bytes:

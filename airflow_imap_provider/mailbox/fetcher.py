@@ -7,9 +7,10 @@ others are read. What the mails are for is decided elsewhere.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from airflow_imap_provider.mail.fetching import fetch_items, mail_from_fetch, text_items, with_text
+from airflow_imap_provider.mail.fetching import fetch_items, lacks_text, mail_from_fetch, text_items, with_text
 from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.mail.raw import RAW_LIMIT, RawMail, structured_by
 from airflow_imap_provider.mailbox.poison import GoneError, Suspects
@@ -119,8 +120,18 @@ class Fetcher:
         """Return a mail from its beginning, up to :data:`RAW_LIMIT`; ``None`` if it cannot be had."""
         answer = self.suspects.part(session, mail.uid, [f"BODY.PEEK[]<0.{RAW_LIMIT}>"], "content", self._items)
         raw = next((value for key, value in answer.items() if key.startswith(b"BODY[]")), None)
-        return raw if isinstance(raw, bytes) else None
+        if isinstance(raw, bytes) and raw:
+            return raw
+        # Not refused, and not there either: NIL, or nothing.
+        self.suspects.incomplete.setdefault(
+            mail.uid, f"UID {mail.uid}, without its content: the server answers OK and gives nothing"
+        )
+        return None
 
     def _with_text(self, session: Session, mail: Mail) -> Mail:
         answer = self.suspects.part(session, mail.uid, text_items(mail), "text", self._items)
+        if lacks_text(mail, answer) and mail.uid not in self.suspects.incomplete:
+            whole = self._structured(session, mail)
+            if whole.text is not None:
+                return replace(mail, text=whole.text)
         return with_text(mail, answer, self._page(session))

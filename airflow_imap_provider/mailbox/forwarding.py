@@ -21,7 +21,6 @@ from email.utils import formatdate, getaddresses
 from typing import Any
 
 from airflow_imap_provider.errors import ImapError, SettingsError
-from airflow_imap_provider.mail.fetching import text_items, with_text
 from airflow_imap_provider.mail.message import Attachment, Mail
 from airflow_imap_provider.mail.templates import templated
 from airflow_imap_provider.mail.transfer import decode_transfer
@@ -346,10 +345,7 @@ def _attached(raw: bytes, mail: Mail, *, eight_bit: bool) -> list[bytes]:
 def _inline(session: Session, mail: Mail) -> tuple[list[bytes], str]:
     """Return a text that shows the mail's, then its attachments as they are; and the mail's text."""
     with opened_contents(mail, lambda: session) as contents:
-        mail = contents.mail
-        if mail.text is None:
-            answer = session.fetch([mail.uid], text_items(mail)).get(mail.uid, {}) if mail.text_parts else {}
-            mail = with_text(mail, answer, session.settings.code_page)
+        mail = contents.with_text()
         shown = EmailMessage(policy=SMTP)
         lines = [
             "---------- Forwarded message ----------",

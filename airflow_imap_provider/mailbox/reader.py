@@ -9,16 +9,16 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.errors import ImapError, RefusedError
 from airflow_imap_provider.mail.conditions import Conditions
 from airflow_imap_provider.mail.message import Mail
-from airflow_imap_provider.mail.payload import payload
 from airflow_imap_provider.mail.search import search_criteria
-from airflow_imap_provider.mailbox.actions import Action, wanted
+from airflow_imap_provider.mailbox.actions import Action
+from airflow_imap_provider.mailbox.deciding import due, told
 from airflow_imap_provider.mailbox.fetcher import Fetcher
 from airflow_imap_provider.mailbox.place import Place, Todo
 from airflow_imap_provider.mailbox.poison import HeldUpError
@@ -340,9 +340,9 @@ class Reader:
         wish = self.wish
         outcome = wish.conditions.outcome(mail, now)
         matches = wish.conditions.decides(outcome)
+        incomplete = mail.uid in self._fetcher.suspects.incomplete
         if matches:
-            shown = mail if wish.text else replace(mail, text=None)
-            email = payload(shown, style=wish.style, headers=wish.headers, servers=wish.conditions.servers)
+            email = told(wish, mail, incomplete=incomplete)
             size = len(json.dumps(email))
             if harvest.emails and (len(harvest.emails) >= wish.batch_size or harvest.size + size > EVENT_BYTES):
                 harvest.full = True
@@ -350,7 +350,7 @@ class Reader:
             harvest.emails.append(email)
             harvest.mails.append(mail)
             harvest.size += size
-        actions = wanted(outcome, (wish.on_match if matches else wish.on_no_match, wish.always))
+        actions = due(wish, mail, outcome, matches=matches, incomplete=incomplete)
         if actions:
             harvest.todo.setdefault(actions, []).append(mail.uid)
 

@@ -198,7 +198,14 @@ class EmailSensor(BaseSensorOperator):
 
             record = TaskRecord(context["task_state_store"])
             with Imap4Hook(self.imap4_conn_id) as hook:
-                results = hook.act(emails, actions, repeated=repeated, sent=record)
+                whole = [email for email in emails if not email.get("incomplete")]
+                results = hook.act(whole, actions, repeated=repeated, sent=record)
+                if broken := [email for email in emails if email.get("incomplete")]:
+                    kept = [action for action in actions if action.do != "delete"]
+                    if len(kept) < len(actions):
+                        keys = [email["key"] for email in broken]
+                        self.log.error("Not deleted, for the server has not given all of these mails: %s", keys)
+                    results += hook.act(broken, kept, repeated=repeated, sent=record)
             emails = [with_files(email, actions, results) for email in emails]
         self.log.info("Mails found: %s", [email["key"] for email in emails])
         return emails

@@ -162,7 +162,9 @@ class Acting:
                 break
             if outgoing:
                 self._let_in()
-            item.todo = replace(item.todo, actions=item.todo.actions[1:], tries=0)
+            held = outgoing and self._courier.held
+            rest = _without(item.todo.actions) if held else item.todo.actions[1:]
+            item.todo = replace(item.todo, actions=rest, tries=0)
             item.fresh()
             if item.todo.actions:
                 await self._stored.note()
@@ -261,10 +263,13 @@ class Acting:
 
 
 def _without(actions: tuple[Action, ...]) -> tuple[Action, ...]:
-    """Return what is still to be done when the first action is given up: never the removal of what was not kept."""
+    """Return what is still to be done when the first action is given up, or has left mails out.
+
+    Never the removal of what was not kept.
+    """
     rest = actions[1:]
     if actions[0].do in (*OUTGOING, "copy") and any(action.do == "delete" for action in rest):
-        log.error("the mails are not deleted, since %s failed", _described(actions[0]))
+        log.error("the mails are not deleted, since %s has not kept them", _described(actions[0]))
         return tuple(action for action in rest if action.do != "delete")
     return rest
 

@@ -58,6 +58,8 @@ class Courier:
         self._conn_id = conn_id
         self._folder = folder
         self._session: Session | None = None
+        self.held: set[str] = set()
+        """Keys of mails that the last action has held back on purpose."""
         self._sent: dict[tuple[Action, tuple[int, ...]], dict[str, dict[str, Any]]] = {}
 
     async def perform(self, known: Known, uids: Sequence[int], action: Action, begun: Callable[[], None]) -> bool:
@@ -126,7 +128,8 @@ class Courier:
         sent = self._sent.setdefault(owed, {})
         if len(self._sent) > SENT_KEPT:
             self._sent.pop(next(iter(self._sent)))
-        send_out(session, [(mail.key, _at_hand(mail)) for mail in mails], action, sent=sent)
+        self.held = set()
+        send_out(session, [(mail.key, _at_hand(mail)) for mail in mails], action, sent=sent, held=self.held)
         self._sent.pop(owed, None)
         return True
 

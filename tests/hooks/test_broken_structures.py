@@ -9,19 +9,23 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from airflow.sdk import Context
 
 from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.hooks.imap4 import Imap4Hook
+from airflow_imap_provider.mail.conditions import Body
 from airflow_imap_provider.mail.raw import RawMail, mail_from_raw
 from airflow_imap_provider.mail.transfer import decode_transfer
 from airflow_imap_provider.mailbox import spool
-from airflow_imap_provider.mailbox.actions import Save
+from airflow_imap_provider.mailbox.actions import Delete, Forward, MarkRead, Save
+from airflow_imap_provider.sensors.email import EmailSensor
 from tests.mail.corpus.kinds import KINDS
 from tests.mail.corpus.pieces import HEADER, attachment, encoded, mixed, part, single, text
 from tests.mail.test_corpus import storable
+from tests.operators.test_many_mails import Store
 from tests.servers.dovecot import Dovecot, User
 from tests.servers.scripted import Peer, ScriptedServer
 from tests.servers.smtp import Outbox
@@ -125,19 +129,24 @@ class Liar:
 
     :param structure: what it tells as the mail's structure.
     :param parts: its answer to FETCH of a part: the part's whole content, ``None`` for NIL, ``"NO"`` for a refusal, and
-        ``""`` for an OK without the part.
+        ``""`` for an OK without the part. That of the mail itself is named ``""``, and is the mail if it is left out.
     """
 
     def __init__(self, structure: str, parts: dict[str, bytes | str | None], mail: bytes = MAIL) -> None:
         self.structure, self.parts, self.mail = structure, parts, mail
+        self.commands: list[str] = []
 
     def __call__(self, peer: Peer) -> None:
         peer.let_in()
         while True:
             line = peer.line()
             peer.tag, _, command = line.partition(" ")
-            if command.startswith(("SELECT", "EXAMINE")):
-                peer.ok("* 1 EXISTS", "* OK [UIDVALIDITY 7] valid", "* OK [UIDNEXT 2] next", words="[READ-ONLY]")
+            self.commands.append(command)
+            if command.startswith("UID SEARCH"):
+                peer.ok("* SEARCH 1")
+            elif command.startswith(("SELECT", "EXAMINE")):
+                access = "READ-ONLY" if command.startswith("EXAMINE") else "READ-WRITE"
+                peer.ok("* 1 EXISTS", "* OK [UIDVALIDITY 7] valid", "* OK [UIDNEXT 2] next", words=f"[{access}]")
             elif command.startswith("UID FETCH"):
                 self.fetch(peer, command)
             elif command.startswith("LOGOUT"):
@@ -162,7 +171,7 @@ class Liar:
         asked = re.search(r"BODY\.PEEK\[([^]]*)\]<(\d+)\.(\d+)>", command)
         assert asked is not None, command
         begin, length = int(asked[2]), int(asked[3])
-        whole = self.mail if not asked[1] else self.parts.get(asked[1])
+        whole = self.parts.get(asked[1], None if asked[1] else self.mail)
         if whole == "NO":
             peer.no("cannot")
         elif whole == "":
@@ -254,6 +263,53 @@ def test_an_attachment_that_is_empty_stays_empty(tmp_path: Path, monkeypatch: py
     with mailbox(Liar(told, {"1": b"Hello", "2": None}, empty), monkeypatch) as hook:
         [email] = hook.fetch([1], text=False)
         assert contents(hook, email) == [("empty.csv", b"")]
+
+
+@pytest.mark.parametrize("answer", [None, b""], ids=["NIL", "empty"])
+@pytest.mark.parametrize("structure", [TRUE, "NIL"], ids=["told", "not told"])
+def test_a_mail_that_the_server_does_not_give_is_neither_saved_nor_forwarded_and_so_not_deleted(
+    answer: bytes | None, structure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outbox: Outbox
+) -> None:
+    saves = [Save(str(tmp_path), what="message"), Save(str(tmp_path))]
+    forwards = [Forward("ann@example.com"), Forward("ann@example.com", style="inline")]
+    liar = Liar(structure, {"1": answer, "2": answer, "3": answer, "": answer})
+    with mailbox(liar, monkeypatch) as hook:
+        [email] = hook.search()
+        for action in (*saves, *forwards):
+            with pytest.raises(ImapError, match="does not give"):
+                hook.act(email, [action, Delete()])
+    assert files(tmp_path) == []
+    assert outbox.messages == []
+    assert not any("STORE" in command or "EXPUNGE" in command for command in liar.commands)
+
+
+def test_a_sensor_does_not_delete_a_mail_of_which_it_has_not_seen_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    for parts, deleted in (({**GIVEN, "1": "NO"}, False), (GIVEN, True)):
+        liar = Liar(TRUE, parts)
+        with mailbox(liar, monkeypatch) as hook:
+            hook.close()
+            sensor = EmailSensor(
+                task_id="wait",
+                imap4_conn_id="liar",
+                conditions=~Body.contains("paid"),
+                start="all",
+                on_match=[MarkRead(), Delete()],
+                deferrable=False,
+            )
+            found = sensor.execute(cast("Context", {"task_state_store": Store()}))
+        assert [email.get("incomplete", False) for email in found] == [not deleted]
+        assert any("\\Seen" in command for command in liar.commands)
+        assert any("EXPUNGE" in command for command in liar.commands) == deleted
+
+
+def test_a_text_that_the_server_tells_and_does_not_give_is_forwarded_from_the_whole_mail(
+    monkeypatch: pytest.MonkeyPatch, outbox: Outbox
+) -> None:
+    for answer in (None, b""):
+        with mailbox(Liar(TRUE, {**GIVEN, "1": answer}), monkeypatch) as hook:
+            hook.forward(hook.search(), "ann@example.com", style="inline")
+        shown, *_ = outbox.messages[-1].iter_parts()
+        assert "Hello" in shown.get_content()
 
 
 def test_the_whole_mail_tells_the_same_parts_as_the_files_saved(

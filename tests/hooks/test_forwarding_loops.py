@@ -11,6 +11,7 @@ import pytest
 
 from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.hooks.imap4 import Imap4Hook
+from airflow_imap_provider.mailbox.actions import Delete, Forward, MarkRead
 from airflow_imap_provider.mailbox.marks import HOPS_HEADER, Head, Marks
 from tests.hooks.test_saving import mail
 from tests.servers.dovecot import Dovecot, User
@@ -137,6 +138,31 @@ def test_a_bounce_of_a_forward_is_not_forwarded(
     assert hook.forward(hook.search()[-1], "dead@example.com", style=style) == []
     assert len(outbox.messages) == 1
     assert "an automatic answer to what was forwarded from here" in caplog.text
+
+
+@pytest.mark.parametrize("separate", [True, False])
+def test_a_bounce_that_is_not_forwarded_is_not_deleted_either(
+    dovecot: Dovecot,
+    user: User,
+    hook: Imap4Hook,
+    outbox: Outbox,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    separate: bool,
+) -> None:
+    dovecot.deliver(user, mail(subject="first"))
+    hook.forward(hook.search(), "dead@example.com")
+    dovecot.deliver_all(user, [report(last(outbox)), mail(subject="second")])
+    actions = [MarkRead(), Forward("dead@example.com", separate=separate), Delete()]
+    sent = hook.act(hook.search(), actions)
+    assert len([key for each in sent for key in each["keys"]]) == 2
+    [left] = hook.search()
+    assert (left["subject"], left["flags"]) == ("Undelivered Mail Returned to Sender", ["\\Seen"])
+    assert f"Not deleted, for they were not forwarded: {[left['key']]}" in caplog.text
+    assert hook.act(left, actions) == []
+    if separate:
+        hook.follow(left, actions)
+    assert [each["key"] for each in hook.search()] == [left["key"]], "nor when it is alone"
 
 
 def test_another_bounce_is_forwarded_without_a_sender_whom_a_bounce_could_reach(

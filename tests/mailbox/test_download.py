@@ -212,3 +212,41 @@ def test_a_server_that_goes_away_in_the_middle_is_a_lost_connection() -> None:
             part_content(session, 1, "2", "7bit")
         assert not session.usable
         session.close()
+
+
+def emptied(size: bytes) -> Callable[[Peer], None]:
+    """A server that gives nothing of its mail, and tells its size so."""
+
+    def script(peer: Peer) -> None:
+        peer.serve_inbox()
+        while True:
+            arguments = peer.expect("UID")
+            if "RFC822.SIZE" in arguments:
+                peer.ok(b"* 1 FETCH (UID 1 %s)" % size)
+            else:
+                peer.ok('* 1 FETCH (UID 1 BODY[]<0> "")')
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("size", "octets"),
+    [(b"RFC822.SIZE 50000", 50_000), (b"RFC822.SIZE 50000", 0), (b"FLAGS ()", 0)],
+    ids=["told", "not known", "not told"],
+)
+def test_a_mail_of_which_nothing_comes_is_an_error(size: bytes, octets: int) -> None:
+    with ScriptedServer(emptied(size)) as server:
+        session = open_session(settings_for(server))
+        session.select("INBOX", readonly=True)
+        with pytest.raises(ImapError, match="does not give"):
+            part_content(session, 1, "", "7bit", octets=octets)
+        assert session.usable
+        session.close()
+
+
+def test_a_mail_that_is_empty_is_empty() -> None:
+    with ScriptedServer(emptied(b"RFC822.SIZE 0")) as server:
+        session = open_session(settings_for(server))
+        session.select("INBOX", readonly=True)
+        assert part_content(session, 1, "", "7bit") == b""
+        session.close()

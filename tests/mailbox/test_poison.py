@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
 from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.mail.conditions import Body, Condition, Conditions, Subject
 from airflow_imap_provider.mailbox import poison
+from airflow_imap_provider.mailbox.actions import Action, Delete, Flag, MarkRead, Move
 from airflow_imap_provider.mailbox.backoff import Backoff
 from airflow_imap_provider.mailbox.place import Place, first_place
 from airflow_imap_provider.mailbox.reader import Reader, Wish
@@ -133,6 +135,8 @@ class Outcome:
     held_up: list[str] = field(default_factory=list)
     errors: list[ImapError] = field(default_factory=list)
     times: dict[str, float] = field(default_factory=dict)
+    todo: dict[int, list[str]] = field(default_factory=dict)
+    emails: list[dict[str, Any]] = field(default_factory=list)
     ended: float = 0.0
 
 
@@ -169,7 +173,11 @@ def watch(
             clock.seconds += backoff.next(error)
             continue
         backoff.reset()
-        outcome.place = batch.place
+        outcome.place = batch.place.paid
+        for todo in batch.place.todo:
+            of = [uid for first, last in todo.uids.spans for uid in range(first, last + 1)]
+            outcome.todo |= {uid: [action.do for action in todo.actions] for uid in of}
+        outcome.emails += batch.emails
         outcome.subjects += [mail.subject for mail in batch.mails]
         outcome.times.update({mail.subject: clock.seconds for mail in batch.mails})
         outcome.incomplete += batch.incomplete
@@ -182,8 +190,9 @@ def watch(
     return outcome
 
 
-def reader(folder: Troubled, *conditions: Condition, patient: bool = True) -> Reader:
+def reader(folder: Troubled, *conditions: Condition, patient: bool = True, **actions: tuple[Action, ...]) -> Reader:
     wish = Wish(conn_id="c", folder="INBOX", conditions=Conditions(list(conditions)), server_search=False)
+    wish = replace(wish, **actions)  # type: ignore[arg-type]
     return Reader(wish, clock=folder.clock, patient=patient)
 
 
@@ -303,6 +312,41 @@ def test_a_text_that_is_never_given_is_named() -> None:
         found = watch(folder, server, reader(folder, Body.contains("magic")), 6 * HOUR)
     assert found.subjects == ["mail 1", "mail 3"]
     assert [line.split(":")[0] for line in found.incomplete] == ["UID 2, without its text"]
+
+
+HEADER, TEXT = "HEADER", "BODY.PEEK[1]"
+
+
+@pytest.mark.parametrize("patient", [True, False], ids=["trigger", "sensor"])
+@pytest.mark.parametrize(
+    ("missing", "condition"),
+    [(HEADER, Subject.contains("mail")), (TEXT, Body.contains("magic"))],
+    ids=["header", "text"],
+)
+def test_a_mail_that_is_given_up_is_not_removed_for_what_was_not_read(
+    missing: str, condition: Condition, *, patient: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    removals = [
+        ({"on_no_match": (MarkRead(), Delete())}, ["mark_read"], None),
+        ({"on_no_match": (MarkRead(), Move("Others"))}, ["mark_read"], None),
+        ({"on_match": (Move("Done"),), "always": (Flag(), Delete())}, ["flag"], ["flag", "move"]),
+    ]
+    for actions, of_broken, of_whole in removals:
+        with scene([1, 2, 3], on(2, "not this one", missing)) as (folder, server):
+            found = watch(folder, server, reader(folder, condition, patient=patient, **actions), 6 * HOUR)
+        assert found.todo == {2: of_broken, **({1: of_whole, 3: of_whole} if of_whole else {})}
+        assert len(found.incomplete) == 1
+    assert caplog.text.count("mail 2 is left where it is") == 3
+
+
+def test_a_mail_that_matches_by_what_is_missing_is_told_as_incomplete_and_not_deleted() -> None:
+    with scene([1, 2, 3], on(2, "not this one", TEXT)) as (folder, server):
+        found = watch(folder, server, reader(folder, ~Body.contains("magic"), on_match=(Flag(), Delete())), 6 * HOUR)
+        assert found.todo == {2: ["flag"]}
+        assert [(email["uid"], email["incomplete"]) for email in found.emails] == [(2, True)]
+        found = watch(folder, server, reader(folder, on_match=(Flag(), Delete())), 1.0)
+        assert found.todo == {uid: ["flag", "delete"] for uid in (1, 2, 3)}, "its text was not asked for"
+        assert not any("incomplete" in email for email in found.emails)
 
 
 def test_a_mail_that_becomes_readable_within_that_time_is_whole() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
 from airflow_imap_provider.mail.conditions import Attachment, Body, Condition, Conditions, Subject
-from airflow_imap_provider.mailbox.reader import Reader, Wish
+from airflow_imap_provider.mailbox.place import first_place
+from airflow_imap_provider.mailbox.reader import Batch, Reader, Wish
 from airflow_imap_provider.transport.session import Session, open_session
 from tests.mail.corpus.kinds import KINDS
 from tests.mail.corpus.pieces import attachment, mixed, text
@@ -77,12 +80,17 @@ def test_a_structure_that_hides_the_content_is_not_believed(
     assert "the attachments are told from the whole mail, for the server does not" in mail.defects
 
 
+def literal(data: bytes | None) -> bytes:
+    return b"NIL" if data is None else b"{%d}\r\n%b" % (len(data), data)
+
+
 class Structureless:
     """A server that cannot tell the structure of its one mail, in one of the ways that are known."""
 
-    def __init__(self, structure: str, *, whole: bool = True) -> None:
+    def __init__(self, structure: str, *, whole: bool = True, given: bytes | None = MAIL, text: bytes = b"") -> None:
         self.structure = structure
         self.whole = whole
+        self.given, self.text = given, text
 
     def __call__(self, peer: Peer) -> None:
         peer.serve_inbox()
@@ -91,6 +99,10 @@ class Structureless:
             peer.tag, _, command = line.partition(" ")
             if command.startswith("UID FETCH"):
                 self.fetch(peer, command)
+            elif command.startswith("UID SEARCH"):
+                peer.ok("* SEARCH 1")
+            elif command.startswith("NOOP"):
+                peer.ok()
             elif command.startswith("LOGOUT"):
                 peer.send("* BYE")
                 peer.ok()
@@ -101,9 +113,11 @@ class Structureless:
     def fetch(self, peer: Peer, command: str) -> None:
         if "BODY.PEEK[]" in command:
             if self.whole:
-                peer.ok(b"* 1 FETCH (UID 1 BODY[]<0> {%d}\r\n%b)" % (len(MAIL), MAIL))
+                peer.ok(b"* 1 FETCH (UID 1 BODY[]<0> " + literal(self.given) + b")")
             else:
                 peer.no("it cannot be read")
+        elif "BODY.PEEK[1]" in command:
+            peer.ok(b"* 1 FETCH (UID 1 BODY[1]<0> " + literal(self.text) + b")")
         elif "BODYSTRUCTURE" in command and self.structure == "NO":
             peer.no("Unable to parse the message")
         else:
@@ -114,6 +128,8 @@ class Structureless:
 
 
 SINGLE = '("TEXT" "PLAIN" NIL NIL NIL "7BIT" 5 1)'
+FILE = '("APPLICATION" "OCTET-STREAM" NIL NIL NIL "BASE64" 14 NIL ("ATTACHMENT" ("FILENAME" "invoice.csv")) NIL NIL)'
+MIXED = f'({SINGLE}{FILE} "MIXED" ("BOUNDARY" "corpus") NIL NIL)'
 
 
 @pytest.mark.parametrize("structure", ["", "NIL", "()", "(NIL NIL)", "NO", SINGLE])
@@ -134,3 +150,29 @@ def test_a_mail_that_cannot_be_had_at_all_keeps_what_is_known_of_it() -> None:
         session.close()
     assert (mail.subject, mail.attachments, mail.structured) == ("Invoice 4711", (), False)
     assert "the server tells no body structure" in mail.defects
+
+
+def read(server: ScriptedServer, *conditions: Condition) -> Batch:
+    session = open_session(settings_for(server))
+    try:
+        status = session.select("INBOX", readonly=True)
+        start = first_place("all", datetime.now(timezone.utc))
+        return Reader(replace(wish(*conditions), server_search=False)).read(session, status, start)
+    finally:
+        session.close()
+
+
+@pytest.mark.parametrize("given", [None, b""], ids=["NIL", "empty"])
+@pytest.mark.parametrize("structure", ["NIL", MIXED], ids=["not told", "told"])
+def test_a_mail_of_which_nothing_is_given_is_said_to_be_incomplete(given: bytes | None, structure: str) -> None:
+    with ScriptedServer(Structureless(structure, given=given)) as server:
+        batch = read(server, Body.contains("hello"))
+    assert batch.mails == ()
+    assert batch.incomplete == ("UID 1, without its content: the server answers OK and gives nothing",)
+
+
+def test_a_text_that_is_told_and_not_given_is_found_in_the_whole_mail() -> None:
+    with ScriptedServer(Structureless(MIXED)) as server:
+        batch = read(server, Body.contains("hello"))
+    assert [mail.text for mail in batch.mails] == ["Hello"]
+    assert batch.incomplete == ()

@@ -15,6 +15,7 @@ from airflow_imap_provider.mailbox.backoff import Backoff
 from airflow_imap_provider.triggers import acting, courier
 from airflow_imap_provider.triggers.email import EmailTrigger
 from airflow_imap_provider.triggers.stored_place import StoredPlace
+from tests.hooks.test_forwarding_loops import last, report
 from tests.hooks.test_saving import mail, tree
 from tests.servers.dovecot import Dovecot, User
 from tests.servers.smtp import Outbox
@@ -231,6 +232,29 @@ async def test_of_mails_in_one_message_those_that_can_go_go_once_however_often_i
         assert [message["Subject"] for message in outbox.messages] == ["Fwd: 1 (and 1 more)"]
     assert "1 of 3 mails are not forwarded" in caplog.text
     assert set(flags(dovecot, user)) == {"1", "9000", "2"}, "nothing is deleted, since forwarding failed"
+
+
+async def test_a_bounce_of_a_forward_is_not_deleted(
+    dovecot: Dovecot,
+    user: User,
+    state: State,
+    triggerer: Triggerer,
+    trigger: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with Outbox() as outbox:
+        monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", outbox.connection())
+        triggerer.add(trigger(on_match=[Forward("dead@example.com"), Flag(), Delete()]))
+        dovecot.deliver(user, mail(subject="first"))
+        await until(lambda: committed(state) == 1 and not state.get(PLACE)["todo"], "it is forwarded", 30)
+        dovecot.deliver_all(user, [report(last(outbox)), mail(subject="second")])
+        await until(lambda: committed(state) == 3 and not state.get(PLACE)["todo"], "so is the second", 30)
+        assert [message["Subject"] for message in outbox.messages] == ["Fwd: first", "Fwd: second"]
+    assert "are not deleted" in caplog.text
+    [[subject, told]] = flags(dovecot, user).items()
+    assert subject == "Undelivered Mail Returned to Sender"
+    assert "Flagged" in told
 
 
 def test_a_path_that_is_none_is_named_when_the_dag_file_is_parsed() -> None:
