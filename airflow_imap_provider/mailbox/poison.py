@@ -47,6 +47,12 @@ LARGEST_PIECE = 100
 SLOW = 10.0
 """Seconds that a FETCH may take until fewer mails are asked for in one: whoever shares the connection waits for it."""
 
+COMPARISONS = 3
+"""Other mails that are asked for until one is given: broken ones may lie side by side."""
+
+FEW = 16
+"""Mails of which the broken one is looked for at once; before that is done with more, others must be readable."""
+
 NEIGHBOURS = 10_000
 """How far in UIDs another mail is looked for to compare with."""
 
@@ -182,7 +188,7 @@ class Suspects:
                         if there:
                             yield from self._read(session, there, items)
                         return
-                    if whole:
+                    if whole and len(uids) > FEW:
                         self._other_works(session, uids, items)
                 for half in (uids[: len(uids) // 2], uids[len(uids) // 2 :]):
                     yield from self._read(session, half, items, whole=False)
@@ -305,11 +311,23 @@ class Suspects:
         others = sorted(set(near).difference(uids, (suspect for suspect, _ in self._cases)))
         if not others:
             return False
-        other = random.choice(others)
         # Headers and structures may come from an index while the mails themselves are out of reach.
         wanted = [*(item for item in items if item != "BODYSTRUCTURE"), "BODY.PEEK[]<0.512>"]
-        answer = session.fetch([other], wanted).get(other, {})
-        return any(key.startswith(b"BODY[") for key in answer)
+        refused: RefusedError | None = None
+        # The newest is asked for first: older ones may have been given up long ago.
+        for other in [others[-1], *random.sample(others[:-1], min(len(others) - 1, COMPARISONS - 1))]:
+            try:
+                answer = session.fetch([other], wanted).get(other, {})
+            except RefusedError as error:
+                if not session.usable or recognise(error.reply):
+                    raise
+                refused = error  # it may be broken, too
+            else:
+                if any(key.startswith(b"BODY[") for key in answer):
+                    return True
+        if refused is not None:
+            raise refused
+        return False
 
     def _note(self, key: tuple[int, str], error: ImapError, compared: bool, *, bare: bool = False) -> _Case:
         now = self._clock.monotonic()

@@ -17,7 +17,7 @@ EXAMPLES = int(os.environ.get("DELIVERY_EXAMPLES", "0"))
 STEPS = int(os.environ.get("DELIVERY_STEPS", "30"))
 
 ALWAYS_THE_SAME = settings(
-    max_examples=300,
+    max_examples=100,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,

@@ -247,7 +247,7 @@ def test_a_batch_that_an_ailing_server_refuses_is_a_handful_of_commands() -> Non
     with scene(list(range(1, 201)), lambda *_: "System Error") as (folder, server):
         found = watch(folder, server, reader(folder), 0.5)
     assert len(found.errors) == 1
-    assert len(folder.commands) <= 8
+    assert len(folder.commands) <= 10
 
 
 def test_what_was_read_before_the_server_had_enough_is_handed_out_and_not_read_again() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from airflow_imap_provider.mail.conditions import Body, Condition, Conditions, From, Received, Subject
 from airflow_imap_provider.mail.message import Mail
+from airflow_imap_provider.mailbox import deciding
 from airflow_imap_provider.mailbox import reader as reading
 from airflow_imap_provider.mailbox.actions import Flag, MarkRead
 from airflow_imap_provider.mailbox.place import Place, first_place
@@ -196,14 +197,14 @@ def test_a_slow_server_gets_a_smaller_batch_and_not_an_endless_one(
 def test_a_mail_that_cannot_be_judged_does_not_stop_the_folder(
     dovecot: Dovecot, user: User, session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    plain = reading.payload
+    plain = deciding.payload
 
     def choosy(mail: Mail, **options: Any) -> dict[str, Any]:
         if mail.subject == "evil":
             raise ValueError(mail.subject)
         return dict(plain(mail, **options))
 
-    monkeypatch.setattr(reading, "payload", choosy)
+    monkeypatch.setattr(deciding, "payload", choosy)
     dovecot.deliver_all(user, [message("one"), message("evil"), message("two")])
     assert [email["subject"] for batch in read_all(session, Reader(wish())) for email in batch.emails] == ["one", "two"]
     assert "mail 2 cannot be judged" in caplog.text
