@@ -13,7 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_imap_provider.errors import ImapError, LostConnectionError, RefusedError, SettingsError
+from airflow_imap_provider.errors import (
+    AuthenticationError,
+    ImapError,
+    LostConnectionError,
+    RefusedError,
+    SettingsError,
+)
 from airflow_imap_provider.mail.templates import templated
 from airflow_imap_provider.mailbox.choice import Choice
 from airflow_imap_provider.mailbox.forwarding import Envelope, Forwarding, Parcel, compose, fetch_parcel, fingerprint
@@ -256,6 +262,13 @@ def _smtp_errors(conn_id: str) -> Iterator[None]:
             "the SMTP server refuses all recipients.",
             stage="forward",
             reply=_words(next(iter(error.recipients.values()))),
+        ) from None
+    except smtplib.SMTPAuthenticationError as error:
+        raise AuthenticationError(
+            f"the SMTP server of {conn_id!r} refuses the login.",
+            stage="forward",
+            reply=_words((error.smtp_code, error.smtp_error)),
+            remedy="Check login and password of the SMTP connection.",
         ) from None
     except smtplib.SMTPResponseException as error:
         raise RefusedError(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from airflow_imap_provider.errors import ImapError, LostConnectionError
+from airflow_imap_provider.errors import AuthenticationError, ImapError, LostConnectionError
 from airflow_imap_provider.mailbox.actions import OUTGOING, Action, perform
 from airflow_imap_provider.mailbox.backoff import Backoff
 from airflow_imap_provider.mailbox.place import Place
@@ -65,6 +65,7 @@ class Acting:
         self._carry_after = 0.0  # the mailbox could not be opened for saving and forwarding
         self._knocking = Backoff()
         self._locked_out = False
+        self._posting = Backoff()
         self._read: tuple[int, int] = (0, 0)  # in which connection the folder was read, and in which epoch
         self._account = ""
 
@@ -162,6 +163,7 @@ class Acting:
                 break
             if outgoing:
                 self._let_in()
+                self._posting.reset()
             held = outgoing and self._courier.held
             rest = _without(item.todo.actions) if held else item.todo.actions[1:]
             item.todo = replace(item.todo, actions=rest, tries=0)
@@ -205,6 +207,9 @@ class Acting:
         beyond = isinstance(error, ImapError) and error.stage in BEYOND_IMAP
         limit = recognise(error.reply) if isinstance(error, ImapError) else None
         now = self._clock.monotonic()
+        if beyond and isinstance(error, (AuthenticationError, ConnectionError, TimeoutError)):
+            # It is not about this mail: the others would meet the same refused login, or the same silence.
+            self._carry_after = now + self._posting.next(error)
         if limit is None:
             tries = item.todo.tries + 1
             over, wait = tries >= ACTION_TRIES, min(ACTION_RETRY[0] * 2.0 ** (tries - 1), ACTION_RETRY[1])
@@ -213,7 +218,7 @@ class Acting:
             item.limited_since = item.limited_since or now
             over, wait = now - item.limited_since >= LIMITED, item.limits.next(error)
             if beyond:
-                self._carry_after = now + wait
+                self._carry_after = max(self._carry_after, now + wait)
             elif limit.quiet:
                 self._quiet_until = now + wait
         if over:

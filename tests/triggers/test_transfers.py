@@ -260,3 +260,26 @@ async def test_a_bounce_of_a_forward_is_not_deleted(
 def test_a_path_that_is_none_is_named_when_the_dag_file_is_parsed() -> None:
     with pytest.raises(SettingsError, match="absolute path"):
         EmailTrigger(on_match=[Save("mails")])
+
+
+async def test_a_mail_server_that_cannot_be_reached_is_not_tried_for_each_mail(
+    dovecot: Dovecot,
+    user: User,
+    state: State,
+    triggerer: Triggerer,
+    trigger: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(acting, "ACTION_RETRY", (0.05, 0.05))
+    with Outbox() as outbox:
+        monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", outbox.connection())
+    triggerer.add(trigger(on_match=[Forward("ann@example.com"), Flag()]))
+    dovecot.deliver_all(user, [mail(subject=f"mail {n}") for n in range(20)])
+    await until(lambda: committed(state) == 20, "all are told", 30)
+    await until(lambda: caplog.text.count("failed and is tried again") >= 2, "it is tried again", 30)
+    assert caplog.text.count("failed and is tried again") < 6
+    with Outbox() as outbox:
+        monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", outbox.connection())
+        await until(lambda: not state.get(PLACE)["todo"], "all go when it is there", 60)
+        assert len(outbox.messages) == 20
