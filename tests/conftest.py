@@ -47,6 +47,7 @@ def proxies() -> Iterator[Callable[[str], Daemon]]:
         running.stop()
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs a real server by what it asks for, so that nothing is forgotten."""
     for item in items:

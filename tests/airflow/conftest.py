@@ -20,6 +20,7 @@ _numbers = itertools.count(1)
 TIMEOUT = 600
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test of this folder, give it time, and run it last: the others are quicker to tell a mistake.
 

@@ -102,7 +102,7 @@ def test_the_example_of_the_payload_is_real(dovecot: Dovecot, user: User) -> Non
 def test_the_fields_and_bounds_of_the_payload_are_described() -> None:
     page = (DOCS / "payload.md").read_text()
     described = set(re.findall(r"`(\w+)`", "\n".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE))))
-    assert set(json.loads(blocks("payload.md", "json")[0])) | {"text", "smime"} == described
+    assert set(json.loads(blocks("payload.md", "json")[0])) | {"text", "smime", "incomplete"} == described
     for bound in (f"{PAYLOAD_LIMIT:,} bytes", f"{IDENTITY_LIMIT} bytes", f"{PAYLOAD_TEXT_LIMIT // 1024} KiB"):
         assert bound in page
     assert decode(b"\0", "", "")[0] in page
