@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -15,8 +16,10 @@ from tests.servers.dovecot import Dovecot, MissingServerError, User
 from tests.servers.proxies import Proxies
 
 # Whoever imports Airflow makes its home: not in the user's, please. None of the imports above does.
-HERE = Path(__file__).resolve().parent
-os.environ["AIRFLOW_HOME"] = str(HERE.parent / ".cache" / "airflow")
+os.environ["AIRFLOW_HOME"] = str(Path(__file__).resolve().parent.parent / ".cache" / "airflow")
+
+# A shell makes what it starts in the background deaf to Ctrl-C, and servers would be left behind.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says more of the machine, and what else runs on it, than of the code.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -47,15 +50,11 @@ def proxies() -> Iterator[Callable[[str], Daemon]]:
         running.stop()
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs a real server by what it asks for, so that nothing is forgotten."""
     for item in items:
         if "dovecot" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.dovecot)
-        # A machine has one winbindd: whoever needs it runs in one process. The matrix may ask for any proxy.
-        if item.get_closest_marker("winbind") or HERE / "matrix" in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("winbind"))
 
 
 @pytest.fixture(scope="session")

@@ -20,17 +20,12 @@ _numbers = itertools.count(1)
 TIMEOUT = 600
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test of this folder, give it time, and run it last: the others are quicker to tell a mistake.
-
-    All in one process, for they share one Airflow: when the tests are spread over two, the other one does the rest.
-    """
+    """Mark every test of this folder, give it time, and run it last: the others are quicker to tell a mistake."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.airflow)
-            item.add_marker(pytest.mark.xdist_group("airflow"))
             item.add_marker(pytest.mark.timeout(TIMEOUT))
     items.sort(key=lambda item: here in item.path.parents)
 
