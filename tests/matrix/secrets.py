@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from base64 import b64encode
+import re
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,8 @@ from tests.transport.test_secrets import forms
 SECRET_FIELDS = tuple(spec.key for spec in FIELDS if spec.secret)
 SHORTEST = 8
 """Characters of what can be told from ordinary words."""
+_CLIENT_AUTH = b"\x2b\x06\x01\x05\x05\x07\x03\x02"
+"""Extended key usage "client authentication" (RFC 5280, section 4.2.1.12)."""
 PIECE = 48
 """Characters of a long secret that are too much by themselves: what is shown of an answer is cut off somewhere."""
 
@@ -38,8 +41,18 @@ def secrets_of(form: Form) -> set[str]:
 
 def pieces(secret: str) -> set[str]:
     """What a long secret is cut into; a short one stays whole."""
-    starts = range(0, max(len(secret) - PIECE, 0) + 1, PIECE)
-    return {secret[start : start + PIECE] for start in starts} if len(secret) > PIECE else {secret}
+    if len(secret) <= PIECE:
+        return {secret}
+    starts = range(0, len(secret) - PIECE + 1, PIECE)
+    return {piece for piece in (secret[start : start + PIECE] for start in starts) if not _is_of_a_certificate(piece)}
+
+
+def _is_of_a_certificate(piece: str) -> bool:
+    """Whether it is the end of a client certificate, as PKCS#12 files hold one: that is alike in all of them."""
+    if not re.fullmatch("[A-Za-z0-9+/]+", piece):
+        return False
+    ends = (piece[start:][: (len(piece) - start) // 4 * 4] for start in range(4))
+    return any(_CLIENT_AUTH in b64decode(end) for end in ends)
 
 
 def lines_of(text: str) -> set[str]:
