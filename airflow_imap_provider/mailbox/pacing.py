@@ -10,7 +10,7 @@ import asyncio
 import random
 from weakref import WeakKeyDictionary
 
-__all__ = ["IDLE_RENEWAL", "SETTINGS_RENEWAL", "glance", "poll_pause", "turnstile"]
+__all__ = ["IDLE_RENEWAL", "REOPENING", "SETTINGS_RENEWAL", "glance", "poll_pause", "turnstile"]
 
 SETTINGS_GLANCE = 10.0
 """Seconds between looks at the connection's settings while there is no connection: whoever has just mended a password
@@ -21,6 +21,10 @@ SETTINGS_RENEWAL = 9 * 60.0
 
 IDLE_RENEWAL = 9 * 60.0
 """Seconds in IDLE at most: Office 365 stops pushing after about ten minutes, NATs forget a silent connection."""
+
+REOPENING = 9 * 60.0
+"""Seconds after which an open folder is opened again, at the next look. A folder that is deleted and made anew within a
+second leaves Dovecot 2.3's session in the old one: every command succeeds, and no mail ever comes."""
 
 FIRST_SPREAD, SPREAD = 0.3, 0.85
 """The share of a pause after which it may end, the first time and later."""

@@ -83,6 +83,7 @@ class FolderWatcher:
         self._idle_refused = False
         self._short_idles = 0
         self._idle_since = 0.0
+        self._opened_at = 0.0
         self._settings_used: Settings | None = None
         self._settings_seen_at = 0.0
         self._rested = False
@@ -182,11 +183,25 @@ class FolderWatcher:
         if self._session is None or self._lost is not None:
             raise LostConnectionError("there is no connection at present", stage="folder", reply=self.state.error)
         await self._stop_idle()
-        session = self._session
-        if writing and self._status is not None and self._status.readonly:
-            # STORE in a folder opened with EXAMINE is refused, ignored or even carried out, depending on the server.
-            self._status = await executor.working(lambda: session.select(self.folder, readonly=False), self._host)
-        return session
+        # STORE in a folder opened with EXAMINE is refused, ignored or even carried out, depending on the server.
+        for_writing = writing and self._status is not None and self._status.readonly
+        if for_writing or self._clock.monotonic() - self._opened_at >= pacing.REOPENING:
+            await self._reopen(self._session, writing=writing)
+        return self._session
+
+    async def _reopen(self, session: Session, *, writing: bool) -> None:
+        before = self._status
+        assert before is not None
+        readonly = before.readonly and not writing
+        try:
+            status = await executor.working(lambda: session.select(self.folder, readonly=readonly), self._host)
+            if status.uidvalidity != before.uidvalidity:
+                # What anybody has read in this connection tells nothing of the mails that are there now.
+                raise LostConnectionError("the folder has been made anew", stage="folder")
+        except ImapError as error:
+            self._lose(error)
+            raise
+        self._status, self._opened_at = status, self._clock.monotonic()
 
     # --- the connection -----------------------------------------------------------------------------------------
 
@@ -255,7 +270,7 @@ class FolderWatcher:
             # A future that failed, and a frame in its error's traceback that knows the future, are a circle: without
             # this every failed attempt would wait for the garbage collector, here as below.
             del connecting
-        self._lost = None
+        self._lost, self._opened_at = None, self._clock.monotonic()
         self._idle_refused, self._short_idles = False, 0
         self.members.begin_anew()
         self._rested = False

@@ -274,7 +274,8 @@ def test_a_poison_mail_holds_the_folder_up_for_a_quarter_of_an_hour_and_is_named
         found = watch(folder, server, reader(folder), 6 * HOUR)
     assert found.subjects == ["mail 1", "", "mail 3"]
     assert found.times["mail 1"] < 300, "those before it do not wait"
-    assert PATIENCE <= found.times["mail 3"] < 1.5 * PATIENCE
+    # The last attempt may begin just before, and the back-off of a busy server behind it is up to thirteen minutes.
+    assert PATIENCE <= found.times["mail 3"] < 2 * PATIENCE
     assert found.held_up
     assert set(found.held_up) <= {f"UID 2: {error}" for error in found.errors} | {found.held_up[0]}
     assert [line.split(":")[0] for line in found.incomplete] == ["UID 2, without its header"]

@@ -10,6 +10,7 @@ import pytest
 
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.conditions import Subject
+from airflow_imap_provider.mailbox import pacing
 from airflow_imap_provider.mailbox.actions import Delete, Flag, Forward, MarkRead, Move, Save
 from airflow_imap_provider.mailbox.backoff import Backoff
 from airflow_imap_provider.triggers import acting, courier
@@ -167,6 +168,7 @@ async def test_no_other_mail_is_saved_when_the_folder_is_made_anew_between_two_s
         return carried[-1]
 
     monkeypatch.setattr(courier.Courier, "_carry", slow)
+    monkeypatch.setattr(pacing, "REOPENING", 2.0)  # Dovecot may not tell the watching session
     first, second = tmp_path / "first", tmp_path / "second"
     for folder in (first, second):
         folder.mkdir()
