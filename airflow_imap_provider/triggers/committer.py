@@ -17,9 +17,10 @@ from airflow_imap_provider.mailbox.waiting import Signal
 from airflow_imap_provider.mailbox.watcher import FolderWatcher
 from airflow_imap_provider.transport.clock import Clock
 from airflow_imap_provider.triggers.acting import TROUBLE, Acting
+from airflow_imap_provider.triggers.complaints import complain
 from airflow_imap_provider.triggers.journal import Journal
 from airflow_imap_provider.triggers.store import AssetStore, Stream
-from airflow_imap_provider.triggers.stored_place import Owed, StoredPlace, SupersededError, first_line, patiently
+from airflow_imap_provider.triggers.stored_place import Owed, StoredPlace, SupersededError, patiently
 
 __all__ = ["Committer", "Promise"]
 
@@ -211,7 +212,7 @@ class Committer:
             try:
                 await self._journal.sweep()
             except Exception as error:  # noqa: BLE001 - housekeeping can wait for the next commit
-                log.warning("old entries of the journal cannot be dropped: %s", first_line(error))
+                complain("old entries of the journal cannot be dropped", error)
         return 0.0 if self._queue else None
 
     def _waits(self, promise: Promise) -> float | None:

@@ -17,6 +17,7 @@ from typing import Any
 from airflow_imap_provider.mailbox.outage import CONNECTING, WatcherState
 from airflow_imap_provider.mailbox.reader import Batch
 from airflow_imap_provider.transport.clock import Clock
+from airflow_imap_provider.triggers.complaints import complain
 from airflow_imap_provider.triggers.metrics import Metrics
 from airflow_imap_provider.triggers.store import AssetStore, Stream
 
@@ -130,7 +131,7 @@ class Health:
             await self._look_for_others()
             await self._store.write(self._key, {**entry, "by": self._by, "last_catch_up": self._last_catch_up})
         except Exception as error:  # noqa: BLE001 - Airflow raises its own errors here, and its client's
-            log.warning("the health entry cannot be written: %s", error)
+            complain("a health entry cannot be written", error)
         else:
             self._written = entry
 

@@ -8,7 +8,6 @@ it came to be owed.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,11 +17,10 @@ from airflow_imap_provider.mailbox.backoff import Backoff
 from airflow_imap_provider.mailbox.place import Place, Todo
 from airflow_imap_provider.mailbox.ranges import UidRanges
 from airflow_imap_provider.transport.clock import Clock
+from airflow_imap_provider.triggers.complaints import complain
 from airflow_imap_provider.triggers.store import AssetStore, Stream
 
-__all__ = ["Owed", "StoredPlace", "SupersededError", "first_line", "patiently"]
-
-log = logging.getLogger(__name__)
+__all__ = ["Owed", "StoredPlace", "SupersededError", "patiently"]
 
 STORE_RETRY = (1.0, 60.0)
 """First and longest wait in seconds before a failed write to Airflow's state store is tried again."""
@@ -150,14 +148,8 @@ async def patiently(step: Callable[[], Awaitable[None]]) -> None:
         except SupersededError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, forgetting the place would be worse
-            log.warning("Airflow's state store fails; trying again in %.0f s: %s", delay, first_line(error))
+            complain(f"Airflow's state store fails; trying again in {delay:.0f} s", error)
             await asyncio.sleep(delay)
             delay = min(delay * 2, STORE_RETRY[1])
         else:
             return
-
-
-def first_line(error: BaseException) -> str:
-    """Return an error's kind and the first line of its text: Airflow's run over many."""
-    lines: list[str] = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"

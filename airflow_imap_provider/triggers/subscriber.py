@@ -23,6 +23,7 @@ from airflow_imap_provider.mailbox.waiting import within
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
 from airflow_imap_provider.triggers.beginning import stored_place
 from airflow_imap_provider.triggers.committer import Committer
+from airflow_imap_provider.triggers.complaints import complain
 from airflow_imap_provider.triggers.health import Health
 from airflow_imap_provider.triggers.journal import Journal
 from airflow_imap_provider.triggers.nudge import Nudge
@@ -240,7 +241,7 @@ class Subscriber:
         try:
             return await self._journal.append(payload)
         except Exception as error:  # noqa: BLE001 - Airflow raises its own errors here, and its client's
-            log.warning("the mails cannot be stored; trying again in %.0f s: %s", STORE_RETRY, error)
+            complain(f"the mails of {self._stream.name} cannot be stored; trying again in {STORE_RETRY:.0f} s", error)
             self._wake_in(STORE_RETRY)
             return None
 
@@ -252,7 +253,7 @@ class Subscriber:
         try:
             due = await self._nudge.due(committed)
         except Exception as error:  # noqa: BLE001 - Airflow raises its own errors here, and its client's
-            log.warning("the consumers' records cannot be read: %s", error)
+            complain("the consumers' records cannot be read", error)
             self._wake_in(STORE_RETRY)
             return None
         self._plan_nudge()
@@ -311,9 +312,9 @@ class Subscriber:
             # An inactive asset looks empty and refuses writing; believing it would start over.
             if str(error) != self._store_failure:
                 self._store_failure = str(error)
-                log.warning(
-                    "Airflow's state store for the asset %s is not available yet (the asset may not be active): %s",
-                    ", ".join(self._store.assets),
+                names = ", ".join(self._store.assets)
+                complain(
+                    f"Airflow's state store for the asset {names} is not available yet (the asset may not be active)",
                     error,
                 )
             self._wake_in(STORE_RETRY)

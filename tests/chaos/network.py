@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Iterator
 
+from airflow_imap_provider.transport import dial
 from tests.chaos.registry import scenario
 from tests.chaos.room import Room
 from tests.servers.rough_line import plan
+
+KEEPALIVE = dial.KEEPALIVE_IDLE + dial.KEEPALIVE_INTERVAL * dial.KEEPALIVE_PROBES
+"""Seconds after which TCP gives up a peer that has vanished."""
 
 
 @scenario()
@@ -30,17 +35,22 @@ def rough_line(room: Room) -> Iterator[None]:
 
 @scenario()
 def black_hole(room: Room) -> Iterator[None]:
-    """The line swallows everything and answers nothing; TCP goes on acknowledging, so no keepalive ever notices. Mail
-    comes meanwhile, and the old connections stay dead for ever."""
+    """The line swallows everything and answers nothing; TCP goes on acknowledging, so no keepalive ever notices. It
+    lasts until the watcher has noticed, or for longer than keepalive would need. Mail comes meanwhile, and the old
+    connections stay dead for ever."""
     room.open("poll_interval=5", timeout=5)
     room.deliver(6)
     yield
     room.await_told()
     room.rough.swallow()
+    begun = time.monotonic()
     room.deliver(room.rng.randint(20, 28), gap=0.5)
     room.house.wait(lambda: room.health().get("connected") is False, "the watcher to notice that nobody answers")
-    room.sleep(2, 15)
+    noticed = time.monotonic() - begun
+    brief, long = room.rng.uniform(2, 15), KEEPALIVE + room.rng.uniform(5, 20)
+    time.sleep(room.rng.choice([brief, max(long - noticed, brief)]))
     room.rough.flow()
+    room.remarks.append(f"noticed after {noticed:.0f} s, over after {time.monotonic() - begun:.0f} s")
     room.deliver(4)
 
 
