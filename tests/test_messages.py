@@ -41,7 +41,7 @@ def shown(messages: list[Message]) -> set[str]:
 
 IMPERATIVES = (
     "Add", "Ask", "Change", "Check", "Choose", "Close", "Correct", "Delete", "Do", "Empty", "Enter", "Fill", "Give",
-    "Grant", "Have", "Leave", "Let", "Log", "Make", "Open", "Paste", "Put", "Raise", "Remove", "Set", "Show", "Switch",
+    "Grant", "Have", "Leave", "Let", "Log", "Lower", "Make", "Open", "Paste", "Put", "Raise", "Remove", "Set", "Show", "Switch",
     "Take", "Try", "Upload", "Use", "Write",
 )  # fmt: skip
 OTHER_OPENINGS = ("Accepted ", "A part is named like ", "Did you mean ", "In a URI ", "Methods that can are ",

@@ -5,12 +5,13 @@ Pure functions; the stream notes what they return, and is not used again.
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 import ssl
 
 from airflow_imap_provider.errors import ImapError, LostConnectionError, TlsError
-from airflow_imap_provider.transport.remedies import ASK_OPERATOR, loss_remedy
+from airflow_imap_provider.transport.remedies import ASK_OPERATOR, DEAD_LINE, loss_remedy
 from airflow_imap_provider.transport.tls_errors import (
     CHOOSE_IMPLICIT,
     CLIENT_CERTIFICATE,
@@ -60,7 +61,8 @@ def broken(exc: OSError, stage: str, *, opening: bool) -> ImapError:
             reply=words,
             remedy=CLIENT_CERTIFICATE if problem else ASK_OPERATOR,
         )
-    return LostConnectionError(f"the connection broke ({words}).", stage=stage, remedy=loss_remedy(stage))
+    remedy = DEAD_LINE if exc.errno == errno.ETIMEDOUT and not opening else loss_remedy(stage)
+    return LostConnectionError(f"the connection broke ({words}).", stage=stage, remedy=remedy)
 
 
 def encrypted_already(_: socket.socket) -> ssl.SSLSocket:

@@ -21,7 +21,7 @@ from airflow_imap_provider.errors import (
     RefusedError,
 )
 from airflow_imap_provider.transport.border import Scrubber, ended
-from airflow_imap_provider.transport.remedies import ASK_OPERATOR, LATER
+from airflow_imap_provider.transport.remedies import ASK_OPERATOR, DEAD_LINE, LATER
 from airflow_imap_provider.transport.stream import BufferedIMAP4
 
 __all__ = ["IdleChannel"]
@@ -199,8 +199,11 @@ class IdleChannel:
         self._timer = self._loop.call_later(self._deadline.left, self._on_silence)
 
     def _on_silence(self) -> None:
-        what = "no confirmation of the end of IDLE" if self._done is not None else "no answer to IDLE"
-        self._lose(self._stream.fail(self._deadline.missed("idle", what=what)))
+        if self._done is not None:
+            missed = self._deadline.missed("idle", DEAD_LINE, "no confirmation of the end of IDLE")
+        else:
+            missed = self._deadline.missed("idle", what="no answer to IDLE")
+        self._lose(self._stream.fail(missed))
         self._tell()
 
     def _tell(self) -> None:

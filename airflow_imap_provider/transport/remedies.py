@@ -7,6 +7,7 @@ import re
 __all__ = [
     "ASK_OPERATOR",
     "BROKEN_EXCHANGE",
+    "DEAD_LINE",
     "LATER",
     "NOT_IMAP",
     "REFUSED",
@@ -22,6 +23,7 @@ NOT_IMAP = "Check Address (host) and Port (port): IMAP is usually on 993 (SSL) o
 ASK_OPERATOR = "Show this to the server's operator: its log says more."
 LATER = "Try later; if it stays like this, ask the server's operator."
 BROKEN_EXCHANGE = "Choose another Method (auth_method); if this goes on, show it to the server's operator."
+DEAD_LINE = "Lower poll_interval if this goes on: firewalls forget silent connections; else ask the server's operator."
 TAMPERING = "Do not log in over this network; ask the operators of network and server."
 
 _SILENCE = {

@@ -423,7 +423,7 @@ class BufferedIMAP4(imaplib.IMAP4):
         """Note what the socket said as the end of the stream, and return the error to raise."""
         if isinstance(exc, ImapTimeoutError):
             return self.fail(exc)
-        if isinstance(exc, TimeoutError):
+        if isinstance(exc, TimeoutError) and exc.errno is None:  # the socket's own; TCP's has a number
             return self.fail(self._deadline.missed(self.stage, silence_remedy(self.stage, self.sock)))
         return self.fail(broken(exc, self.stage, opening=self._opening))
 

@@ -89,6 +89,8 @@ async def test_a_cancelled_stop_makes_the_session_unusable(opened: Opener) -> No
         assert peer.line() == "DONE"
         peer.wait_for_end()
 
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
     async with idle_on(opened, AGREE, ignore) as owner:
         await agreed(owner)
         stop = asyncio.create_task(owner.channel.stop())
@@ -97,7 +99,9 @@ async def test_a_cancelled_stop_makes_the_session_unusable(opened: Opener) -> No
         with pytest.raises(asyncio.CancelledError):
             await stop
         assert not owner.session.usable
-        gc.collect()
+    del stop, owner
+    gc.collect()
+    assert complaints == [], "nobody has to fetch an error that nobody waits for"
 
 
 async def test_an_abandoned_channel_says_nothing_more_and_lets_the_session_go(opened: Opener) -> None:

@@ -12,6 +12,7 @@ from airflow_imap_provider.errors import (
     ProtocolError,
     RefusedError,
 )
+from airflow_imap_provider.transport import dial
 from tests.servers.dovecot import Dovecot, User
 from tests.servers.scripted import Peer, ScriptedServer
 from tests.servers.waiting import wait_until
@@ -304,3 +305,15 @@ def test_a_closed_session_leaves_no_open_socket_behind(opened: Opener) -> None:
         assert sock.fileno() == -1
         # Warnings are errors here, the ResourceWarning of a forgotten socket too.
         gc.collect()
+
+
+def test_a_line_that_tcp_gives_up_is_no_slow_server(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dial, "UNACKNOWLEDGED_LIMIT", 1)
+
+    def deaf(peer: Peer) -> None:
+        peer._server.stopping.wait(30)
+
+    with ScriptedServer(after_inbox(deaf)) as server, pytest.raises(LostConnectionError) as caught:
+        open_inbox(opened, server, timeout=20)._stream.send(b"x" * 30_000_000)
+    assert "Connection timed out" in caught.value.problem
+    assert "Lower poll_interval" in caught.value.remedy
