@@ -41,8 +41,8 @@ def shown(messages: list[Message]) -> set[str]:
 
 IMPERATIVES = (
     "Add", "Ask", "Change", "Check", "Choose", "Close", "Correct", "Delete", "Do", "Empty", "Enter", "Fill", "Give",
-    "Grant", "Have", "Leave", "Let", "Log", "Lower", "Make", "Open", "Paste", "Put", "Raise", "Remove", "Set", "Show", "Switch",
-    "Take", "Try", "Upload", "Use", "Write",
+    "Grant", "Have", "Leave", "Let", "Log", "Lower", "Make", "Open", "Paste", "Put", "Raise", "Remove", "Set", "Show",
+    "Switch", "Take", "Try", "Upload", "Use", "Write",
 )  # fmt: skip
 OTHER_OPENINGS = ("Accepted ", "A part is named like ", "Did you mean ", "In a URI ", "Methods that can are ",
                   "Nothing is lost", "Nothing needs to be changed", "Often ", "Such as ")  # fmt: skip
