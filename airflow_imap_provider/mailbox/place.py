@@ -78,6 +78,8 @@ class Place:
     :param recent: fingerprints of the mails told last, oldest first, with their dates in seconds since 1970.
     :param reset: the id of the request that this place goes back to; empty if it was never reset.
     :param account: a mark of the mailbox: host, login and alias.
+    :param witness: UID and fingerprint's mark of the last mail that was looked at, told or not: where it still is, the
+        mailbox is the same under whatever name.
     :param slack: seconds before the activation from which ``new`` is meant if the folder is opened much later: mails
         that came in between are dated by the server's clock.
     """
@@ -96,6 +98,7 @@ class Place:
     reset: str = ""
     account: str = ""
     slack: float = 0.0
+    witness: tuple[int, str] = (0, "")
 
     @property
     def paid(self) -> Place:
@@ -123,8 +126,19 @@ class Place:
             return False
         return not (floor.known and fingerprint(mail)[1] in {mark for _, mark in self.recent})
 
-    def after(self, last_uid: int, told: Iterable[Mail], todo: Iterable[Todo] = (), *, now: datetime) -> Place:
-        """Return the place once everything up to ``last_uid`` is handled, of which ``told`` were sent."""
+    def after(
+        self,
+        last_uid: int,
+        told: Iterable[Mail],
+        todo: Iterable[Todo] = (),
+        *,
+        now: datetime,
+        last: Mail | None = None,
+    ) -> Place:
+        """Return the place once everything up to ``last_uid`` is handled, of which ``told`` were sent.
+
+        :param last: the last mail that was looked at.
+        """
         mails = tuple(told)
         marks = tuple(fingerprint(mail) for mail in mails)
         # Whoever appends a mail chooses its date: one from the future must not hide what comes before it.
@@ -141,6 +155,7 @@ class Place:
             last_received=max(received, default=None),
             recent=(*self.recent, *marks)[-RECENT:],
             todo=(*self.todo, *todo),
+            witness=(last.uid, fingerprint(last)[1]) if last is not None else self.witness,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -166,6 +181,7 @@ class Place:
             "reset": self.reset,
             "account": self.account,
             "slack": self.slack,
+            "witness": list(self.witness),
         }
         if self.floor is not None:
             data["floor"] = {
@@ -201,6 +217,7 @@ class Place:
             reset=data.get("reset", ""),
             account=data.get("account", ""),
             slack=data.get("slack", 0.0),
+            witness=(int(data["witness"][0]), str(data["witness"][1])) if "witness" in data else (0, ""),
             floor=floor
             and Floor(
                 until=floor["until"],
@@ -287,6 +304,7 @@ def rebase(place: Place, uidvalidity: int, highest: int, *, now: datetime | None
             epoch=place.epoch + (place.uidvalidity is not None),
             floor=_first_floor(place, highest, now or place.activated),
             todo=(),
+            witness=(0, ""),
         )
     since = place.last_received - LOOK_BACK
     if len(place.recent) == RECENT:
@@ -300,6 +318,7 @@ def rebase(place: Place, uidvalidity: int, highest: int, *, now: datetime | None
         floor=Floor(until=highest, since=since, known=True),
         # The UIDs of owed actions mean other mails now; doing them would hit the wrong ones.
         todo=(),
+        witness=(0, ""),
     )
 
 

@@ -162,6 +162,11 @@ class Suspects:
         for key in [key for key in self._cases if key[0] == uid]:
             del self._cases[key]
 
+    def forget(self) -> None:
+        """UIDs mean other mails from now on."""
+        self._cases.clear()
+        self._careful_until = 0
+
     # --- several mails ------------------------------------------------------------------------------------------
 
     def _read(

@@ -6,6 +6,7 @@ more than a batch of mails, however many wait. Nothing here marks a mail.
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -143,6 +144,7 @@ class Batch:
         could not be judged, and why: a line each.
     :param notice: what has happened to the folder's UIDs, for the log; empty if they mean the mails of before.
     :param held_up: which mail the folder is not read beyond at present, and why; empty if that is not so.
+    :param opening: what opening the folder has said when it was last opened before the end of the batch.
     """
 
     start: Place
@@ -155,6 +157,7 @@ class Batch:
     incomplete: tuple[str, ...] = ()
     held_up: str = ""
     notice: str = ""
+    opening: FolderStatus | None = None
 
     @property
     def span(self) -> tuple[int, int]:
@@ -175,6 +178,7 @@ class _Harvest:
     todo: dict[tuple[Action, ...], list[int]] = field(default_factory=dict)
     size: int = 0
     last_uid: int = 0
+    last: Mail | None = None
     full: bool = False
     held_up: str = ""
     unjudged: dict[int, str] = field(default_factory=dict)
@@ -199,8 +203,8 @@ class Reader:
             clock=clock,
             patient=patient,
         )
-        self._stopped: tuple[Session, ImapError] | None = None
-        self._sound: tuple[Session, int] | None = None
+        self._stopped: tuple[FolderStatus, ImapError] | None = None
+        self._sound: tuple[FolderStatus, int] | None = None
 
     def read(self, session: Session, status: FolderStatus, place: Place, *, seconds: float | None = None) -> Batch:
         """Return the next batch after ``place``, or an empty one.
@@ -213,15 +217,17 @@ class Reader:
         if self.wish.needs_smime or (self.wish.needs_text and session.settings.smime.private_key):
             require_smime()
         stopped, self._stopped = self._stopped, None
-        if stopped is not None and stopped[0] is session:
+        if stopped is not None and stopped[0] is status:
             raise stopped[1]
         self._fetcher.suspects.incomplete.clear()
         # Some servers show new mail to SEARCH only after a NOOP (Courier), or in the second SEARCH (Dovecot).
         session.noop()
         arrivals = session.arrivals
         now = self._clock.now()
-        sound = self._sound[1] if self._sound is not None and self._sound[0] is session else 0
+        sound = self._sound[1] if self._sound is not None and self._sound[0] is status else 0
         fitted = refit(session, status, place, now, sound=sound)
+        if fitted.notice:
+            self._fetcher.suspects.forget()
         start = fitted.place
         uids, last_uid, more = self._new_uids(session, start, fitted.highest)
         if len(uids) > ASK_SERVER_ABOVE and self.wish.server_search:
@@ -236,10 +242,10 @@ class Reader:
             last_uid = harvest.last_uid
         incomplete = {**self._fetcher.suspects.incomplete, **harvest.unjudged}
         todo = [Todo(UidRanges.of((uid, uid) for uid in of), actions) for actions, of in harvest.todo.items()]
-        self._sound = session, last_uid
+        self._sound = session.folder, last_uid
         return Batch(
             start=start,
-            place=start.after(last_uid, harvest.mails, todo, now=self._clock.now()),
+            place=start.after(last_uid, harvest.mails, todo, now=self._clock.now(), last=harvest.last),
             emails=tuple(harvest.emails),
             mails=tuple(harvest.mails),
             more=more,
@@ -248,6 +254,7 @@ class Reader:
             incomplete=tuple(why for uid, why in sorted(incomplete.items()) if uid <= last_uid),
             held_up=harvest.held_up,
             notice=fitted.notice,
+            opening=session.folder,
         )
 
     def _new_uids(self, session: Session, place: Place, highest: int) -> tuple[list[int], int, bool]:
@@ -303,7 +310,8 @@ class Reader:
             if harvest.last_uid == place.last_uid:
                 raise
             # What there is was read in order, and is not read again. The error waits for the next call.
-            harvest.full, self._stopped = True, (session, error)
+            # Without its traceback, which knows the session: both would stay as long as the connection is away.
+            harvest.full, self._stopped = True, (session.folder, copy.copy(error))
         return harvest
 
     def _gather(
@@ -323,7 +331,7 @@ class Reader:
                     self._consider_safely(mail, harvest, now)
                 if harvest.full:
                     return
-                harvest.last_uid = uid
+                harvest.last_uid, harvest.last = uid, mail
                 if self._clock.monotonic() > end:
                     harvest.full = True
                     return

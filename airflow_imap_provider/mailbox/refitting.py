@@ -8,21 +8,22 @@ from 1. A place above all UIDs would see nothing any more, for ever and without 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from airflow_imap_provider.errors import ProtocolError, RefusedError
+from airflow_imap_provider.errors import LostConnectionError, ProtocolError, RefusedError
 from airflow_imap_provider.mail.fetching import mail_from_fetch
 from airflow_imap_provider.mailbox.place import Place, fingerprint, rebase
+from airflow_imap_provider.transport.remedies import LATER
 from airflow_imap_provider.transport.throttling import recognise
 
 if TYPE_CHECKING:
     from airflow_imap_provider.connection.settings import Settings
     from airflow_imap_provider.transport.session import FolderStatus, Session
 
-__all__ = ["Fitted", "account_of", "refit"]
+__all__ = ["Fitted", "account_of", "refit", "reopened"]
 
 LOOKED_AT = 2000
 """Mails among which the last one that was told is looked for, from the newest down: twenty FETCHes at most."""
@@ -32,6 +33,10 @@ AT_ONCE = 100
 
 SEARCHED = 50_000
 """UIDs in which they are searched: imaplib takes lines of 1 MB, which is about 143,000 hits."""
+
+A_TIME = 100_000_000
+"""UIDVALIDITY from here on is a time in seconds since 1970, as RFC 3501, section 2.3.1.1, proposes: no two mailboxes of
+one owner share it by chance. Smaller ones are mostly 1."""
 
 _ITEMS = ["UID", "INTERNALDATE", "RFC822.SIZE", "BODY.PEEK[HEADER.FIELDS (DATE MESSAGE-ID)]"]
 
@@ -53,8 +58,8 @@ def refit(session: Session, status: FolderStatus, place: Place, now: datetime, *
     """Return the place as it is to be read from.
 
     :param session: its folder is open.
-    :param status: what opening it has said, which may be days ago.
-    :param sound: up to which UID mails were handled in this very session: those were there.
+    :param status: what opening it has said, which may be a while ago.
+    :param sound: up to which UID mails were handled since it was opened: those were there.
     :raises ImapError: what the session raises.
     """
     account = account_of(session.settings)
@@ -82,13 +87,27 @@ def _what_is_wrong(
         return "may be another one: host, login or alias of the connection was edited", status
     if status.uidnext is not None and place.last_uid >= max(status.uidnext, sound + 1):
         # The status may be older than the place: another trigger may have read on in the same session.
-        status = session.select(status.name, readonly=status.readonly)
+        status = reopened(session, readonly=status.readonly)
         if status.uidnext is not None and place.last_uid >= status.uidnext:
             return (
                 f"numbers its mails anew under the same UIDVALIDITY (the next UID is {status.uidnext}, and "
                 f"{place.last_uid} was handled): an index was restored, or the connection leads to another mailbox"
             ), status
     return "", status
+
+
+def reopened(session: Session, *, readonly: bool) -> FolderStatus:
+    """Open the session's folder again, and return what that says.
+
+    :raises LostConnectionError: it is another folder by now. What anybody has read in this session, and owes to mails
+        there, has nothing to do with the mails that are there now: all begin again with another connection.
+    """
+    before = session.folder
+    status = session.select(before.name, readonly=readonly)
+    fewer = status.uidnext is not None and before.uidnext is not None and status.uidnext < before.uidnext
+    if status.uidvalidity != before.uidvalidity or fewer:
+        raise LostConnectionError("the folder has been made anew.", stage="folder", remedy=LATER)
+    return status
 
 
 def account_of(settings: Settings) -> str:
@@ -98,8 +117,15 @@ def account_of(settings: Settings) -> str:
 
 
 def _is_same_mailbox(session: Session, place: Place) -> bool:
-    """Whether the last mail that was told is where it was."""
-    return bool(place.covered) and bool(_known(session, place, [place.covered]))
+    """Whether the last mail that was looked at is where it was.
+
+    It may be gone. Then the same UIDVALIDITY under another host or login is the same mailbox under another name, unless
+    it is so small that it was counted.
+    """
+    uid, mark = place.witness
+    if uid and session.search(["UID", str(uid)]):
+        return bool(_known(session, {mark}, [uid]))
+    return place.uidvalidity is not None and place.uidvalidity >= A_TIME
 
 
 def _last_told(session: Session, place: Place, highest: int) -> int:
@@ -110,17 +136,17 @@ def _last_told(session: Session, place: Place, highest: int) -> int:
     """
     if not place.recent or not highest:
         return 0
+    marks = {mark for _, mark in place.recent}
     oldest = datetime.fromtimestamp(min(seconds for seconds, _ in place.recent), timezone.utc) - timedelta(days=1)
     found = session.search(["UID", f"{max(highest - SEARCHED, 1)}:{highest}", "SINCE", oldest.date()])
     uids = sorted(found, reverse=True)[:LOOKED_AT]
     for begin in range(0, len(uids), AT_ONCE):
-        if known := _known(session, place, uids[begin : begin + AT_ONCE]):
+        if known := _known(session, marks, uids[begin : begin + AT_ONCE]):
             return max(known)
     return 0
 
 
-def _known(session: Session, place: Place, uids: Sequence[int]) -> list[int]:
-    marks = {mark for _, mark in place.recent}
+def _known(session: Session, marks: Container[str], uids: Sequence[int]) -> list[int]:
     try:
         answers = session.fetch(uids, _ITEMS)
     except (ProtocolError, RefusedError) as error:
@@ -138,7 +164,7 @@ def _known(session: Session, place: Place, uids: Sequence[int]) -> list[int]:
 def _notice(session: Session, why: str, place: Place) -> str:
     text = (
         f"{why}. Mails that were told are recognised by Message-ID, date and size and not repeated; actions that were "
-        "still owed to mails of before are dropped."
+        "still owed to mails of before are dropped, and those on mails that were not told may be done again."
     )
     floor = place.floor
     if floor is None or floor.since is None or floor.until < 1:  # the folder is empty

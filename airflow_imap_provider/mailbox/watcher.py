@@ -30,6 +30,7 @@ from airflow_imap_provider.mailbox.outage import Reporter, WatcherState
 from airflow_imap_provider.mailbox.pacing import turnstile
 from airflow_imap_provider.mailbox.place import Place
 from airflow_imap_provider.mailbox.reader import BATCH_SECONDS, Batch, Reader
+from airflow_imap_provider.mailbox.refitting import reopened
 from airflow_imap_provider.mailbox.waiting import Signal
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
 from airflow_imap_provider.transport.session import FolderStatus, Session, open_session
@@ -78,7 +79,9 @@ class FolderWatcher:
         self._users = 0
         self._changed = Signal()
         self._session: Session | None = None
-        self._status: FolderStatus | None = None
+        self.opening: FolderStatus | None = None
+        """What the last opening of the folder has said, another object each time: its UIDs mean what they meant to
+        those who have read since."""
         self._channel: IdleChannel | None = None
         self._idle_refused = False
         self._short_idles = 0
@@ -165,10 +168,12 @@ class FolderWatcher:
             async with self._lock:
                 begun.set()
                 session = await self._ready_session(writing=writing)
-                status = self._status
-                assert status is not None
                 try:
-                    return await executor.working(lambda: work(session, status), self._host)
+                    result = await executor.working(lambda: work(session, session.folder), self._host)
+                    self._see_opening(session.folder)
+                    return result
+                except SettingsError:
+                    raise  # it is about one member's wishes, and no reason to take the folder from the others
                 except ImapError as error:
                     if not (writing and session.usable):
                         # Refusals that concern single mails do not come out of a reader: the folder itself is in
@@ -183,25 +188,26 @@ class FolderWatcher:
         if self._session is None or self._lost is not None:
             raise LostConnectionError("there is no connection at present", stage="folder", reply=self.state.error)
         await self._stop_idle()
+        session = self._session
         # STORE in a folder opened with EXAMINE is refused, ignored or even carried out, depending on the server.
-        for_writing = writing and self._status is not None and self._status.readonly
-        if for_writing or self._clock.monotonic() - self._opened_at >= pacing.REOPENING:
-            await self._reopen(self._session, writing=writing)
-        return self._session
+        for_writing = writing and session.folder.readonly
+        # Actions wait for somebody to have read in the new opening: what reads opens it anew.
+        due = not writing and self._clock.monotonic() - self._opened_at >= pacing.REOPENING
+        if for_writing or due:
+            readonly = session.folder.readonly and not writing
+            try:
+                status = await executor.working(lambda: reopened(session, readonly=readonly), self._host)
+            except ImapError as error:
+                self._lose(error)
+                raise
+            self._see_opening(status)
+        return session
 
-    async def _reopen(self, session: Session, *, writing: bool) -> None:
-        before = self._status
-        assert before is not None
-        readonly = before.readonly and not writing
-        try:
-            status = await executor.working(lambda: session.select(self.folder, readonly=readonly), self._host)
-            if status.uidvalidity != before.uidvalidity:
-                # What anybody has read in this connection tells nothing of the mails that are there now.
-                raise LostConnectionError("the folder has been made anew", stage="folder")
-        except ImapError as error:
-            self._lose(error)
-            raise
-        self._status, self._opened_at = status, self._clock.monotonic()
+    def _see_opening(self, opening: FolderStatus) -> None:
+        if opening is not self.opening:
+            self.opening, self._opened_at = opening, self._clock.monotonic()
+            if len(self.members) > 1 or self.members.acts:
+                self.members.wake_all()
 
     # --- the connection -----------------------------------------------------------------------------------------
 
@@ -262,7 +268,7 @@ class FolderWatcher:
         turn = await entrance().enter(self._host, settings.host)
         connecting = asyncio.ensure_future(turn.spend(executor.connecting(connect)))
         try:
-            self._session, self._status = await asyncio.shield(connecting)
+            self._session, self.opening = await asyncio.shield(connecting)
         except asyncio.CancelledError:
             connecting.add_done_callback(_close_unused)
             raise
@@ -355,6 +361,7 @@ class FolderWatcher:
         async with self._lock:
             session, self._session = self._session, None
             channel, self._channel = self._channel, None
+            self.opening = None
             if session is None:
                 return
             if channel is not None:

@@ -32,6 +32,9 @@ AHEAD = 2
 LARGEST_OFFSET = 2**32 - 1
 """Offsets are 32-bit numbers (RFC 9051, section 9, ``partial``): where a part without end is ended."""
 
+SURELY = 0.9
+"""The share of an announced size that must come: Exchange reckons sizes, and is wrong by a few parts in a hundred."""
+
 _KEY = re.compile(rb"BODY\[[^\]]*\](?:<(\d+)>)?", re.IGNORECASE)
 
 
@@ -82,6 +85,7 @@ def _pieces(
     wanted = 0
     following = 0
     ahead = AHEAD
+    full = again = False
     while True:
         while len(requests.under_way) < ahead and following <= LARGEST_OFFSET:
             run(partial(requests.ask, following))
@@ -93,7 +97,22 @@ def _pieces(
                 return  # some servers refuse what begins behind the end
             raise
         if not piece:
-            return
+            if not full or wanted >= octets:
+                return
+            if again:
+                if wanted < octets * SURELY:
+                    raise ProtocolError(
+                        f"the server gives {wanted} of the {octets} bytes that it announces, and then nothing more.",
+                        stage="FETCH",
+                        remedy=ASK_OPERATOR,
+                    )
+                return
+            # The end after a piece that is as long as it could be: a storage that could not be read looks the same.
+            while requests.under_way:
+                run(partial(requests.answer, discard=True))
+            following, ahead, again = wanted, 1, True
+            continue
+        full, again = len(piece) == PIECE, False
         yield piece
         wanted += len(piece)
         if requests.whole:

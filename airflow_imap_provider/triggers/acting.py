@@ -43,8 +43,15 @@ the account is slowed down, which lasts for a day at most. The pauses are those 
 BEYOND_IMAP = ("save", "forward")
 """Stages of errors in which somebody else has spoken: a storage, or an SMTP server."""
 
+FAREWELL = 5.0
+"""Seconds for which a trigger that ends waits for the action that is under way, and for noting that it is done."""
+
 TROUBLE = 10.0
 """Seconds after an unexpected error until the work goes on."""
+
+
+class _OpenedAgainError(LostConnectionError):
+    """Nobody has read in the folder since it was opened: its UIDs may mean other mails."""
 
 
 class Acting:
@@ -59,6 +66,8 @@ class Acting:
         self._name, self._stored, self._watcher, self._clock, self._look = stream.name, stored, watcher, clock, look
         self._courier = Courier(stream.conn_id, stream.folder)
         self._transfer: asyncio.Task[None] | None = None
+        self._at_work: asyncio.Task[float | None] | None = None
+        self._stopping = False
         self._failed = 0
         self._last_failure = ""
         self._quiet_until = 0.0  # in the clock's seconds: the server has asked for quiet
@@ -66,7 +75,7 @@ class Acting:
         self._knocking = Backoff()
         self._locked_out = False
         self._posting = Backoff()
-        self._read: tuple[int, int] = (0, 0)  # in which connection the folder was read, and in which epoch
+        self._read: tuple[FolderStatus | None, int] = (None, 0)  # since which opening, and in which epoch
         self._account = ""
 
     @property
@@ -78,28 +87,45 @@ class Acting:
             "last_action_error": self._last_failure,
         }
 
-    def has_read(self, place: Place, connects: int) -> None:
-        """Note that the folder was read in this connection: it is known then that its UIDs mean what they meant."""
-        before, self._read, self._account = self._read, (connects, place.epoch), place.account
-        if self._read != before and self._stored.owed:
+    def has_read(self, place: Place, opening: FolderStatus | None) -> None:
+        """Note that the folder was read since it was opened so: it is known then that its UIDs mean what they meant."""
+        news = self._read[0] is not opening or self._read[1] != place.epoch
+        self._read, self._account = (opening, place.epoch), place.account
+        if news and self._stored.owed:
             self._look()
 
+    def knows(self, opening: FolderStatus | None) -> bool:
+        """Whether the folder was read since that opening."""
+        return opening is not None and self._read[0] is opening
+
+    def _may_act(self, opening: FolderStatus | None) -> bool:
+        return self.knows(opening) and self._read[1] == self._stored.place.epoch
+
     async def stop(self) -> None:
-        """End a transfer where it is; what it has not done is still owed."""
-        if self._transfer is not None:
-            self._transfer.cancel()
-            await asyncio.wait([self._transfer])
+        """End: between two actions, if the next pause is near. What is not done, or not noted, is still owed."""
+        self._stopping = True
+        running = [task for task in (self._at_work, self._transfer) if task is not None and not task.done()]
+        if not running:
+            return
+        _, late = await asyncio.wait(running, timeout=FAREWELL)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+        for task in running:
+            if not task.cancelled():
+                task.exception()  # of no interest any more, and fetched so that asyncio does not complain
 
     async def act(self) -> float | None:
         """Do the actions that are due; return the seconds until the next attempt, if one is needed.
 
         :raises SupersededError: if somebody has begun anew.
         """
-        if not self._watcher.state.connected or self._read != (self._watcher.connects, self._stored.place.epoch):
-            # The watcher wakes the subscriber, and the subscriber reads and wakes this, when there is a connection
-            # again. Until then the connection may lead to another mailbox; and what is owed to mails of an earlier
-            # epoch goes with the next commit. Nor is a connection opened to save and forward: the watcher knows how
-            # long the server is to be left alone.
+        if not self._watcher.state.connected or not self._may_act(self._watcher.opening):
+            # The watcher wakes the subscriber, and the subscriber reads and wakes this, when the folder is open again.
+            # Until then it may be another one; and what is owed to mails of an earlier epoch goes with the next
+            # commit. Nor is a connection opened to save and forward: the watcher knows how long the server is to be
+            # left alone.
             return None
         waits = []
         transfer = False
@@ -110,7 +136,9 @@ class Acting:
             elif item.outgoing:
                 transfer = True
             else:
-                again = await self._act_on(item)
+                # Whoever ends this waits for what the server is doing already: it would be done twice.
+                self._at_work = asyncio.get_running_loop().create_task(self._act_on(item), name="imap4 action")
+                again = await asyncio.shield(self._at_work)
                 waits += [again] if again is not None else []
                 transfer = transfer or item.outgoing
         if transfer and (self._transfer is None or self._transfer.done()):
@@ -127,7 +155,7 @@ class Acting:
         One mail at a time, so that one that fails holds up no other and nothing that is done is done again.
         """
         try:
-            while True:
+            while not self._stopping:
                 now = self._clock.monotonic()
                 due = next((item for item in self._stored.owed if item.outgoing and item.not_before <= now), None)
                 if due is None or now < max(self._quiet_until, self._carry_after):
@@ -153,7 +181,7 @@ class Acting:
         Ends where a transfer follows other actions, or the other way round: transfers have a task of their own.
         """
         outgoing = item.outgoing
-        while item.todo.actions and item.outgoing == outgoing:
+        while item.todo.actions and item.outgoing == outgoing and not self._stopping:
             try:
                 begun = await self._perform(item)
             except Exception as error:  # noqa: BLE001 - an action that cannot be done must not block those that can
@@ -184,8 +212,8 @@ class Acting:
             return await self._courier.perform(known, uids, action, lambda: setattr(item, "begun", True))
 
         def work(session: Session, status: FolderStatus) -> bool:
-            if self._watcher.connects != self._read[0]:
-                raise LostConnectionError("the connection is another one by now.", stage=action.do)
+            if not self._may_act(status):
+                raise _OpenedAgainError("the folder was opened again meanwhile.", stage=action.do)
             item.begun = True
             if status.uidvalidity != item.uidvalidity:
                 return False
@@ -195,6 +223,8 @@ class Acting:
         return await self._watcher.use(work, writing=True)
 
     async def _after_failure(self, item: Owed, error: Exception) -> float | None:
+        if isinstance(error, _OpenedAgainError):
+            return None  # as soon as somebody has read there, which begins at once
         if not item.begun:
             return self._turned_away(item, error)
         if item.outgoing:

@@ -16,6 +16,7 @@ from airflow_imap_provider.mailbox.place import Place, Todo
 from airflow_imap_provider.mailbox.waiting import Signal
 from airflow_imap_provider.mailbox.watcher import FolderWatcher
 from airflow_imap_provider.transport.clock import Clock
+from airflow_imap_provider.transport.session import FolderStatus
 from airflow_imap_provider.triggers.acting import TROUBLE, Acting
 from airflow_imap_provider.triggers.complaints import complain
 from airflow_imap_provider.triggers.journal import Journal
@@ -140,9 +141,13 @@ class Committer:
             self._queue.append(promise)
         self.look()
 
-    def has_read(self, place: Place, connects: int) -> None:
-        """The folder was read up to ``place``, in the connection of that number: only in it may be acted."""
-        self._acting.has_read(place, connects)
+    def has_read(self, place: Place, opening: FolderStatus | None) -> None:
+        """The folder was read up to ``place``, since that opening: only until the next one may be acted."""
+        self._acting.has_read(place, opening)
+
+    def knows(self, opening: FolderStatus | None) -> bool:
+        """Whether the folder was read since that opening."""
+        return self._acting.knows(opening)
 
     def look(self) -> None:
         """Something has changed: a confirmation, or the connection."""

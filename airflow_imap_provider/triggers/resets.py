@@ -100,6 +100,13 @@ class Resets:
             return place
         request = max(requests, key=lambda one: one.at)
         if request.id != place.reset:
+            for todo in place.todo:
+                log.error(
+                    "%s is asked to begin anew, and %s, due to mails with the UIDs %s, is given up",
+                    self._stream.name,
+                    ", ".join(action.do for action in todo.actions),
+                    todo.uids.dumps(),
+                )
             place = begin_again(place, request.to, request.at, request.id)
             await self._store.write(self._stream.key("place"), place.to_json())
             log.warning(
@@ -110,8 +117,11 @@ class Resets:
                 request.to,
                 request.at.isoformat(timespec="seconds"),
             )
-        await self._store.delete(self._stream.key("reset"))
-        self.asked = False
+        # Another request may have come meanwhile: it is found by its own ring.
+        left = [data for data in await self._store.read(self._stream.key("reset")) if data]
+        if all(Request.from_json(data).at <= request.at for data in left):
+            await self._store.delete(self._stream.key("reset"))
+            self.asked = False
         return place
 
     def _plan(self) -> None:

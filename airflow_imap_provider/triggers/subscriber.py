@@ -11,11 +11,11 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_imap_provider.connection.settings import Settings
-from airflow_imap_provider.errors import ImapError
+from airflow_imap_provider.errors import ImapError, SettingsError
 from airflow_imap_provider.mailbox import watcher as watching
 from airflow_imap_provider.mailbox.place import Place
 from airflow_imap_provider.mailbox.reader import Batch, Reader, Wish
@@ -45,7 +45,13 @@ STORE_RETRY = 10.0
 """Seconds between attempts to reach Airflow's state store, which refuses while the asset is not active."""
 
 RESET_RETRY = 5.0
-"""Seconds between attempts to begin anew while events are not committed or actions are owed; nothing new is read."""
+"""Seconds between attempts to begin anew while events are not committed or actions are owed; nothing new is told."""
+
+RESET_PATIENCE = 300.0
+"""Seconds for which a reset waits for them: what is still owed then is reported and given up."""
+
+UNFIT_RETRY = 300.0
+"""Seconds between attempts to read where something is missing that waiting does not mend, such as an extra."""
 
 CONFLICT_WARNING = 30.0
 """Seconds after which two triggers with the same place are an error and not the hand-over of an edited DAG."""
@@ -95,6 +101,8 @@ class Subscriber:
         self._full = False
         self._in_conflict = False
         self._store_failure = ""
+        self._unfit = ""
+        self._reset_waits_since: float | None = None
         self._joined_at = clock.monotonic()
         self._health = Health(store, stream, clock, hashlib.sha256(repr(wish).encode()).hexdigest()[:16])
         self._nudge = Nudge(store, stream, clock)
@@ -159,15 +167,18 @@ class Subscriber:
 
     async def leave(self) -> None:
         """Airflow has taken the trigger away: nothing more is committed, the folder may be given up."""
-        if _holders.get(self._holding()) is self:
-            del _holders[self._holding()]
         self._resets.stop()
         for timer in (self._timer, self._nudge_timer):
             if timer is not None:
                 timer.cancel()
         committer, self._committer = self._committer, None
-        if committer is not None:
-            await committer.stop()
+        try:
+            if committer is not None:
+                await committer.stop()
+        finally:
+            # Whoever comes next finds in the stored place what was done to the last moment.
+            if _holders.get(self._holding()) is self:
+                del _holders[self._holding()]
         if self._watcher is not None:
             await watching.leave(self._key, self)
 
@@ -183,6 +194,12 @@ class Subscriber:
     async def _guarded_step(self) -> tuple[dict[str, Any] | None, Place | None] | None:
         try:
             return await self._step()
+        except SettingsError as error:
+            if str(error) != self._unfit:
+                self._unfit = str(error)
+                log.error("%s cannot be watched: %s", self._stream.name, error)  # noqa: TRY400 - its words say it all
+            await self._note_health()
+            self._wake_in(UNFIT_RETRY)
         except ImapError as error:
             # The watcher reports it, reconnects and wakes this subscriber.
             log.debug("nothing read: %s", error)
@@ -206,7 +223,7 @@ class Subscriber:
             return None
         assert self._place is not None
         assert self._committer is not None
-        await self._health.note(watcher.state, self._committer.trouble, watcher.connects)
+        await self._note_health()
         if (wait := self._not_before - self._clock.monotonic()) > 0:
             self._wake_in(wait)
             return None
@@ -215,9 +232,10 @@ class Subscriber:
             return None  # the next commit wakes this subscriber
         place = self._place
         batch = await within(watcher.read(self, self._reader, place), READ_LIMIT)
+        self._unfit = ""
         if self._place is not place:
             return None  # somebody has begun anew meanwhile
-        self._committer.has_read(batch.place, watcher.connects)
+        self._committer.has_read(batch.place, batch.opening)
         payload = None
         if batch.emails:
             payload = await self._journaled(self._event(batch))
@@ -236,6 +254,14 @@ class Subscriber:
         if payload is None:
             payload = await self._nudge_if_due(batch)
         return (payload, moved) if payload is not None or moved is not None else None
+
+    async def _note_health(self) -> None:
+        if self._watcher is None or self._committer is None:
+            return
+        state = self._watcher.state
+        if self._unfit and state.connected:
+            state = replace(state, error=self._unfit)
+        await self._health.note(state, self._committer.trouble, self._watcher.connects)
 
     async def _journaled(self, payload: dict[str, Any]) -> dict[str, Any] | None:
         try:
@@ -344,8 +370,17 @@ class Subscriber:
         """Somebody wants this stream to begin anew: return whether nothing of before is owed any more."""
         committer = self._committer
         if committer is not None and not committer.idle:
-            self._wake_in(RESET_RETRY)
-            return False
+            now = self._clock.monotonic()
+            since = self._reset_waits_since = now if self._reset_waits_since is None else self._reset_waits_since
+            if now - since < RESET_PATIENCE:
+                self._wake_in(RESET_RETRY)
+                await self._note_health()
+                if self._watcher is not None and self._place is not None and not committer.knows(self._watcher.opening):
+                    # Only for the actions, which wait for that after each opening of the folder.
+                    batch = await within(self._watcher.read(self, self._reader, self._place), READ_LIMIT)
+                    committer.has_read(batch.place, batch.opening)
+                return False
+        self._reset_waits_since = None
         self._committer = self._place = None
         if committer is not None:
             await committer.stop()

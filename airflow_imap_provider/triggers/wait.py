@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_imap_provider.errors import ImapError
+from airflow_imap_provider.errors import ImapError, SettingsError
 from airflow_imap_provider.mailbox.waiting import Signal
 
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ class EmailWaitTrigger(BaseTrigger):
         """Read what is new in one folder."""
         try:
             batch = await look.watcher.read(self, look.reader, look.place)
+        except SettingsError:
+            raise  # nothing will come of waiting: the sensor fails, and says why
         except ImapError as error:
             log.debug("nothing read: %s", error)  # the watcher reports it, reconnects and wakes
             return

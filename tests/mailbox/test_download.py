@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_imap_provider.errors import ImapError, LostConnectionError, RefusedError
+from airflow_imap_provider.errors import ImapError, LostConnectionError, ProtocolError, RefusedError
 from airflow_imap_provider.mail.transfer import decode_transfer
 from airflow_imap_provider.mailbox.download import decoded, download, part_content
 from airflow_imap_provider.transport import partial
@@ -181,6 +181,26 @@ def test_a_server_that_refuses_what_lies_behind_the_end_has_given_all() -> None:
 def test_a_server_whose_mail_vanishes_in_the_middle_is_no_end() -> None:
     with pytest.raises(ImapError, match="gone"):
         fetched(lambda offset: CONTENT[offset : offset + 100] if offset < 500 else None)
+
+
+def test_a_server_that_gives_an_empty_piece_in_the_middle_is_asked_again() -> None:
+    asked: list[int] = []
+
+    def hole(offset: int) -> bytes:
+        asked.append(offset)
+        return b"" if offset == 300 and asked.count(300) == 1 else CONTENT[offset : offset + 100]
+
+    assert fetched(hole, octets=len(CONTENT)) == CONTENT
+
+
+def test_a_server_that_stops_after_a_full_piece_far_before_the_end_has_not_given_the_mail() -> None:
+    def hole(offset: int) -> bytes:
+        return CONTENT[offset : offset + 100] if offset < 300 else b""
+
+    with pytest.raises(ProtocolError, match=f"gives 300 of the {len(CONTENT)} bytes"):
+        fetched(hole, octets=len(CONTENT))
+    assert fetched(hole, octets=330) == CONTENT[:300], "sizes may be reckoned"
+    assert fetched(hole) == CONTENT[:300]
 
 
 def test_a_server_that_ignores_the_offset_is_believed_once() -> None:

@@ -95,11 +95,33 @@ def test_a_place_of_before_accounts_were_noted_is_believed(dovecot: Dovecot, use
 def test_another_mailbox_with_the_same_uidvalidity_is_noticed(dovecot: Dovecot, user: User, told: Place) -> None:
     dovecot.expunge(user, [4])
     other = replace(
-        told, account="another", last_uid=3, told_uid=2, last_received=NOW - timedelta(hours=3), recent=((1, "x"),)
+        told,
+        account="another",
+        last_uid=3,
+        told_uid=2,
+        last_received=NOW - timedelta(hours=3),
+        recent=((1, "x"),),
+        witness=(3, "x"),
     )
     batch = read(dovecot, user, other)
     assert subjects(batch) == ["one"]
     assert "host, login or alias of the connection was edited" in batch.notice
+
+
+@pytest.mark.parametrize(("uidvalidity", "epoch"), [(None, 0), (7, 1)], ids=["a time", "counted"])
+def test_where_the_last_mail_is_gone_the_same_uidvalidity_means_the_same_mailbox_if_it_is_a_time(
+    dovecot: Dovecot, user: User, told: Place, uidvalidity: int | None, epoch: int
+) -> None:
+    dovecot.deliver(user, message("three"), received=NOW)
+    dovecot.expunge(user, [4])
+    if uidvalidity is not None:
+        dovecot.set_uidvalidity(user, uidvalidity)
+        told = replace(told, uidvalidity=uidvalidity)
+    assert told.witness[0] == 4
+    batch = read(dovecot, user, replace(told, account="another name"))
+    assert subjects(batch) == ["three"]
+    assert batch.place.epoch == epoch
+    assert bool(batch.notice) == bool(epoch)
 
 
 def test_the_mark_of_an_account_is_about_whose_mailbox_it_is(dovecot: Dovecot, user: User, told: Place) -> None:
@@ -171,10 +193,10 @@ def test_a_status_that_is_older_than_the_place_is_asked_for_again_once() -> None
     opened = [3, 5]
     with ScriptedServer(numbered_anew([1, 2, 3, 4, 5, 6], opened)) as server:
         session = open_session(settings_for(server))
-        status = session.select("INBOX", readonly=True)
+        session.select("INBOX", readonly=True)
         reading, place = reader(), replace(HANDLED, last_uid=5)
         for _ in range(3):
-            batch = reading.read(session, status, place)
+            batch = reading.read(session, session.folder, place)
             place = batch.place
             assert batch.notice == ""
         session.close()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from airflow_imap_provider.connection.settings import Settings
-from airflow_imap_provider.errors import ImapError
+from airflow_imap_provider.errors import ImapError, SettingsError
 from airflow_imap_provider.mail.conditions import Conditions
 from airflow_imap_provider.mailbox import pacing
 from airflow_imap_provider.mailbox import watcher as watching
@@ -168,6 +171,93 @@ async def test_a_folder_made_anew_behind_the_back_of_the_session_is_noticed(
     await member.leave()
 
 
+async def test_a_folder_whose_uids_begin_anew_under_the_same_uidvalidity_is_noticed_when_it_is_opened_again(
+    dovecot: Dovecot, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member = Reading(dovecot.settings(user), poll_interval=60.0, idle=False, folder="Work")
+    dovecot.create_folder(user, "Work")
+    dovecot.deliver_all(user, [message(f"old {number}") for number in range(5)], "Work")
+    member.join()
+    await until(lambda: len(member.subjects) == 5, "all are read")
+    assert member.watcher is not None
+    assert member.watcher.opening is not None
+    uidvalidity = member.watcher.opening.uidvalidity
+    dovecot.delete_folder(user, "Work")
+    await asyncio.sleep(1.5)  # Dovecot damages an index that is made anew within a second
+    dovecot.create_folder(user, "Work")
+    dovecot.set_uidvalidity(user, uidvalidity, "Work")
+    new = [f"new {number}" for number in range(3)]
+    dovecot.deliver_all(user, [message(subject) for subject in new], "Work")
+    monkeypatch.setattr(pacing, "REOPENING", 0.0)
+    member.wake()
+    await until(lambda: member.subjects[5:] == new, "the new ones are read")
+    assert member.watcher.connects == 2
+    await member.leave()
+
+
+async def test_a_folder_that_is_opened_again_by_one_who_reads_is_another_one_for_the_others_too(
+    dovecot: Dovecot, user: User
+) -> None:
+    """A reader opens the folder again, in the shared session, if its place is above all UIDs that the opening told."""
+    first = Reading(dovecot.settings(user), poll_interval=60.0, idle=False, folder="Work")
+    dovecot.create_folder(user, "Work")
+    first.join()
+    await until(lambda: first.watcher is not None and first.watcher.connects == 1, "it is open, and empty")
+    await until(lambda: first._place.uidvalidity is not None, "it is read")
+    dovecot.deliver_all(user, [message(f"old {number}") for number in range(5)], "Work")
+    first.wake()
+    await until(lambda: len(first.subjects) == 5, "all are read")
+    assert first.watcher is not None
+    session, opening = first.watcher._session, first.watcher.opening
+    dovecot.delete_folder(user, "Work")
+    dovecot.create_folder(user, "Work")
+    dovecot.deliver(user, message("new"), "Work")
+    second = Reading(dovecot.settings(user), poll_interval=60.0, idle=False, folder="Work")
+    second._place = first._place
+    second.join()
+    await until(lambda: first.subjects[5:] == second.subjects == ["new"], "both read the new folder")
+    assert first.watcher._session is not session
+    assert first.watcher.opening is not opening
+    await first.leave()
+    await second.leave()
+
+
+async def test_a_member_that_lacks_something_takes_the_folder_from_nobody(dovecot: Dovecot, user: User) -> None:
+    class Lacking(Reader):
+        def read(self, *_: object, **__: object) -> Batch:
+            raise SettingsError("the extra is not installed.", stage="settings")
+
+    wish = Wish(conn_id="c", folder="INBOX", conditions=Conditions([]))
+    lacking, other = (Reading(dovecot.settings(user), poll_interval=0.5) for _ in range(2))
+    lacking._reader = Lacking(wish)
+    for member in (lacking, other):
+        member.join()
+    for number in range(3):
+        dovecot.deliver(user, message(f"mail {number}"))
+        await until(lambda: len(other.subjects) == number + 1, "the other reads it")  # noqa: B023
+    assert other.watcher is not None
+    assert other.watcher.connects == 1
+    for member in (lacking, other):
+        await member.leave()
+
+
+async def test_a_session_that_is_lost_is_not_kept_in_an_outage(dovecot: Dovecot, user: User, member: Reading) -> None:
+    dovecot.deliver(user, message("one"))
+    await until(lambda: member.subjects == ["one"], "it is read")
+    await until(lambda: idling(member), "it rests in IDLE")
+    assert member.watcher is not None
+    lost = weakref.ref(member.watcher._session)
+    member.settings = replace(member.settings, port=1)
+    dovecot.kick(user)
+
+    def gone() -> bool:
+        gc.collect()
+        return lost() is None
+
+    await until(gone, "nobody knows it any more")
+    assert not member.watcher.state.connected
+
+
 async def test_a_folder_that_is_opened_again_stays_as_it_was(
     dovecot: Dovecot, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,8 +271,8 @@ async def test_a_folder_that_is_opened_again_stays_as_it_was(
     await until(lambda: member.wakes > wakes + 3, "it is polled")
     assert member.watcher is not None
     assert member.watcher.connects == 1
-    assert member.watcher._status is not None
-    assert member.watcher._status.readonly
+    assert member.watcher.opening is not None
+    assert member.watcher.opening.readonly
     assert member.subjects == [f"mail {number}" for number in range(3)]
     await member.leave()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from airflow_imap_provider.mail.conditions import From, Subject
 from airflow_imap_provider.mailbox.actions import AddKeyword, Copy, Delete, Flag, MarkRead, Move
+from airflow_imap_provider.transport.session import Session
 from airflow_imap_provider.triggers import acting, committer
 from airflow_imap_provider.triggers.email import EmailTrigger
 from tests.servers.dovecot import Dovecot, User
@@ -183,3 +186,52 @@ async def test_others_mails_are_never_expunged(
     dovecot.deliver(user, message("mine"))
     await until(lambda: committed(state) == 2 and not state.get(PLACE)["todo"], "done")
     assert list(flags(dovecot, user)) == ["marked by somebody else"]
+
+
+async def test_a_dag_that_is_edited_during_an_action_does_not_have_it_done_twice(
+    dovecot: Dovecot, user: User, state: State, triggerer: Triggerer, trigger: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dovecot.create_folder(user, "Archive")
+    plain, begun = Session.copy, threading.Event()
+
+    def slow(self: Session, uids: Sequence[int], folder: str) -> None:
+        plain(self, uids, folder)
+        begun.set()
+        time.sleep(1)  # the server takes its time to answer
+
+    monkeypatch.setattr(Session, "copy", slow)
+    number = triggerer.add(trigger(on_match=[Copy("Archive"), MarkRead()]))
+    dovecot.deliver(user, message("one"))
+    await until(begun.is_set, "it is being copied")
+    await triggerer.remove(number)
+    [owed] = state.get(PLACE)["todo"]
+    assert [action["do"] for action in owed["actions"]] == ["mark_read"], "what is done is noted, what is not is owed"
+    triggerer.add(trigger(on_match=[Copy("Archive"), MarkRead()]))
+    await until(lambda: not state.get(PLACE)["todo"], "the rest is done")
+    assert len(dovecot_uids(dovecot, user, "Archive")) == 1
+    assert "Seen" in flags(dovecot, user)["one"]
+
+
+async def test_a_server_that_is_renamed_does_not_have_actions_done_again(
+    dovecot: Dovecot, user: User, state: State, triggerer: Triggerer, trigger: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("Done", "Other"):
+        dovecot.create_folder(user, folder)
+    conditions = [Subject.contains("yes")]
+    triggerer.add(trigger(conditions=conditions, on_match=[Move("Done")], on_no_match=[Copy("Other")]))
+    dovecot.deliver_all(user, [message("no one"), message("yes"), message("no two")])
+    await until(lambda: committed(state) == 3 and not state.get(PLACE)["todo"], "all is done")
+    monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", connection(dovecot, user, host="localhost"))
+    account = state.get(PLACE)["account"]
+    dovecot.kick(user)
+    dovecot.deliver(user, message("no three"))
+    await until(lambda: state.get(PLACE)["account"] != account and not state.get(PLACE)["todo"], "it goes on", 40)
+    await until(lambda: len(dovecot_uids(dovecot, user, "Other")) == 3, "each is copied once")
+    assert state.get(PLACE)["epoch"] == 0
+
+
+def dovecot_uids(dovecot: Dovecot, user: User, folder: str) -> list[bytes]:
+    with dovecot.connection(user) as client:
+        client.select(f'"{folder}"', readonly=True)
+        uids: list[bytes] = client.uid("SEARCH", "ALL")[1][0].split()
+        return uids

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from airflow_imap_provider.mail.conditions import Subject
-from airflow_imap_provider.mailbox.actions import AddKeyword
+from airflow_imap_provider.mailbox.actions import AddKeyword, Move
 from airflow_imap_provider.mailbox.taking import Record
-from airflow_imap_provider.triggers import resets
+from airflow_imap_provider.triggers import acting, resets, subscriber
 from airflow_imap_provider.triggers.email import EmailTrigger
 from airflow_imap_provider.triggers.resets import Request
 from airflow_imap_provider.triggers.store import JOURNALS, Stream
@@ -240,3 +240,62 @@ async def test_a_folder_that_is_gone_is_said_and_watched_again_when_it_is_back(
     dovecot.deliver_all(user, [message("new"), *old], "Work", received=received)
     await until(lambda: state.get(key)["last_uid"] == 4 and state.get(key)["epoch"] == 1, "all is handled", 60)
     assert sorted(triggerer.taken()) == ["new", "old 0", "old 1", "old 2"]
+
+
+async def test_a_reset_waits_for_actions_that_are_owed_although_the_connection_was_lost(
+    dovecot: Dovecot, user: User, state: State, triggerer: Triggerer, trigger: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Actions wait for somebody to have read since the folder was opened, and a reset lets nobody read on."""
+    monkeypatch.setattr(acting, "ACTION_RETRY", (1.0, 1.0))
+    monkeypatch.setattr(subscriber, "RESET_RETRY", 0.3)
+    triggerer.add(trigger(on_match=[Move("Later")]))
+    dovecot.deliver(user, message("one"))
+    await until(lambda: committed(state) == 1 and bool((state.get(HEALTH) or {}).get("connected")), "it is told")
+    dovecot.kick(user)
+    ask(state, "new")
+    dovecot.create_folder(user, "Later")
+    await until(lambda: honoured(state), "the mail is moved, and then it begins anew", 30)
+    assert list(flags(dovecot, user, "Later")) == ["one"]
+    dovecot.deliver(user, message("two"))
+    await until(lambda: triggerer.subjects == ["one", "two"], "and it goes on")
+
+
+async def test_a_reset_does_not_wait_for_ever_for_an_action_and_reports_it(
+    dovecot: Dovecot,
+    user: User,
+    state: State,
+    triggerer: Triggerer,
+    trigger: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(subscriber, "RESET_RETRY", 0.3)
+    monkeypatch.setattr(subscriber, "RESET_PATIENCE", 2.0)
+    triggerer.add(trigger(on_match=[Move("Nowhere")]))
+    dovecot.deliver(user, message("one"))
+    await until(lambda: committed(state) == 1, "it is told")
+    ask(state, "new")
+    dovecot.deliver(user, message("two"))
+    await until(lambda: honoured(state), "it begins anew", 30)
+    assert "is asked to begin anew, and move, due to mails with the UIDs" in caplog.text
+    dovecot.deliver(user, message("three"))
+    await until(lambda: "three" in triggerer.subjects, "and it goes on")
+
+
+async def test_a_request_that_comes_while_another_is_honoured_is_honoured_too(
+    dovecot: Dovecot, user: User, state: State, triggerer: Triggerer, trigger: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = resets.begin_again
+
+    def slow(*arguments: Any) -> Any:
+        if state.get(RESET)["id"] == "first":
+            ask(state, "all", id_="second")
+        return plain(*arguments)
+
+    monkeypatch.setattr(resets, "begin_again", slow)
+    triggerer.add(trigger())
+    dovecot.deliver(user, message("one"))
+    await until(lambda: committed(state) == 1, "it is told")
+    ask(state, "new", id_="first")
+    await until(lambda: honoured(state) and (state.get(PLACE) or {}).get("reset") == "second", "both", 20)
+    assert state.get(PLACE)["epoch"] == 2

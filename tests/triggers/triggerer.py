@@ -16,7 +16,7 @@ from typing import Any
 from airflow.jobs.triggerer_job_runner import TriggerRunner
 
 from airflow_imap_provider.mailbox.taking import Record, Taking
-from airflow_imap_provider.triggers import journal
+from airflow_imap_provider.triggers import acting, journal
 from airflow_imap_provider.triggers.email import EmailTrigger
 
 LOOP = 0.05
@@ -104,7 +104,7 @@ class Triggerer:
         """Take a trigger away, as pausing its DAG does."""
         task = self.runner.triggers.pop(number)["task"]
         task.cancel("user-action")
-        await asyncio.wait([task], timeout=5)
+        await asyncio.wait([task], timeout=10)
         assert task.done(), "a cancelled trigger lives on"
 
     async def kill(self) -> None:
@@ -113,8 +113,12 @@ class Triggerer:
         with suppress(asyncio.CancelledError):
             await self._loop_task
         self.runner.events.clear()
-        for number in list(self.runner.triggers):
-            await self.remove(number)
+        patience, acting.FAREWELL = acting.FAREWELL, 0.0
+        try:
+            for number in list(self.runner.triggers):
+                await self.remove(number)
+        finally:
+            acting.FAREWELL = patience
 
     async def _turn(self) -> None:
         while True:
