@@ -11,6 +11,7 @@ import pytest
 
 from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.hooks.imap4 import Imap4Hook
+from airflow_imap_provider.mailbox.actions import Forward, Move
 from tests.hooks.test_saving import mail
 from tests.servers.dovecot import Dovecot, User
 from tests.servers.smtp import Outbox
@@ -77,6 +78,16 @@ def test_an_odd_sender_stops_no_forward(
     assert "Traceback" not in caplog.text
     hook.forward(emails, "ann@example.com", reply_to="mail:reply_to", separate=False)
     assert head(sent(outbox), "Reply-To") == ", ".join(dict.fromkeys(filter(None, SENDERS.values())))
+
+
+def test_actions_behind_the_forward_of_an_odd_mail_are_done(
+    dovecot: Dovecot, user: User, hook: Imap4Hook, outbox: Outbox
+) -> None:
+    for sender in (b"a@]", b"a..b@example.com"):
+        dovecot.deliver(user, mail().replace(b"From: a@example.com", b"From: " + sender))
+    hook.act(hook.search(), [Forward("ann@example.com", reply_to="mail:reply_to"), Move("Done", create=True)])
+    assert [head(sent(outbox, number), "Reply-To") for number in (0, 1)] == ["", '"a..b"@example.com']
+    assert hook.search() == []
 
 
 def test_who_has_an_odd_address_gets_mail(
