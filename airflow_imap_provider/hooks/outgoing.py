@@ -213,7 +213,6 @@ class _Post:
             sender=self.sender,
             files=self.files,
             marks=self.marks,
-            eight_bit=self.eight_bit,
         )
         with _smtp_errors(self.forwarding.smtp_conn_id):
             refused = _transmit(self.client, envelope)

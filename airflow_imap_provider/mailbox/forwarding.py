@@ -12,23 +12,20 @@ import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, fields
-from email.headerregistry import Address as HeaderAddress
 from email.message import EmailMessage
 from email.policy import SMTP
-from email.utils import formatdate, getaddresses
+from email.utils import formatdate
 from typing import Any
 
 from airflow_imap_provider.errors import ImapError, SettingsError
-from airflow_imap_provider.mail.message import Attachment, Mail
+from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.mail.templates import templated
-from airflow_imap_provider.mail.transfer import decode_transfer
 from airflow_imap_provider.mailbox.choice import parse_size
-from airflow_imap_provider.mailbox.contents import Contents, opened_contents
 from airflow_imap_provider.mailbox.download import part_content
+from airflow_imap_provider.mailbox.enclosing import attached, inline, multipart
 from airflow_imap_provider.mailbox.marks import FOREIGN, HOPS_HEADER, Head, Marks
-from airflow_imap_provider.mailbox.names import safe_name, typed_name
+from airflow_imap_provider.mailbox.recipients import check_recipient, header_line, one_person, people_line, people_of
 from airflow_imap_provider.transport.session import Session
 
 __all__ = ["Envelope", "Forwarding", "Parcel", "compose", "fetch_parcel", "fingerprint"]
@@ -37,7 +34,6 @@ log = logging.getLogger(__name__)
 
 STYLES = ("attachment", "inline")
 PEOPLE = ("to", "cc", "bcc", "reply_to")
-FROM_THE_MAIL = ("mail:from", "mail:reply_to", "mail:to", "mail:cc")
 
 MOST_HOPS = 3
 """Forwards of one mail, one after the other, that are no loop: from a team's mailbox to another's to a person."""
@@ -49,12 +45,8 @@ on its way if it must be encoded."""
 RECIPIENTS = 100
 """Recipients of one message at most: what every SMTP server must take (RFC 5321, section 4.5.3.1.8)."""
 
-LONGEST_LINE = 998
-"""Bytes of a line that SMTP carries (RFC 5322, section 2.1.1)."""
-
-_ADDRESS = re.compile(r"[^\s@<>,;:\"()\[\]\\]+@[^\s@<>,;:\"()\\]+")
-_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
-_LINE_END = re.compile(rb"\r\n|\r|\n")
+_MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,900}>")
+"""What can be referred to: ASCII without blanks, and no longer than a line of a header."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +81,7 @@ class Forwarding:
     def __post_init__(self) -> None:
         for name in PEOPLE:
             for item in getattr(self, name):
-                _check_recipient(name, item)
+                check_recipient(name, item)
         if not (self.to or self.cc or self.bcc):
             raise SettingsError("a forward needs at least one of to, cc and bcc.", stage="settings")
         for name in ("smtp_conn_id", "sender", "subject_prefix"):
@@ -97,7 +89,7 @@ class Forwarding:
             if not isinstance(value, str) or any(ord(character) < 32 for character in value):
                 raise SettingsError(f"{name}={value!r}; a text on one line is accepted.", stage="settings")
         if self.sender and not templated(self.sender):
-            _parsed(self.sender, "sender")
+            one_person(self.sender, "sender")
         if self.style not in STYLES:
             raise SettingsError(f"style={self.style!r}; accepted are {', '.join(map(repr, STYLES))}.", stage="settings")
         if not isinstance(self.separate, bool):
@@ -127,32 +119,6 @@ class Forwarding:
             else:
                 values[name] = value
         return cls(**values)
-
-
-def _check_recipient(name: str, item: object) -> None:
-    if not isinstance(item, str) or not item.strip():
-        raise SettingsError(f"{name}={item!r}; a text is accepted.", stage="settings")
-    if item.startswith("mail:"):
-        if item not in FROM_THE_MAIL:
-            raise SettingsError(f"{name}={item!r}; accepted are {', '.join(FROM_THE_MAIL)}.", stage="settings")
-    elif not templated(item) and "://" not in item:
-        _parsed(item, name)
-
-
-def _parsed(text: str, name: str) -> HeaderAddress:
-    """Return one address.
-
-    :raises SettingsError: if it is none, or several.
-    """
-    found = getaddresses([text])
-    shown, address = found[0] if len(found) == 1 else ("", "")
-    if not _ADDRESS.fullmatch(address) or not address.isascii() or any(ord(character) < 32 for character in text):
-        raise SettingsError(
-            f"{name}={text!r}; one address is accepted, such as 'ann@example.com' or 'Ann <ann@example.com>'.",
-            stage="settings",
-            remedy="Give several as a list, and a file as a URL such as file:///etc/recipients.",
-        )
-    return HeaderAddress(shown, addr_spec=address)
 
 
 @dataclass(frozen=True)
@@ -211,11 +177,11 @@ def fetch_parcel(
     # Marks are looked for in all that goes along: a bounce has them in the mail that it brings back.
     if forwarding.style == "inline":
         raw = part_content(session, mail.uid, "HEADER", "7bit")
-        parts, text = _inline(session, mail)
-        depth = max(map(marks.depth, (raw, text.encode("utf-8", "replace"), *parts)))
+        parts, depth = inline(session, mail, marks, eight_bit=eight_bit)
+        depth = max(depth, marks.depth(raw))
     else:
         raw = part_content(session, mail.uid, "", "7bit", octets=mail.size)
-        parts = _attached(raw, mail, eight_bit=eight_bit)
+        parts = attached(raw, mail, eight_bit=eight_bit)
         depth = marks.depth(raw)
     head = Head(raw)
     if depth and head.is_answer:
@@ -238,87 +204,57 @@ def compose(
     sender: str,
     files: Mapping[str, Sequence[str]],
     marks: Marks,
-    eight_bit: bool,
 ) -> Envelope:
     """Build the message that forwards mails.
 
     :param sender: the From address.
     :param files: for each recipient that is a URL, the lines of the file.
-    :param eight_bit: as above.
+    :raises SettingsError: an address that was given is none.
     :raises ImapError: nobody is left to send it to, or it is too large.
     """
     first = parcels[0].mail
-    listed = [parcel.mail for parcel in parcels]
-    people = {name: _people(getattr(forwarding, name), name, listed, files) for name in PEOPLE}
-    recipients = tuple(dict.fromkeys(each.addr_spec for name in ("to", "cc", "bcc") for each in people[name]))
+    listed = [(parcel.key, parcel.mail) for parcel in parcels]
+    people = {name: people_of(getattr(forwarding, name), name, listed, files) for name in PEOPLE}
+    recipients = tuple(dict.fromkeys(each.address for name in ("to", "cc", "bcc") for each in people[name]))
     if not recipients:
         raise ImapError(f"nobody is left to forward mail {first.uid} to.", stage="forward")
     if len(recipients) > RECIPIENTS:
         raise ImapError(f"{len(recipients)} recipients; at most {RECIPIENTS} are possible.", stage="forward")
-    author = _parsed(sender, "sender")
-    head = EmailMessage(policy=SMTP)
-    head["From"] = author
-    for name in ("to", "cc"):
-        if people[name]:
-            head[name.title()] = people[name]
-    if not (people["to"] or people["cc"]):
-        head["To"] = "undisclosed-recipients:;"
-    if people["reply_to"]:
-        head["Reply-To"] = people["reply_to"]
-    more = f" (and {len(parcels) - 1} more)" if len(parcels) > 1 else ""
-    head["Subject"] = f"{forwarding.subject_prefix}{first.subject}{more}"
-    head["Date"] = formatdate(localtime=False)
-    identity = json.dumps([sorted(parcel.key for parcel in parcels), forwarding.to_json()], sort_keys=True)
-    mark = marks.make(identity, max(parcel.depth for parcel in parcels) + 1)
-    message_id = f"<{mark}.forward@{author.domain}>"
-    head["Message-ID"] = message_id
-    if len(parcels) == 1 and re.fullmatch(r"<[!-;=?-~]{1,900}>", first.message_id):
-        head["References"] = first.message_id
-    head["Auto-Submitted"] = "auto-generated"  # RFC 3834: no autoresponder answers it
-    foreign = dict.fromkeys(each for parcel in parcels for each in parcel.foreign)
-    head[HOPS_HEADER] = " ".join([mark, *list(foreign)[:FOREIGN]])
-    head["MIME-Version"] = "1.0"
-    parts = [part for parcel in parcels for part in parcel.parts]
-    content = head.as_bytes().rstrip(b"\r\n") + b"\r\n" + _multipart(parts)
     limit = parse_size(forwarding.max_size, "max_size")
-    if len(parcels) > 1 and limit is not None and sum(mail.size for mail in listed) > limit:
+    if len(parcels) > 1 and limit is not None and sum(mail.size for _, mail in listed) > limit:
         raise ImapError(
             f"together the {len(parcels)} mails are larger than max_size={forwarding.max_size!r}.",
             stage="forward",
             remedy="Forward them separately (separate=True).",
         )
-    needs = not content.isascii()
-    if needs and not eight_bit:
-        raise ImapError(
-            "the mail has bytes beyond ASCII in its parts, and the SMTP server does not take them (8BITMIME).",
-            stage="forward",
-            remedy="Use style='attachment'.",
-        )
+    author = one_person(sender, "sender")
+    identity = json.dumps([sorted(parcel.key for parcel in parcels), forwarding.to_json()], sort_keys=True)
+    mark = marks.make(identity, max(parcel.depth for parcel in parcels) + 1)
+    message_id = f"<{mark}.forward@{author.domain}>"
+    lines = [people_line("From", [author])]
+    lines += [people_line(name.title(), people[name]) for name in ("to", "cc") if people[name]]
+    if not (people["to"] or people["cc"]):
+        lines.append(header_line("To", "undisclosed-recipients:;"))
+    if people["reply_to"]:
+        lines.append(people_line("Reply-To", people["reply_to"]))
+    lines.append(header_line("Message-ID", message_id))
+    if len(parcels) == 1 and _MESSAGE_ID.fullmatch(first.message_id):
+        # The email package would write one that is longer than its lines as an encoded word, which RFC 2047,
+        # section 5, forbids, and no mail program takes for a Message-ID.
+        lines.append(header_line("References", first.message_id))
+    head = EmailMessage(policy=SMTP)
+    more = f" (and {len(parcels) - 1} more)" if len(parcels) > 1 else ""
+    head["Subject"] = f"{forwarding.subject_prefix}{first.subject}{more}"
+    head["Date"] = formatdate(localtime=False)
+    head["Auto-Submitted"] = "auto-generated"  # RFC 3834: no autoresponder answers it
+    foreign = dict.fromkeys(each for parcel in parcels for each in parcel.foreign)
+    head[HOPS_HEADER] = " ".join([mark, *list(foreign)[:FOREIGN]])
+    head["MIME-Version"] = "1.0"
+    parts = [part for parcel in parcels for part in parcel.parts]
+    content = b"".join(lines) + head.as_bytes().rstrip(b"\r\n") + b"\r\n" + multipart(parts)
     # A report has no sender whom a report about it could reach, wherever it is forwarded to (RFC 5321, section 4.5.5).
     reachable = not any(parcel.bounce for parcel in parcels)
-    return Envelope(author.addr_spec if reachable else "", recipients, message_id, content, needs)
-
-
-def _people(
-    items: Sequence[str], name: str, mails: Sequence[Mail], files: Mapping[str, Sequence[str]]
-) -> tuple[HeaderAddress, ...]:
-    found: list[HeaderAddress] = []
-    for item in items:
-        if item.startswith("mail:"):
-            people = item.partition(":")[2]
-            # What a sender wrote there need not be an address: those that are none are left out.
-            people = "from_" if people == "from" else people
-            found_in = [getattr(mail, people) for mail in mails]
-            if (name, people) == ("reply_to", "reply_to"):
-                found_in = [mail.reply_to or mail.from_ for mail in mails]
-            texts = [each.address for addresses in found_in for each in addresses]
-            found += [_parsed(text, name) for text in texts if _ADDRESS.fullmatch(text) and text.isascii()]
-        elif "://" in item:
-            lines = (line.partition("#")[0].strip() for line in files[item])
-            found += [_parsed(line, item) for line in lines if line]
-        else:
-            found.append(_parsed(item, name))
-    return tuple({each.addr_spec.casefold(): each for each in found}.values())
+    return Envelope(author.address if reachable else "", recipients, message_id, content, not content.isascii())
 
 
 def fingerprint(key: str, forwarding: Forwarding) -> str:
@@ -328,85 +264,3 @@ def fingerprint(key: str, forwarding: Forwarding) -> str:
     """
     text = json.dumps([key, forwarding.to_json()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _attached(raw: bytes, mail: Mail, *, eight_bit: bool) -> list[bytes]:
-    """Return the whole mail as one part."""
-    raw = _LINE_END.sub(b"\r\n", raw)
-    name = f"{safe_name(mail.subject, 'message')}.eml"
-    plain = b"\0" not in raw and all(len(line) <= LONGEST_LINE for line in raw.split(b"\r\n"))
-    if plain and (eight_bit or raw.isascii()):
-        head = _message_head(name, "7bit" if raw.isascii() else "8bit")
-        return [head + raw]
-    # message/rfc822 may not be encoded (RFC 2046, section 5.2.1), and as it is no SMTP server would carry it.
-    return [_encoded(raw, "application/octet-stream", name)]
-
-
-def _inline(session: Session, mail: Mail) -> tuple[list[bytes], str]:
-    """Return a text that shows the mail's, then its attachments as they are; and the mail's text."""
-    with opened_contents(mail, lambda: session) as contents:
-        mail = contents.with_text()
-        shown = EmailMessage(policy=SMTP)
-        lines = [
-            "---------- Forwarded message ----------",
-            f"From: {', '.join(map(str, mail.from_))}",
-            f"Date: {mail.date or mail.received}",
-            f"Subject: {mail.subject}",
-            f"To: {', '.join(map(str, mail.to))}",
-            "",
-            mail.text or "",
-        ]
-        shown.set_content("\n".join(lines), charset="utf-8", cte="base64")
-        # What is in an attached mail goes along with that.
-        within = tuple(f"{each.part}." for each in mail.attachments if each.content_type.startswith("message/"))
-        files = [each for each in mail.attachments if not each.part.startswith(within)]
-        parts = [_without_version(shown.as_bytes()), *(_as_part(session, contents, each) for each in files)]
-        return parts, mail.text or ""
-
-
-def _as_part(session: Session, contents: Contents, attachment: Attachment) -> bytes:
-    """Return an attachment as it is in its mail; encoded anew if the server does not give it so."""
-    source, pieces = contents.transferred(attachment)
-    with closing(pieces):
-        body = b"".join(pieces)
-    mime = b""
-    if not source.counted:
-        mime = part_content(session, contents.mail.uid, f"{source.part}.MIME", "7bit").strip(b"\r\n")
-    if mime:
-        return _LINE_END.sub(b"\r\n", mime + b"\r\n\r\n" + body)
-    # What is composed of parts may not be encoded (RFC 2045, section 6.4).
-    composed = source.content_type.startswith(("multipart/", "message/")) or not _TYPE.fullmatch(source.content_type)
-    content_type = "application/octet-stream" if composed else source.content_type
-    name = safe_name(source.name, typed_name(f"attachment-{source.part}", source.content_type))
-    return _encoded(decode_transfer(body, source.encoding), content_type, name)
-
-
-def _encoded(content: bytes, content_type: str, name: str) -> bytes:
-    part = EmailMessage(policy=SMTP)
-    main, _, sub = content_type.partition("/")
-    part.set_content(content, maintype=main, subtype=sub, filename=name, cte="base64")
-    return _without_version(part.as_bytes())
-
-
-def _message_head(name: str, encoding: str) -> bytes:
-    part = EmailMessage(policy=SMTP)
-    part["Content-Transfer-Encoding"] = encoding
-    part.add_header("Content-Disposition", "attachment", filename=name)
-    # Not by the email package, which wants to write the message within, too.
-    return b"Content-Type: message/rfc822\r\n" + part.as_bytes().rstrip(b"\r\n") + b"\r\n\r\n"
-
-
-def _without_version(part: bytes) -> bytes:
-    return part.replace(b"MIME-Version: 1.0\r\n", b"", 1)
-
-
-def _multipart(parts: Sequence[bytes]) -> bytes:
-    """Put parts together as they are; the email package would write them anew."""
-    digest = hashlib.sha256(b"".join(parts)).hexdigest()
-    number = 0
-    while any(f"--{digest[:24]}.{number}".encode() in part for part in parts):
-        number += 1  # a mail cannot foresee its own digest; this is for certainty
-    boundary = f"{digest[:24]}.{number}"
-    lines = b"".join(b"--" + boundary.encode() + b"\r\n" + part + b"\r\n" for part in parts)
-    head = f'Content-Type: multipart/mixed; boundary="{boundary}"\r\n\r\n'.encode()
-    return head + lines + f"--{boundary}--\r\n".encode()

@@ -168,7 +168,7 @@ class _Names:
             if there is None:
                 return self._path(candidate), present
             if on_exists == "overwrite":
-                return self._path(there), []
+                return self._path(there), [self._path(there)]
             present.append(self._path(there))
             if on_exists == "fail":
                 return None, present
@@ -202,7 +202,7 @@ def _attempt(measured: Measured, file: _File, on_exists: str, names: _Names) -> 
             if draft is not None:
                 draft.write(chunk)
         for _ in range(TAKEN_LIMIT):
-            twin = next((each for each in present if _equal(storage, each, measured)), None)
+            twin = next((each for each in present if _is_twin(storage, each, measured, on_exists)), None)
             if twin is not None:
                 return _kept(twin, file, measured, names, existed=True)
             if path is None:
@@ -243,6 +243,18 @@ def _unlucky(file: _File) -> ImapError:
         stage="save",
         remedy="Give each mail a folder of its own (folder_per_mail=True).",
     )
+
+
+def _is_twin(storage: Storage, path: str, measured: Measured, on_exists: str) -> bool:
+    """Tell whether a file has this content already."""
+    try:
+        return _equal(storage, path, measured)
+    except ImapError as error:
+        if on_exists != "overwrite":
+            raise
+        # Who may write there need not be allowed to read, and what is there is not wanted any more.
+        log.warning("%s cannot be compared with what is saved, and is overwritten: %s", storage.address(path), error)
+        return False
 
 
 def _equal(storage: Storage, path: str, measured: Measured) -> bool:

@@ -82,9 +82,15 @@ def test_attachments_and_message_are_saved_with_their_sums(hook: Imap4Hook, deli
 
 def test_doing_it_again_changes_nothing(hook: Imap4Hook, deliver: Any, tmp_path: Path) -> None:
     email = deliver(("same.csv", b"1"), ("SAME.csv", b"1"), ("same.csv", b"2"))
-    for on_exists in ("number", "fail", "overwrite"):
+    folder = tmp_path / email["key"]
+    written: dict[str, tuple[int, int]] = {}
+    for on_exists in ("overwrite", "number", "fail", "overwrite"):
         saved = hook.save(email, str(tmp_path), on_exists=on_exists)
-        files = tree(tmp_path / email["key"])
+        assert all(each["existed"] is bool(written) for each in saved)
+        there = {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.iterdir()}
+        written = written or there
+        assert there == written
+        files = tree(folder)
         assert files == {"same.csv": b"1", "SAME (2).csv": b"1", "same (3).csv": b"2"}
         assert [Path(each["path"]).name for each in saved] == ["same.csv", "SAME (2).csv", "same (3).csv"]
 
@@ -98,7 +104,9 @@ def test_a_file_with_another_content_is_numbered_replaced_or_an_error(
     assert saved["path"].endswith("/DATA (2).csv")
     with pytest.raises(ImapError, match="is there already"):
         hook.save(email, tmp_path, folder_per_mail=False, on_exists="fail")
-    hook.save(email, tmp_path, folder_per_mail=False, on_exists="overwrite")
+    for existed in (False, True):
+        [saved] = hook.save(email, tmp_path, folder_per_mail=False, on_exists="overwrite")
+        assert saved["existed"] is existed
     assert tree(tmp_path) == {"data.csv": b"mine", "DATA (2).csv": b"mine"}
 
 
@@ -267,9 +275,12 @@ class ObjectStore(AbstractFileSystem):  # type: ignore[misc]
         self.objects: dict[str, bytes] = {}
         self.under_way: dict[int, bytes] = {}
         self.room = 100_000_000
+        self.readable = True
 
     def _open(self, path: str, mode: str = "rb", block_size: int = 0, autocommit: bool = True, **options: Any) -> Any:
         if mode == "rb":
+            if not self.readable:
+                raise PermissionError(path)
             return io.BytesIO(self.objects[path])
         return Upload(self, path, mode, block_size=100_000, autocommit=autocommit)
 
@@ -309,5 +320,22 @@ def test_an_upload_to_an_object_store_is_completed_at_its_end_or_given_up(
     assert [each["existed"] for each in saved] == [True, False, False]
     assert [len(content) for content in store.objects.values()] == [1, 1_000_000, 0]
     assert saved[1]["path"] == f"s3://bucket/mails/{email['key']}/big.csv"
-    assert all(each["existed"] for each in hook.save(email, "s3://bucket/mails"))
-    assert store.under_way == {}
+    for on_exists in ("number", "overwrite"):
+        before = dict(store.objects)
+        assert all(each["existed"] for each in hook.save(email, "s3://bucket/mails", on_exists=on_exists))
+        assert store.under_way == {}
+        assert all(store.objects[name] is content for name, content in before.items())
+
+
+def test_what_may_be_written_and_not_read_is_overwritten(
+    hook: Imap4Hook, deliver: Any, store: ObjectStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    email = deliver(("a.csv", b"mine"))
+    path = f"bucket/mails/{email['key']}/a.csv"
+    store.objects[path] = b"else"
+    store.readable = False
+    [saved] = hook.save(email, "s3://bucket/mails", on_exists="overwrite")
+    assert (saved["existed"], store.objects[path], store.under_way) == (False, b"mine", {})
+    assert "cannot be compared with what is saved, and is overwritten" in caplog.text
+    with pytest.raises(ImapError, match="PermissionError"):
+        hook.save(email, "s3://bucket/mails", on_exists="number")
