@@ -131,9 +131,9 @@ def _parse(raw: bytes) -> tuple[str, list[MethodResult] | None]:
 def _result(assignments: Sequence[tuple[str, str]]) -> list[MethodResult] | None:
     """Return what a section says: nothing of interest is an empty list, ``None`` what cannot be read.
 
-    That is all that is not ``method=result`` with ``name=value`` behind it (RFC 8601, section 2.2), of any method: it may
-    be the rest of an address that the server did not quote, ``x;dkim=pass header.d=bank.example;y z@evil.example``. An
-    address ends with its domain, so a lone word without an @ is none: ``none``, or a name that Microsoft repeats.
+    That is all that is not ``method=result`` with ``name=value`` behind it (RFC 8601, section 2.2), of any method: it
+    may be the rest of an address that the server did not quote, ``x;dkim=pass header.d=bank.example;y z@evil.example``.
+    An address ends with its domain, so a lone word without an @ is none: ``none``, or a name that Microsoft repeats.
     """
     (name, result), *properties = assignments
     if not name and not properties:

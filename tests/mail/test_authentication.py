@@ -272,7 +272,8 @@ REAL = {
         b"mail.example.org;\r\n\tdkim=pass header.d=example.com header.s=20251104 header.b=UxCuikS4;\r\n"
         b'\tspf=pass (mail.example.org: domain of "a+b=c@example.com" designates 192.0.2.1 as permitted sender) '
         b'smtp.mailfrom="a+b=c@example.com";\r\n\tdmarc=pass (policy=quarantine) header.from=example.com;\r\n'
-        b'\tarc=pass ("google.com:s=arc-20240605:i=1"); auth=pass smtp.auth=user@example.org smtp.mailfrom=a@example.com'
+        b'\tarc=pass ("google.com:s=arc-20240605:i=1"); auth=pass smtp.auth=user@example.org '
+        b"smtp.mailfrom=a@example.com"
     ),
     "Proofpoint": (
         b"ppops.net;\r\n spf=pass smtp.mailfrom=a@example.com;\r\n dkim=pass header.s=sel header.d=example.com;\r\n"
@@ -483,6 +484,19 @@ LISTED = AllowedSenders(["boss@example.com", "@example.com"])
         pytest.param(b"From: <thief@evil.com boss@example.com>\r\n", id="two in brackets"),
         pytest.param(b"From: <thief@evil.com@example.com>\r\n", id="two signs"),
         pytest.param(b"From: <thief@evil.com(@example.com)\r\n", id="in a comment"),
+        pytest.param(b"From: boss@example.com thief@evil.com\r\n", id="without a comma"),
+        pytest.param(b"From: boss@example.com\0thief@evil.com\r\n", id="behind a NUL"),
+        pytest.param(b"From: boss@example.com\r\n\tthief@evil.com\r\n", id="on the next line"),
+        pytest.param(b"From: boss@example.com(a)thief@evil.com\r\n", id="behind a comment"),
+        pytest.param(b"From: Boss boss@example.com The thief @ evil . com\r\n", id="among names"),
+        pytest.param(b"From: <boss@example.com> thief@evil.com\r\n", id="behind the brackets"),
+        pytest.param(b"From: boss@example.com <boss@example.com> thief@evil.com\r\n", id="behind name and brackets"),
+        pytest.param(b"From: <boss@example.com>, <boss@example.com> a thief@evil.com\r\n", id="behind the second"),
+        pytest.param(b'From: boss@example.com "thief"@evil.com\r\n', id="quoted local part"),
+        pytest.param(b'From: boss@example.com "a thief"@evil.com\r\n', id="quoted local part with a blank"),
+        pytest.param(b"From: boss@example.com" + b" boss@example.com" * 3_000 + b" thief@evil.com\r\n", id="repeated"),
+        pytest.param(b"From: boss@example.com>thief@evil.com\r\n", id="behind a closing bracket"),
+        pytest.param(b"From: boss@example.com <thief@evil.com>\r\n", id="as the name of another"),
     ],
 )
 def test_a_stranger_is_not_overlooked_among_the_authors(header: bytes) -> None:
@@ -500,6 +514,14 @@ def test_a_stranger_is_not_overlooked_among_the_authors(header: bytes) -> None:
         b'"a@evil.com"@example.com',
         b"Boss <Boss@Example.com>",
         b"b+c@example.com",
+        b"boss@example.com <boss@example.com>",
+        b'"boss@example.com" <boss@example.com>',
+        b"<boss@example.com> (thief@evil.com)",
+        b'<boss@example.com> "thief@evil.com"',
+        b'boss@example.com "thief@evil.com"',
+        b"boss@example.com Boss@Example.com",
+        b"boss@example.com via Billing",
+        b"thief@evil.com <boss@example.com>",
     ],
 )
 def test_an_author_is_known_by_the_domain_of_the_address(author: bytes) -> None:
