@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from airflow_imap_provider.connection.limits import DEFAULT_TIMEOUT
+from airflow_imap_provider.connection.urls import query_secrets, shown_url
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -82,6 +83,7 @@ class Keeper(Protocol):
 class OAuthSettings:
     """What an OAuth 2.0 token is asked for with; all empty unless the method is one of OAuth's.
 
+    :param endpoint: it may have a key in its query, which is shown as little as the other secrets.
     :param keeper: where replaced refresh tokens go; without one they last as long as the process.
     """
 
@@ -93,6 +95,12 @@ class OAuthSettings:
     scope: str = ""
     private_key: str = _secret()
     keeper: Keeper | None = field(default=None, compare=False, repr=False)
+
+    def __repr__(self) -> str:
+        """As dataclasses do it, with the endpoint up to its query."""
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.repr}
+        values["endpoint"] = shown_url(self.endpoint)
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in values.items())})"
 
     def fingerprint(self) -> str:
         """Names one consent, without telling the refresh token: another token in the form is another consent."""
@@ -176,7 +184,7 @@ class Settings:
 
     def secrets(self) -> frozenset[str]:
         """The secret values that are not empty, for keeping them out of messages of others."""
-        return frozenset(_secret_values(self))
+        return frozenset(_secret_values(self)) | query_secrets(self.auth.oauth.endpoint)
 
 
 def _secret_values(settings: DataclassInstance) -> Iterator[str]:

@@ -20,17 +20,15 @@ from airflow_imap_provider.connection.habits import meant, write_instead
 from airflow_imap_provider.connection.hosts import host_name
 from airflow_imap_provider.connection.limits import LONGEST_URL, SHOWN_CHARACTERS
 from airflow_imap_provider.connection.material import certificates, fingerprint, private_key
+from airflow_imap_provider.connection.urls import MASK, shown_url
 from airflow_imap_provider.errors import SettingsError
 
 __all__ = ["Value", "Values", "read", "wrong"]
 
 Value = str | int | float | bool | tuple[str, ...]
 
-MASK = "***"  # what Airflow's API shows in a secret's place
-
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _UNITS = {"seconds": re.compile(r"\s*(?:s|secs?|seconds?)\s*\Z", re.IGNORECASE)}
-_UP_TO_USER = re.compile(r"\A([a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
 _REMOVED_VERSIONS = frozenset({"ssl2", "ssl3"})
 
 
@@ -117,13 +115,8 @@ def _shown(value: object) -> str:
         return "a JSON object"  # such as a service account's, with its key
     if isinstance(value, str) and "PRIVATE KEY" in value:
         return f"'{MASK}'"  # a key in the wrong field
-    shown = repr(_without_user(value) if isinstance(value, str) and "://" in value else value)
+    shown = repr(shown_url(value) if isinstance(value, str) and "://" in value else value)
     return shown if len(shown) <= SHOWN_CHARACTERS else f"{shown[:SHOWN_CHARACTERS]}…"
-
-
-def _without_user(text: str) -> str:
-    # A pasted URL may carry a password in front of its @, and that may contain /, blanks and another @.
-    return _UP_TO_USER.sub(rf"\g<1>{MASK}@", text)
 
 
 def _text(field: Field, raw: object) -> str:
@@ -171,7 +164,7 @@ def _host(field: Field, raw: object) -> str:
         raise wrong(
             field,
             str(error),
-            value=_without_user(text),
+            value=shown_url(text),
             remedy=write_instead(field, text) or "Accepted are a DNS name, an IPv4 address and an IPv6 address.",
         ) from None
 
@@ -205,7 +198,7 @@ def _no_url(field: Field, text: str, problem: str) -> SettingsError:
     return wrong(
         field,
         problem,
-        value=_without_user(text),
+        value=shown_url(text),
         remedy="Accepted is an address such as https://login.example.com/token.",
     )
 

@@ -38,7 +38,25 @@ def listed_emails(emails: object) -> list[Mapping[str, Any]]:
                 f"{email!r:.80} is no mail: key, folder, uid and uidvalidity are needed.", stage="settings"
             )
         checked_key(email["key"])
+        for name, least in (("uid", 1), ("uidvalidity", 0)):
+            number = email[name]
+            if isinstance(number, bool) or not isinstance(number, int) or not least <= number < 2**32:
+                raise SettingsError(
+                    f"{email['key']!r:.80} is no mail: {name} is {_shown(number)}, and a number of 32 bits is needed.",
+                    stage="settings",
+                    remedy="Give the mail as it came, its numbers as numbers.",
+                )
+        if not isinstance(email["folder"], str) or not email["folder"]:
+            raise SettingsError(
+                f"{email['key']!r:.80} is no mail: folder is {_shown(email['folder'])}, and a name is needed.",
+                stage="settings",
+            )
     return checked
+
+
+def _shown(value: object) -> str:
+    # Python refuses to write numbers of thousands of digits.
+    return "too large" if isinstance(value, int) and abs(value) >= 2**64 else f"{value!r:.40}"
 
 
 def by_folder(emails: object) -> dict[tuple[str, int], list[Mapping[str, Any]]]:

@@ -114,7 +114,7 @@ class Imap4Hook(BaseHook):
         :param smime: whether to check S/MIME signatures and return what came of it, too.
         :param code_page: charset for text that declares none or a wrong one; overrides the connection's.
         """
-        from airflow_imap_provider.mailbox.looking import newest, wish_of
+        from airflow_imap_provider.mailbox.looking import checked_most, newest, wish_of
         from airflow_imap_provider.mailbox.place import first_place
         from airflow_imap_provider.transport.clock import SYSTEM_CLOCK
 
@@ -122,8 +122,8 @@ class Imap4Hook(BaseHook):
             self.imap4_conn_id, conditions, folder, text=text, headers=headers, smime=smime, code_page=code_page
         )
         if newest_first:
-            return newest(self.session(), wish, most, SYSTEM_CLOCK.now())
-        return self.read(wish, first_place("all", SYSTEM_CLOCK.now()), enough=most)[:most]
+            return newest(most=checked_most(most), session=self.session(), wish=wish, now=SYSTEM_CLOCK.now())
+        return self.read(wish, first_place("all", SYSTEM_CLOCK.now()), enough=checked_most(most))[:most]
 
     def read(self, wish: Wish, place: Place, *, enough: int) -> list[dict[str, Any]]:
         """Return the mails after a place that a wish describes, until there are enough or no more."""

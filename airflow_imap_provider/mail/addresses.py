@@ -59,11 +59,13 @@ def parse_addresses(value: bytes, code_page: str, problems: list[str]) -> tuple[
     for token in _tokens(repair_words(value)):
         parser.take(token)
         if len(parser.found) >= ADDRESSES_LIMIT:
-            problems.append(f"only the first {ADDRESSES_LIMIT} addresses are looked at")
-            return tuple(parser.found[:ADDRESSES_LIMIT])
-    parser.end_of_item()
-    parser.end_of_pending()
-    return tuple(parser.found)
+            break
+    else:
+        parser.end_of_item()
+        parser.end_of_pending()
+    if len(parser.found) >= ADDRESSES_LIMIT:
+        problems.append(f"only the first {ADDRESSES_LIMIT} addresses are looked at")
+    return tuple(parser.found[:ADDRESSES_LIMIT])
 
 
 class _Parser:
@@ -128,11 +130,17 @@ class _Parser:
                 before = [self._name(tokens) for tokens in self.pending]
                 name, self.pending = ", ".join((*before, name)), []
             self.end_of_pending()
-            self._add_literal(name, _literal(inside))
+            address = _literal(inside)
+            self._add_literal(name, address)
+            # What stands before the brackets is a name, whatever it looks like; an address behind them is one more.
+            behind = words[self.before :]
+            if any(token.kind == "@" for token in behind):
+                self._add_others(_split_bare(_literal(behind))[0], address)
         elif has_sign:
             self.end_of_pending()
-            with_sign, others = _split_bare(_literal(words))
-            self._add_literal(self._text(others) or self._name(comments), with_sign)
+            found, others = _split_bare(_literal(words))
+            self._add_literal(self._text(others) or self._name(comments), found[0])
+            self._add_others(found[1:], found[0])
         elif any(token.kind != "space" for token in words):
             self.pending.append(words)
             if len(self.pending) > COMMAS_IN_A_NAME:
@@ -146,6 +154,14 @@ class _Parser:
                 self._add("", self._address(real[0].raw))
             else:
                 self._add(self._name(tokens), "")
+
+    def _add_others(self, words: Sequence[bytes], address: bytes) -> None:
+        """Add addresses that a comma should separate from the one before, which is not the only one then."""
+        others = dict.fromkeys(word for word in words if word.lower() != address.lower())
+        if others:
+            self.problems.append("addresses without a comma between")
+        for word in list(others)[:ADDRESSES_LIMIT]:
+            self._add_literal("", word)
 
     def _add_literal(self, name: str, raw: bytes) -> None:
         if ENCODED_WORD.search(raw):
@@ -185,13 +201,18 @@ def _literal(tokens: Sequence[_Token]) -> bytes:
     return _AROUND_SIGNS.sub(rb"\1", b" ".join(text.split()))
 
 
-def _split_bare(text: bytes) -> tuple[bytes, bytes]:
-    """Split ``John Doe john@example.com`` into the word with the @ and the others."""
+def _split_bare(text: bytes) -> tuple[list[bytes], bytes]:
+    """Split ``John Doe john@example.com`` into the words with an @, of which there is one at least, and the others.
+
+    A word in quotes is a name.
+    """
     if text.startswith(b'"'):
-        return text, b""  # a quoted local part may hold blanks
-    words = text.split()
-    position = next(i for i, word in enumerate(words) if b"@" in word)
-    return words[position], b" ".join(words[:position] + words[position + 1 :])
+        return [text], b""  # a quoted local part may hold blanks
+    found: list[bytes] = []
+    others: list[bytes] = []
+    for word in text.split():
+        (found if b"@" in word and not _QUOTED.fullmatch(word) else others).append(word)
+    return (found, b" ".join(others)) if found else ([text], b"")
 
 
 def _tokens(value: bytes) -> Iterator[_Token]:

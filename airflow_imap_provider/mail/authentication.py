@@ -9,7 +9,7 @@ within comments, and leaves open which header to believe.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -36,12 +36,19 @@ SERVERS_LIMIT = 20
 RESULTS_LIMIT = 50
 """Results kept of a server. A mail has a signature or two."""
 
+ENVELOPE_FROM = "envelope-from"
+"""Not a method, but what Amazon's servers (SES, WorkMail) write like one, instead of ``smtp.mailfrom``."""
+
+_CHECKED = {"dkim": ("header.d", "header.i"), "dmarc": ("header.from",), "spf": ("smtp.mailfrom", "smtp.helo")}
+"""The properties that tell the domain of each method, the one that counts first."""
+
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[;=]|[^\s;="()]+|\(|\s+', re.DOTALL)
 _PARENTHESIS = re.compile(rb"\\.|[()]", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _DOMAIN = re.compile(r"[^\s@<>,;:=?*\"()\[\]\\\x00-\x1f\ufffd]+")
 _VERSION = re.compile(r"[0-9]{1,4}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 
 @dataclass(frozen=True)
@@ -108,33 +115,39 @@ def _parse(raw: bytes) -> tuple[str, list[MethodResult] | None]:
     name = _unquoted(server[0]).lower()
     if words is None or words[-1].text == "(" or len(raw) > FIELD_LIMIT:
         return name, None
+    listed = [_assignments(section) for section in sections[1:] if section]
+    senders = [assignments[0][0] for assignments in listed].count(ENVELOPE_FROM)
+    if senders > 1 or (senders and any("smtp.mailfrom" in dict(assignments) for assignments in listed)):
+        return name, None  # the server has written it once, and the other is a sender's
     results: list[MethodResult] = []
-    for section in sections[1:]:
-        result = _result(section)
+    for assignments in listed:
+        result = _result(assignments)
         if result is None:
             return name, None
         results += result
     return name, results
 
 
-def _result(section: Sequence[_Word]) -> list[MethodResult] | None:
-    """Return what a section says: nothing of interest is an empty list, ``None`` what cannot be read."""
-    if not section:
-        return []
-    method = section[0].text.lower().partition("/")[0]
-    if "@" in method:
-        return None  # the rest of an address, which a server did not quote
-    if method not in METHODS:
-        return []
-    (name, result), *properties = _assignments(section) or [("", "")]
-    if name.lower().partition("/")[0] != method or not result or result[0] == "=":
+def _result(assignments: Sequence[tuple[str, str]]) -> list[MethodResult] | None:
+    """Return what a section says: nothing of interest is an empty list, ``None`` what cannot be read.
+
+    That is all that is not ``method=result`` with ``name=value`` behind it (RFC 8601, section 2.2), of any method: it
+    may be the rest of an address that the server did not quote, ``x;dkim=pass header.d=bank.example;y z@evil.example``.
+    An address ends with its domain, so a lone word without an @ is none: ``none``, or a name that Microsoft repeats.
+    """
+    (name, result), *properties = assignments
+    if not name and not properties:
+        return [] if _NAME.fullmatch(result) and result.lower() not in METHODS else None
+    if not all(_NAME.fullmatch(each) for each, _ in assignments) or not result or result[0] == "=":
         return None
-    result = result.lower()
+    method, result = name.partition("/")[0], result.lower()
+    if method not in METHODS:
+        return [] if "@" not in result or method == ENVELOPE_FROM else None  # a result is a keyword
     return [MethodResult(method, result if result in RESULTS else "unknown", _checked_domain(method, properties))]
 
 
 def _assignments(section: Sequence[_Word]) -> list[tuple[str, str]]:
-    """Return names and values in turn; what is neither has no name.
+    """Return names, in lower case, and values in turn; what is neither has no name.
 
     A value reaches to the next blank or comment (RFC 8601, section 2.2): it may be a quoted local part and what follows
     it, or have further signs of equality.
@@ -151,24 +164,34 @@ def _assignments(section: Sequence[_Word]) -> list[tuple[str, str]]:
         first = position
         while position < len(section) and (position == first or section[position].glued):
             position += 1
-        found.append((name, "".join(word.text for word in section[first:position])))
+        found.append((name.lower(), "".join(word.text for word in section[first:position])))
     return found
 
 
 def _checked_domain(method: str, properties: Sequence[tuple[str, str]]) -> str:
     """Return the domain that a method has checked."""
-    names = {
-        "dkim": ("header.d", "header.i"),
-        "dmarc": ("header.from",),
-        "spf": ("smtp.mailfrom", "smtp.helo"),
-    }[method]
     told: dict[str, list[str]] = {}
     for name, value in properties:
-        told.setdefault(name.lower(), []).append(value)
-    values = next((told[name] for name in names if name in told), [])
-    if "" in told or len(values) > 1:
+        told.setdefault(name, []).append(value)
+    values = next((told[name] for name in _CHECKED[method] if name in told), [])
+    if len(values) > 1 or (method != "spf" and _has_another_address(method, told)):
         return UNREADABLE  # it may be a part of what a sender was allowed to choose
-    return _domain(values[0]) if values else ""
+    domain = _domain(values[0]) if values else ""
+    if method == "dkim" and values:
+        # Whom a signature is for belongs to the domain that has signed (RFC 6376, section 3.5).
+        signed = {_domain(value) for value in told.get("header.i", ())}
+        return domain if all(each == domain or each.endswith(f".{domain}") for each in signed) else UNREADABLE
+    return domain
+
+
+def _has_another_address(method: str, told: Mapping[str, Sequence[str]]) -> bool:
+    """Tell whether an address stands where DKIM and DMARC have none: it may be the end of the envelope's sender."""
+    for name, values in told.items():
+        if name not in _CHECKED[method]:
+            plain = name == "reason" and all(_QUOTED.fullmatch(value) for value in values)
+            if not plain and any("@" in value for value in values):
+                return True
+    return False
 
 
 def _domain(value: str) -> str:

@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.errors import FolderNotFoundError, RefusedError, SettingsError
-from airflow_imap_provider.mail.templates import templated
+from airflow_imap_provider.mailbox.action_checks import (
+    FOLDERS,
+    KEYWORDS,
+    LABELS,
+    OUTGOING,
+    check_action,
+    check_keyword,
+    check_people,
+)
 from airflow_imap_provider.mailbox.choice import Choice
 from airflow_imap_provider.mailbox.forwarding import Forwarding
 from airflow_imap_provider.mailbox.targets import lead
@@ -44,23 +52,16 @@ __all__ = [
     "wanted",
 ]
 
-OUTCOMES = ("all", "any", "none", "always", "never")
 _FLAGS = {
     "mark_read": ("\\Seen", True),
     "mark_unread": ("\\Seen", False),
     "flag": ("\\Flagged", True),
     "unflag": ("\\Flagged", False),
 }
-_SYSTEM_FLAGS = frozenset({"answered", "deleted", "draft", "flagged", "recent", "seen"})
-_KEYWORDS = {"add_keyword": True, "remove_keyword": False}
-_LABELS = {"add_label": True, "remove_label": False}
-_FOLDERS = ("copy", "move")
-OUTGOING = ("save", "forward")
-"""What leaves the mail server: done outside of this module, since it takes a storage or an SMTP server."""
-_KNOWN = (*_FLAGS, *_KEYWORDS, *_LABELS, *_FOLDERS, "delete", *OUTGOING)
 _LAST = ("move", "delete")
-# RFC 3501 section 9: a keyword is an atom. Dovecot additionally limits its length, Cyrus the number per folder.
-_NOT_IN_KEYWORDS = frozenset('(){%*"\\]')
+
+DEPTH_LIMIT = 10
+"""Values within values of a stored list of actions; ours has five."""
 
 
 @dataclass(frozen=True)
@@ -82,48 +83,7 @@ class Action:
     options: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.do not in _KNOWN:
-            raise SettingsError(f"unknown action {self.do!r}; accepted are {', '.join(_KNOWN)}.", stage="settings")
-        if self.when is not None and self.when not in OUTCOMES:
-            raise SettingsError(
-                f"the action {self.do!r} has when={self.when!r}; accepted are {', '.join(OUTCOMES)}.", stage="settings"
-            )
-        if not isinstance(self.argument, str):
-            raise SettingsError(f"the action {self.do!r} takes a text, not {self.argument!r}.", stage="settings")
-        if self.do in _FOLDERS and (not self.argument.strip() or any(ord(sign) < 32 for sign in self.argument)):
-            raise SettingsError(
-                f"the action {self.do!r} needs the name of the target folder, not {self.argument!r}.", stage="settings"
-            )
-        if self.do in _KEYWORDS and not templated(self.argument):
-            self._check_keyword()
-        if self.do in _LABELS and not self.argument.strip():
-            raise SettingsError(f"the action {self.do!r} needs the name of a label.", stage="settings")
-        self._check_options()
-
-    def _check_keyword(self) -> None:
-        if not _is_atom(self.argument):
-            raise SettingsError(
-                f"{self.argument!r} cannot be an IMAP keyword: letters, digits and most punctuation without spaces, "
-                "in ASCII, are accepted (for example 'Processed' or '$Invoice').",
-                stage="settings",
-            )
-        if self.argument.lower() in _SYSTEM_FLAGS:
-            raise SettingsError(
-                f"the action {self.do!r} has {self.argument!r}, the name of a system flag, which is no keyword.",
-                stage="settings",
-                remedy="Use MarkRead(), MarkUnread(), Flag() or Unflag(), or another keyword.",
-            )
-
-    def _check_options(self) -> None:
-        options = dict(self.options)
-        if self.do == "save":
-            if not self.argument.strip():
-                raise SettingsError("the action 'save' needs a path to save to.", stage="settings")
-            Choice.from_json(options)
-        elif self.do == "forward":
-            Forwarding.from_json(options)
-        elif not set(options) <= ({"create"} if self.do in _FOLDERS else set()):
-            raise SettingsError(f"the action {self.do!r} has no option {sorted(options)}.", stage="settings")
+        check_action(self)
 
     def due(self, outcome: frozenset[str]) -> bool:
         """Tell whether ``when`` admits this outcome of the conditions."""
@@ -133,7 +93,7 @@ class Action:
         """Return the JSON form; only what is set."""
         data: dict[str, Any] = {"do": self.do}
         if self.argument:
-            data["to" if self.do in (*_FOLDERS, "save") else "keyword"] = self.argument
+            data["to" if self.do in (*FOLDERS, "save") else "keyword"] = self.argument
         if self.options:
             data["options"] = dict(self.options)
         if self.when is not None:
@@ -148,10 +108,10 @@ class Action:
         """
         known = {"do", "to", "keyword", "when", "options"}
         if not isinstance(data, Mapping) or not set(data) <= known or "do" not in data:
-            raise SettingsError(f"{data!r} is no action.", stage="settings")
+            raise SettingsError(f"{data!r:.200} is no action.", stage="settings")
         options = data.get("options") or {}
         if not isinstance(options, Mapping):
-            raise SettingsError(f"options={options!r} of an action; an object is accepted.", stage="settings")
+            raise SettingsError(f"options={options!r:.200} of an action; an object is accepted.", stage="settings")
         return cls(str(data["do"]), data.get("to") or data.get("keyword") or "", data.get("when"), _options(options))
 
 
@@ -160,10 +120,6 @@ def _options(options: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     return tuple(
         (name, tuple(value) if isinstance(value, (list, tuple)) else value) for name, value in sorted(options.items())
     )
-
-
-def _is_atom(text: str) -> bool:
-    return bool(text) and all("!" <= character <= "~" and character not in _NOT_IN_KEYWORDS for character in text)
 
 
 def MarkRead(*, when: str | None = None) -> Action:  # noqa: N802 - reads as a noun in DAG files, like conditions do
@@ -241,6 +197,7 @@ def Forward(  # noqa: N802
     :param options: ``cc``, ``bcc``, ``reply_to``, ``smtp_conn_id``, ``sender``, ``subject_prefix``, ``style``,
         ``separate``, ``max_size``.
     """
+    check_people({"to": to, **options})
     return Action("forward", "", when, _options(Forwarding.from_json({"to": to, **options}).to_json()))
 
 
@@ -286,13 +243,24 @@ def load_actions(text: str) -> tuple[Action, ...]:
     """
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, list) or _is_deep(data):
         raise SettingsError(
             f"{text!r:.200} is no list of actions.", stage="settings", remedy="Write [MarkRead(), Move('Processed')]."
-        ) from error
-    if not isinstance(data, list):
-        raise SettingsError(f"{text!r} is no JSON list of actions.", stage="settings")
+        )
     return tuple(Action.from_json(item) for item in data)
+
+
+def _is_deep(data: object) -> bool:
+    """Tell whether values are within values deeper than any action has them; without calling itself."""
+    level = [data]
+    for _ in range(DEPTH_LIMIT):
+        below: list[object] = []
+        for each in level:
+            below += each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+        level = below
+    return bool(level)
 
 
 def unconditional(actions: Iterable[Action] | Action | str | None) -> tuple[Action, ...]:
@@ -345,11 +313,11 @@ def perform(session: Session, uids: Sequence[int], actions: Sequence[Action], *,
         if action.do in _FLAGS:
             flag, on = _FLAGS[action.do]
             _set(session, uids, flag, on=on)
-        elif action.do in _KEYWORDS:
-            action._check_keyword()  # one that was a template is not rendered by everybody
-            _set(session, uids, action.argument, on=_KEYWORDS[action.do])
-        elif action.do in _LABELS:
-            label = session.add_labels if _LABELS[action.do] else session.remove_labels
+        elif action.do in KEYWORDS:
+            check_keyword(action)  # one that was a template is not rendered by everybody
+            _set(session, uids, action.argument, on=KEYWORDS[action.do])
+        elif action.do in LABELS:
+            label = session.add_labels if LABELS[action.do] else session.remove_labels
             label(uids, [action.argument])
         elif action.do == "copy":
             _to_folder(session, action, lambda folder: lead(session, uids, folder, session.copy))

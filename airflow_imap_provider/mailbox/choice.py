@@ -24,7 +24,10 @@ _UNITS = {"": 1, "b": 1}
 for _power, _letter in enumerate("kmgt", 1):
     _UNITS[f"{_letter}b"] = 1000**_power
     _UNITS[f"{_letter}ib"] = 1024**_power
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+_SIZE = re.compile(r"\s*(\d{1,16}(?:\.\d{1,16})?)\s*([A-Za-z]*)\s*")
+
+LARGEST_SIZE = 2**53
+"""Bytes; the largest number that every reader of JSON keeps exactly. It is eight petabytes."""
 
 
 def parse_size(size: str | int, parameter: str) -> int | None:
@@ -36,14 +39,19 @@ def parse_size(size: str | int, parameter: str) -> int | None:
     """
     if size == "":
         return None
-    found = _SIZE.fullmatch(str(size)) if isinstance(size, (str, int)) and not isinstance(size, bool) else None
-    factor = _UNITS.get(found[2].lower()) if found else None
-    if found is None or factor is None:
+    number = size if isinstance(size, int) and not isinstance(size, bool) else -1
+    if isinstance(size, str) and (found := _SIZE.fullmatch(size)):
+        factor = _UNITS.get(found[2].lower(), -1)
+        number = int(float(found[1]) * factor) if "." in found[1] else int(found[1]) * factor
+    if not 0 <= number <= LARGEST_SIZE:
+        # Python refuses to write numbers of thousands of digits.
+        shown = "a number" if isinstance(size, int) and abs(size) > LARGEST_SIZE else f"{size!r:.80}"
         raise SettingsError(
-            f"{parameter}={size!r}; a size in bytes or with a unit is accepted, such as 500, '10 KB', '1.5 MiB'.",
+            f"{parameter}={shown}; a size in bytes or with a unit is accepted, such as 500, '10 KB', '1.5 MiB', up to "
+            f"{LARGEST_SIZE} bytes.",
             stage="settings",
         )
-    return int(float(found[1]) * factor)
+    return number
 
 
 @dataclass(frozen=True)

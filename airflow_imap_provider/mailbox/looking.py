@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.connection.code_pages import as_code_page
-from airflow_imap_provider.errors import RefusedError
+from airflow_imap_provider.errors import RefusedError, SettingsError
 from airflow_imap_provider.mail.conditions import Condition, Conditions
 from airflow_imap_provider.mail.header_block import check_header_names
 from airflow_imap_provider.mail.payload import payload
@@ -26,7 +26,23 @@ if TYPE_CHECKING:
     from airflow_imap_provider.mail.message import Mail
     from airflow_imap_provider.transport.session import FolderStatus, Session
 
-__all__ = ["newest", "wish_of"]
+__all__ = ["checked_most", "newest", "wish_of"]
+
+MOST = 2**32
+"""Mails of one folder: more UIDs there cannot be (RFC 3501, section 9)."""
+
+
+def checked_most(most: object) -> int:
+    """Return how many mails are asked for.
+
+    :raises SettingsError: for what is no number of mails.
+    """
+    if isinstance(most, bool) or not isinstance(most, int) or not 0 <= most <= MOST:
+        shown = "too large" if isinstance(most, int) and most > MOST else f"{most!r:.40}"
+        raise SettingsError(
+            f"most is {shown}; the number of mails to return at most is accepted, such as 100.", stage="settings"
+        )
+    return most
 
 
 def wish_of(conn_id: str, conditions: Conditions | Sequence[Condition] | Condition, folder: str, **shown: Any) -> Wish:

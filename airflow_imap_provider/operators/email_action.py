@@ -199,6 +199,9 @@ class EmailActionOperator(_EmailOperator):
         if self.actions == "[]":
             raise SettingsError("actions=[]; at least one action is needed.", stage="settings")
         check_outgoing(load_actions(self.actions))
+        given: object = look_in
+        if not isinstance(given, (str, list, tuple)):
+            raise SettingsError(f"look_in={look_in!r:.80}; a list of folders is accepted.", stage="settings")
         self.look_in = [look_in] if isinstance(look_in, str) else list(look_in)
         self.missing = check_missing(missing)
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from airflow_imap_provider.connection.field import Field
 from airflow_imap_provider.connection.fields import EXTRA_FIELDS
 from airflow_imap_provider.connection.parsing import parse
+from airflow_imap_provider.connection.urls import MASK
 from airflow_imap_provider.connection.values import read
 
 from .builders import COMPLETE, connect
@@ -75,7 +76,7 @@ def test_every_field_survives_the_way(
     spec: Field, travel: Callable[[dict[str, Any]], Connection], data: st.DataObject
 ) -> None:
     raw = data.draw(raw_values(spec))
-    assume(not would_airflow_change(raw))
+    assume(not would_airflow_change(raw) and raw != MASK)
     arrived = travel({spec.key: raw})
     assert arrived.conn_type == "imap4"
     assert read(spec, arrived.extra_dejson[spec.key]) == read(spec, raw)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from airflow_imap_provider.connection.settings import OAuthSettings
 from airflow_imap_provider.errors import SettingsError
 
 from .builders import CERTIFICATE, COMPLETE, KEY, PIN, PKCS12, connect
@@ -80,3 +81,27 @@ def test_the_ca_bundle_stays_for_the_endpoint_whatever_the_mail_server_need_not_
     besides = {"verify": verify, "ca_bundle": CERTIFICATE, "pins": [PIN]}
     assert connect(**{**COMPLETE["oauth"], **besides}).tls.ca_bundle == CERTIFICATE
     assert connect(**besides).tls.ca_bundle == ""
+
+
+@pytest.mark.parametrize(
+    ("query", "secrets"),
+    [
+        ("code=FunctionKey123", {"FunctionKey123"}),
+        ("api-version=1&code=Function%2FKey+123", {"Function%2FKey+123", "Function/Key+123", "Function/Key 123"}),
+        ("FunctionKey123", {"FunctionKey123"}),
+        ("code=&p=1", set()),
+    ],
+)
+def test_a_key_in_the_query_of_the_endpoint_is_a_secret(query: str, secrets: set[str]) -> None:
+    plain = connect(**COMPLETE["oauth"])
+    settings = connect(**{**COMPLETE["oauth"], "oauth_endpoint": f"https://login.example.com/token?{query}"})
+    assert settings.auth.oauth.endpoint.endswith(query)
+    assert settings.secrets() == plain.secrets() | secrets
+    assert "endpoint='https://login.example.com/token?***'" in repr(settings)
+    assert query not in repr(settings)
+
+
+def test_a_repr_tells_everything_but_the_secrets() -> None:
+    assert repr(OAuthSettings("t", "id", "s3c", "ret", "https://login.example.com/token", "scope", "s3c")) == (
+        "OAuthSettings(tenant='t', client_id='id', endpoint='https://login.example.com/token', scope='scope')"
+    )

@@ -49,6 +49,12 @@ def parsed(value: bytes, code_page: str = "windows-1252") -> list[tuple[str, str
         pytest.param(b" ,, ,", [], id="nothing between commas"),
         pytest.param(b"", [], id="empty"),
         pytest.param(b"a@b.example <c@d>", [("a@b.example", "c@d")], id="address as a name"),
+        pytest.param(b"a@b c@d", [("", "a@b"), ("", "c@d")], id="bare addresses without a comma"),
+        pytest.param(b"<a@b> c@d x", [("c@d x", "a@b"), ("", "c@d")], id="a bare address behind brackets"),
+        pytest.param(b"a@b A@B <a@b>", [("a@b A@B", "a@b")], id="the address as a name, twice"),
+        pytest.param(b"a@b A@B", [("", "a@b")], id="one address twice"),
+        pytest.param(b'a@b "c@d"', [('"c@d"', "a@b")], id="an address in quotes behind another"),
+        pytest.param(b'z "p "@" q"', [("", 'z "p "@" q"')], id="an @ between quotes"),
         pytest.param("Jö <jö@exämple.de>".encode(), [("Jö", "jö@exämple.de")], id="internationalised address"),
     ],
 )
@@ -80,11 +86,18 @@ def test_an_address_without_a_domain_is_told_as_a_defect() -> None:
     assert problems == ["an address without @"]
 
 
-def test_only_so_many_addresses_are_looked_at() -> None:
+def test_an_address_without_a_comma_before_it_is_told_as_a_defect() -> None:
     problems: list[str] = []
-    found = parse_addresses(b"a@b," * (ADDRESSES_LIMIT + 10), "", problems)
+    parse_addresses(b"a@b c@d", "", problems)
+    assert problems == ["addresses without a comma between"]
+
+
+@pytest.mark.parametrize("between", [",", " ", ", <a@b> "])
+def test_only_so_many_addresses_are_looked_at(between: str) -> None:
+    problems: list[str] = []
+    found = parse_addresses(between.join(f"a@b{n}" for n in range(ADDRESSES_LIMIT + 10)).encode(), "", problems)
     assert len(found) == ADDRESSES_LIMIT
-    assert problems == [f"only the first {ADDRESSES_LIMIT} addresses are looked at"]
+    assert problems[-1] == f"only the first {ADDRESSES_LIMIT} addresses are looked at"
 
 
 @given(st.binary(max_size=200) | header_values)
@@ -99,7 +112,25 @@ def test_any_bytes_give_addresses_that_can_be_stored(value: bytes) -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    [b'"', b"(", b'\\"', b"[", b"<", b"=?a?Q?", b"a@b,", b"a,", b"(\\", b"=?", b":", b"@", b" @ ", b'"\\', b"<@a,"],
+    [
+        b'"',
+        b"(",
+        b'\\"',
+        b"[",
+        b"<",
+        b"=?a?Q?",
+        b"a@b,",
+        b"a,",
+        b"(\\",
+        b"=?",
+        b":",
+        b"@",
+        b" @ ",
+        b'"\\',
+        b"<@a,",
+        b"a@b ",
+        b"<> a@b",
+    ],
 )
 @pytest.mark.timeout(60)  # a quadratic parser would need hours
 def test_time_is_linear_in_the_length(piece: bytes) -> None:

@@ -25,6 +25,7 @@ from airflow_imap_provider.mailbox.actions import (
     unconditional,
     wanted,
 )
+from airflow_imap_provider.mailbox.choice import parse_size
 
 EVERY = [
     *[
@@ -97,11 +98,53 @@ def test_equal_lists_have_equal_texts() -> None:
         lambda: dump_actions("MarkRead"),
         lambda: load_actions('{"do": "move"}'),
         lambda: load_actions('[{"do": "move", "too": "A"}]'),
+        lambda: load_actions("[" * 5_000),
+        lambda: load_actions("[" * 5_000 + "]" * 5_000),
+        lambda: load_actions('[{"do":"save","to":"/d","options":{"what":' + "[" * 500 + "]" * 500 + "}}]"),
+        lambda: load_actions("null"),
+        lambda: AddLabel("a\r\nb"),
+        lambda: AddLabel("{{ ds }}\0"),
+        lambda: RemoveLabel("a\x7f"),
+        lambda: Copy("a\x7f"),
+        lambda: Forward(5),  # type: ignore[arg-type]
+        lambda: Forward(None),  # type: ignore[arg-type]
+        lambda: Forward(b"ann@example.com"),  # type: ignore[arg-type]
+        lambda: Forward({"to": "ann@example.com"}),  # type: ignore[arg-type]
+        lambda: Forward("ann@example.com", cc=5),
+        lambda: Forward([5]),  # type: ignore[list-item]
+        lambda: load_actions('[{"do": "forward", "options": {"to": 5}}]'),
+        lambda: Save("/data", larger="9" * 400),
+        lambda: Save("/data", smaller=10**400),
+        lambda: Save("/data", smaller=10**5_000),
+        lambda: Save("/data", larger=-1),
+        lambda: Save("/data", larger="9999999 TB"),
+        lambda: Save("/data", larger="1.5 bytes"),
+        lambda: Forward("ann@example.com", max_size=10**400),
+        lambda: Forward("ann@example.com", max_size=-(10**5_000)),
     ],
 )
 def test_what_cannot_be_done_is_refused_when_it_is_written(make: object) -> None:
     with pytest.raises(SettingsError):
         make()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ("", None),
+        (0, 0),
+        (500, 500),
+        ("500", 500),
+        ("10 KB", 10_000),
+        ("1.5 MiB", 1_572_864),
+        (" 2gib ", 2 * 1024**3),
+        (2**53, 2**53),
+        (str(2**53), 2**53),
+        ("9007 TB", 9_007 * 10**12),
+    ],
+)
+def test_sizes_are_read_to_the_byte(size: str | int, expected: int | None) -> None:
+    assert parse_size(size, "larger") == expected
 
 
 def test_names_with_a_comma_can_be_written() -> None:

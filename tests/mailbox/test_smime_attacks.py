@@ -1,4 +1,7 @@
-"""Files that a stranger puts beside what somebody has signed: on a real server none of them passes for signed."""
+"""Files that a stranger puts beside what somebody has signed: on a real server none of them passes for signed.
+
+And issuers that may vouch for certain names alone, and sign for others.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from airflow_imap_provider.mail.conditions import Attachment, SmimeSignature, SmimeSigner
-from tests.mail.smime.people import CLERK, CURVED, SENDER, encrypted, mail, signed
+from tests.mail.smime.people import CLERK, CURVED, ROOT, SENDER, Person, encrypted, looked_at, mail, person, signed
 from tests.mailbox.test_smime import KEY, read
 from tests.servers.dovecot import Dovecot, User
 
@@ -126,3 +130,68 @@ def test_a_strangers_file_does_not_pass_for_signed(
         assert told.get("smime", {}).get("signature") != "valid", told
         assert not read(dovecot, user, gate, key=KEY).emails
     assert not read(dovecot, user, gate, Attachment.name.glob("*.csv"), key=KEY).emails
+
+
+BANK = "boss@bank.example"
+MAIL_OF = {
+    "host": x509.NameConstraints([x509.RFC822Name("example.com")], None),
+    "domain": x509.NameConstraints([x509.RFC822Name(".example.com")], None),
+    "mailbox": x509.NameConstraints([x509.RFC822Name(SENDER)], None),
+    "excluded": x509.NameConstraints(None, [x509.RFC822Name("bank.example")]),
+    "directory": x509.NameConstraints([x509.DirectoryName(x509.Name([]))], None),
+    "web": x509.NameConstraints([x509.DNSName("example.com")], None),
+}
+
+
+def signature(folder: Path, who: Person, address: str, *issuers: Person, root: Person = ROOT) -> tuple[str, str]:
+    outcome = looked_at(mail(signed(folder, who, others=issuers), address), senders=[address], root=root).outcome
+    [found] = outcome.signatures
+    assert (outcome.signers == (address,)) is (found.state == "valid")
+    return found.state, found.reason
+
+
+@pytest.mark.parametrize("form", MAIL_OF)
+@pytest.mark.parametrize("addresses", [[BANK], [BANK, SENDER], [SENDER, BANK]], ids=len)
+def test_a_constrained_issuer_signs_for_nobody_by_an_address_in_the_subject(
+    tmp_path: Path, form: str, addresses: list[str]
+) -> None:
+    """RFC 5280, section 4.2.1.10: the constraint is for the subject, too, if there is no alternative name."""
+    sub = person(f"Sub {form}", ROOT, authority=True, more=[MAIL_OF[form]])
+    below = person(f"Below {form}", sub, authority=True)
+    for issuer in (sub, below):
+        thief = person("Thief", issuer, addresses=addresses, in_subject=True)
+        state, reason = signature(tmp_path, thief, BANK, sub, below)
+        why = "directoryName" if form == "directory" else "an issuer may vouch for certain names alone"
+        assert (state, why in reason) == ("untrusted", True), reason
+
+
+def test_a_trusted_issuer_that_is_constrained_itself_signs_for_nobody_by_an_address_in_the_subject(
+    tmp_path: Path,
+) -> None:
+    root = person("Constrained Root", authority=True, more=[MAIL_OF["host"]])
+    for address in (BANK, SENDER):
+        thief = person("Thief", root, addresses=[address], in_subject=True)
+        assert signature(tmp_path, thief, address, root=root)[0] == "untrusted"
+
+
+def test_an_alternative_name_of_another_form_does_not_bring_the_subject_back(tmp_path: Path) -> None:
+    sub = person("Sub", ROOT, authority=True, more=[MAIL_OF["host"]])
+    named = x509.SubjectAlternativeName([x509.DNSName("www.bank.example")])
+    thief = person("Thief", sub, addresses=[BANK], in_subject=True, more=[named])
+    state, reason = signature(tmp_path, thief, BANK, sub)
+    assert (state, "names nobody" in reason) == ("other-sender", True)
+
+
+@pytest.mark.parametrize("form", ["host", "mailbox", "excluded"])
+def test_a_constrained_issuer_signs_for_its_own_by_alternative_names(tmp_path: Path, form: str) -> None:
+    sub = person(f"Sub {form}", ROOT, authority=True, more=[MAIL_OF[form]])
+    assert signature(tmp_path, person("Own", sub, addresses=[SENDER]), SENDER, sub) == ("valid", "")
+    assert signature(tmp_path, person("Thief", sub, addresses=[BANK]), BANK, sub)[0] == "untrusted"
+    assert signature(tmp_path, person("Both", sub, addresses=[SENDER, BANK]), BANK, sub)[0] == "untrusted"
+
+
+def test_constraints_of_an_issuer_that_has_signed_nothing_do_not_count(tmp_path: Path) -> None:
+    other = person("Other", ROOT, authority=True, more=[MAIL_OF["host"]])
+    plain = person("Plain", ROOT, authority=True)
+    who = person("Old", plain, addresses=[BANK], in_subject=True)
+    assert signature(tmp_path, who, BANK, other, plain) == ("valid", "")

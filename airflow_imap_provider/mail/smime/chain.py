@@ -89,12 +89,29 @@ def _verified(certificate: x509.Certificate, others: Sequence[x509.Certificate],
     builder = PolicyBuilder().store(store).time(at.astimezone(timezone.utc)).max_chain_depth(CHAIN_DEPTH)
     builder = builder.extension_policies(ca_policy=_issuer_policy(), ee_policy=_signer_policy())
     try:
-        builder.build_client_verifier().verify(certificate, list(others))
+        found = builder.build_client_verifier().verify(certificate, list(others))
+        return _beyond_constraints(found.chain)
     except VerificationError as error:
         return str(error).partition(" (encountered")[0][:200]
     except UNREADABLE as error:
         return f"a certificate cannot be read ({type(error).__name__})"
+
+
+def _beyond_constraints(chain: Sequence[x509.Certificate]) -> str:
+    """Say why constraints of the issuers' names (RFC 5280, section 4.2.1.10) cannot have been kept; empty if they were.
+
+    The verifier applies them to alternative names alone. A certificate without any names its addresses in the subject,
+    to which those for addresses would have to be applied: such a signer is believed only if no issuer up to the trusted
+    one is constrained. Certificates with addresses in the subject are of a time before such issuers.
+    """
+    signer, *issuers = chain
+    if not _has(signer, x509.SubjectAlternativeName) and any(_has(each, x509.NameConstraints) for each in issuers):
+        return "an issuer may vouch for certain names alone, and the certificate has its address in the subject only"
     return ""
+
+
+def _has(certificate: x509.Certificate, extension: type[x509.ExtensionType]) -> bool:
+    return any(each.oid == extension.oid for each in certificate.extensions)
 
 
 @lru_cache(maxsize=STORES_KEPT)

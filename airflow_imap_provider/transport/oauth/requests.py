@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes
 
 from airflow_imap_provider.connection.fields import field as form_field
 from airflow_imap_provider.connection.settings import AuthSettings, OAuthSettings
+from airflow_imap_provider.connection.urls import query_secrets
 from airflow_imap_provider.connection.values import read
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.transport.oauth.keys import SigningKey, application_key, service_account
@@ -38,12 +39,12 @@ _SECRET = ("client_secret", "client_assertion", "refresh_token", "assertion")
 class TokenRequest:
     """One POST.
 
-    :param url: the token endpoint.
+    :param url: the token endpoint; there may be a key in its query.
     :param form: the fields of the body.
     :param authorization: the header of that name; empty for none.
     """
 
-    url: str
+    url: str = field(repr=False)
     form: Mapping[str, str] = field(repr=False)
     authorization: str = field(default="", repr=False)
 
@@ -51,7 +52,8 @@ class TokenRequest:
     def secrets(self) -> tuple[str, ...]:
         """What of it must not be shown."""
         basic = self.authorization.removeprefix(_BASIC)
-        return (*(self.form[name] for name in _SECRET if name in self.form), *((basic,) if basic else ()))
+        sent = [self.form[name] for name in _SECRET if name in self.form]
+        return (*sent, *((basic,) if basic else ()), *query_secrets(self.url))
 
     @property
     def host(self) -> str:

@@ -76,6 +76,7 @@ def person(
     authority: bool = False,
     in_subject: bool = False,
     signs: bool = True,
+    more: Sequence[x509.ExtensionType] = (),
 ) -> Person:
     """Issue a certificate.
 
@@ -83,6 +84,7 @@ def person(
     :param days: begin and end of its validity, in days from now.
     :param authority: whether it may issue others.
     :param in_subject: name the address in the subject, as old authorities do.
+    :param more: further extensions.
     """
     key = new_key(kind, hash(name))
     names = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
@@ -120,6 +122,8 @@ def person(
         builder = builder.add_extension(alternatives, critical=False)
     if purposes and not authority:
         builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+    for extension in more:
+        builder = builder.add_extension(extension, critical=isinstance(extension, x509.NameConstraints))
     signing = issuer.key if issuer else key
     return Person(name, builder.sign(signing, hashes.SHA256()), key)
 
@@ -189,8 +193,10 @@ def mail(entity: bytes, sender: str = SENDER) -> bytes:
     return head.encode() + entity.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
-def looked_at(raw: bytes, *people: Person, senders: Sequence[str] = (SENDER,), at: datetime = NOW) -> Opened:
+def looked_at(
+    raw: bytes, *people: Person, senders: Sequence[str] = (SENDER,), at: datetime = NOW, root: Person = ROOT
+) -> Opened:
     """Open a mail with the keys of people, who trust the root."""
     return open_mail(
-        raw, identities=[each.identity for each in people], trust=Trust([ROOT.der], frozenset(senders), at)
+        raw, identities=[each.identity for each in people], trust=Trust([root.der], frozenset(senders), at)
     )

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, unquote_plus
 
 import pytest
 
@@ -82,6 +82,29 @@ def test_an_endpoint_that_repeats_what_it_got_brings_nothing_into_a_message(
         open_session(settings)
     assert len(world.endpoint.forms) == 1
     check_nothing_shows(world, settings, everything_about(caught.value) + caplog.text)
+
+
+def test_a_key_in_the_query_of_the_endpoint_shows_nowhere(world: OAuthWorld, caplog: pytest.LogCaptureFixture) -> None:
+    key, paths = "Function/Key 123+", []
+
+    def misbehave(peer: Handler) -> None:
+        paths.append(peer.path)
+        said = f"you asked {peer.path}, {unquote_plus(peer.path)}"
+        peer.answer(400, {"error": "invalid_grant", "error_description": said}, Location=peer.path)
+
+    user = world.dovecot.new_user()
+    auth = world.by_secret(user)
+    endpoint = f"{world.endpoint.url}?code={quote_plus(key)}"
+    settings = world.settings(user, replace(auth, oauth=replace(auth.oauth, endpoint=endpoint)))
+    world.endpoint.misbehave = misbehave
+    with caplog.at_level(logging.DEBUG), pytest.raises(ImapError) as caught:
+        open_session(settings)
+    report = diagnose(settings)
+    assert len(paths) == 2
+    assert all(path.endswith(quote_plus(key)) for path in paths), "it was not sent"
+    shown = f"{everything_about(caught.value)} {caplog.text} {report} {report!r} {settings!r}"
+    assert "you asked" in shown
+    assert "Key" not in shown.replace("PRIVATE KEY", "").replace(type(caught.value).__name__, "")
 
 
 SERVERS: dict[str, Callable[[Peer, str], None]] = {
