@@ -310,6 +310,7 @@ class Imap4Hook(BaseHook):
         *,
         repeated: bool = False,
         sent: SentRecord | None = None,
+        saved: SentRecord | None = None,
     ) -> list[dict[str, Any]]:
         """Do actions to mails where they were seen. Mails that are no longer there are passed over.
 
@@ -317,12 +318,15 @@ class Imap4Hook(BaseHook):
         :param actions: see :mod:`airflow_imap_provider.mailbox.actions`.
         :param repeated: an earlier attempt may have been interrupted.
         :param sent: keeps what was forwarded, and what it has is not sent again; a ``dict`` will do.
+        :param saved: keeps what was saved; a ``dict`` will do. With it a mail that is gone is not passed over by Save:
+            what this has of it is returned, and without that it is an error.
         :return: what was saved, and what was sent, as :meth:`save` and :meth:`forward` return it.
+        :raises NotFoundError: a mail is gone that was to be saved; what was to be done to the others is done.
         :raises SettingsError: if the folder was re-created since, or its UIDs are other mails: nothing is done then.
         """
         from airflow_imap_provider.hooks.acting import act
 
-        return act(self.session(), self.imap4_conn_id, emails, actions, repeated=repeated, sent=sent)
+        return act(self.session(), self.imap4_conn_id, emails, actions, repeated=repeated, sent=sent, saved=saved)
 
     def exists(self, email: Mapping[str, Any], look_in: Sequence[str] = ()) -> bool:
         """Tell whether a mail is anywhere still: where it was seen, or known again in another folder."""
@@ -373,7 +377,7 @@ class Imap4Hook(BaseHook):
             here: dict[str, Any] = {**email, **place_of(mail)}
             due = [action for action in checked if not (action.do == "move" and action.argument == mail.folder)]
             if due:
-                here = with_files(here, due, self.act(here, due, repeated=repeated, sent=sent))
+                here = with_files(here, due, self.act(here, due, repeated=repeated, sent=sent, saved={}))
             if due and due[-1].do == "move":
                 here |= moved_to(session, here, self.imap4_conn_id, due[-1].argument)
             result.append(here)
