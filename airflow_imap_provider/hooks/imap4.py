@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook
 
 from airflow_imap_provider.connection.code_pages import as_code_page
-from airflow_imap_provider.errors import ImapError, SettingsError
-from airflow_imap_provider.hooks.emails import by_folder, listed_emails, not_held, with_files
+from airflow_imap_provider.errors import SettingsError
+from airflow_imap_provider.hooks.emails import listed_emails, with_files
 from airflow_imap_provider.hooks.opened import Attachment, OpenedEmail, gone, opened_email
 from airflow_imap_provider.hooks.settings import connection_settings
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from airflow_imap_provider.mailbox.place import Place
     from airflow_imap_provider.mailbox.reader import Wish
     from airflow_imap_provider.transport.report import Report
-    from airflow_imap_provider.transport.session import Folder, FolderStatus, Session
+    from airflow_imap_provider.transport.session import Folder, Session
 
 __all__ = ["Attachment", "Imap4Hook", "OpenedEmail", "listed_emails"]
 
@@ -310,6 +310,7 @@ class Imap4Hook(BaseHook):
         *,
         repeated: bool = False,
         sent: SentRecord | None = None,
+        saved: SentRecord | None = None,
     ) -> list[dict[str, Any]]:
         """Do actions to mails where they were seen. Mails that are no longer there are passed over.
 
@@ -317,52 +318,15 @@ class Imap4Hook(BaseHook):
         :param actions: see :mod:`airflow_imap_provider.mailbox.actions`.
         :param repeated: an earlier attempt may have been interrupted.
         :param sent: keeps what was forwarded, and what it has is not sent again; a ``dict`` will do.
+        :param saved: keeps what was saved; a ``dict`` will do. With it a mail that is gone is not passed over by Save:
+            what this has of it is returned, and without that it is an error.
         :return: what was saved, and what was sent, as :meth:`save` and :meth:`forward` return it.
-        :raises SettingsError: if the folder was re-created since: the UIDs mean other mails then.
+        :raises NotFoundError: a mail is gone that was to be saved; what was to be done to the others is done.
+        :raises SettingsError: if the folder was re-created since, or its UIDs are other mails: nothing is done then.
         """
-        from airflow_imap_provider.mailbox.actions import OUTGOING, perform, unconditional
-        from airflow_imap_provider.mailbox.several import kept, raise_all
+        from airflow_imap_provider.hooks.acting import act
 
-        checked = unconditional(actions)
-        session = self.session()
-        results: list[dict[str, Any]] = []
-        errors: list[ImapError] = []
-        held: set[str] = set()
-        for (folder, uidvalidity), group in by_folder(emails).items():
-            status = session.select(folder, readonly=False)
-            if status.uidvalidity != uidvalidity:
-                raise SettingsError(
-                    f"the folder {folder!r} was re-created since these mails were seen (UIDVALIDITY {uidvalidity} is "
-                    f"now {status.uidvalidity}); nothing was done to them.",
-                    stage="actions",
-                )
-            with kept(errors):
-                for action in checked:
-                    if action.do in OUTGOING:
-                        results += self._send_out(status, group, action, sent, held)
-                    elif uids := not_held(group, action, held):
-                        perform(session, uids, [action], repeated=repeated)
-        raise_all(errors)
-        return results
-
-    def _send_out(
-        self,
-        status: FolderStatus,
-        group: Sequence[Mapping[str, Any]],
-        action: Action,
-        sent: SentRecord | None,
-        held: set[str],
-    ) -> list[dict[str, Any]]:
-        """Save or forward mails of the open folder."""
-        from airflow_imap_provider.hooks.outgoing import send_out
-        from airflow_imap_provider.mailbox.lookup import mails_by_uid
-
-        session, keys = self.session(), {email["uid"]: str(email["key"]) for email in group}
-        mails = mails_by_uid(session, status, list(keys), self.imap4_conn_id)
-        if len(mails) < len(keys):
-            self.log.warning("%s of %s mails are gone: nothing to %s", len(keys) - len(mails), len(keys), action.do)
-        found = ((keys[mail.uid], partial(_same, mail)) for mail in mails)
-        return send_out(session, found, action, sent=sent, held=held)
+        return act(self.session(), self.imap4_conn_id, emails, actions, repeated=repeated, sent=sent, saved=saved)
 
     def exists(self, email: Mapping[str, Any], look_in: Sequence[str] = ()) -> bool:
         """Tell whether a mail is anywhere still: where it was seen, or known again in another folder."""
@@ -413,7 +377,7 @@ class Imap4Hook(BaseHook):
             here: dict[str, Any] = {**email, **place_of(mail)}
             due = [action for action in checked if not (action.do == "move" and action.argument == mail.folder)]
             if due:
-                here = with_files(here, due, self.act(here, due, repeated=repeated, sent=sent))
+                here = with_files(here, due, self.act(here, due, repeated=repeated, sent=sent, saved={}))
             if due and due[-1].do == "move":
                 here |= moved_to(session, here, self.imap4_conn_id, due[-1].argument)
             result.append(here)
@@ -450,7 +414,3 @@ class Imap4Hook(BaseHook):
         if limit is not None:
             settings = replace(settings, timeout=min(settings.timeout, limit))
         return diagnose(settings, folder=folder, limit=limit)
-
-
-def _same(mail: Mail) -> Mail:
-    return mail

@@ -33,12 +33,15 @@ if TYPE_CHECKING:
     from airflow_imap_provider.mailbox.actions import Action
     from airflow_imap_provider.transport.session import Session
 
-__all__ = ["Found", "check_outgoing", "forward", "save", "send_out"]
+__all__ = ["Found", "SavedOf", "check_outgoing", "forward", "save", "send_out"]
 
 log = logging.getLogger(__name__)
 
 Found = Iterable[tuple[str, "Callable[[], Mail]"]]
 """Mails: the identity of each, and what opens its folder and returns it."""
+
+SavedOf = Callable[[str, list[dict[str, Any]]], None]
+"""Takes what was saved of a mail, by its key."""
 
 
 def check_outgoing(actions: Iterable[Action]) -> None:
@@ -66,28 +69,39 @@ def send_out(
     *,
     sent: SentRecord | None = None,
     held: set[str] | None = None,
+    saved: SavedOf | None = None,
 ) -> list[dict[str, Any]]:
     """Do an action that leaves the mail server.
 
     :param sent: as for :func:`forward`.
     :param held: likewise.
+    :param saved: as for :func:`save`.
     :return: what was saved, or sent.
     :raises ImapError: for what failed, after all mails were tried.
     """
     options = dict(action.options)
     if action.do == "save":
-        return save(session, mails, action.argument, Choice.from_json(options))
+        return save(session, mails, action.argument, Choice.from_json(options), saved=saved)
     return forward(session, mails, Forwarding.from_json(options), sent=sent, held=held)
 
 
 # --- saving ---------------------------------------------------------------------------------------------------------
 
 
-def save(session: Session, mails: Found, path: Any, choice: Choice, *, missing: str = "fail") -> list[dict[str, Any]]:
+def save(
+    session: Session,
+    mails: Found,
+    path: Any,
+    choice: Choice,
+    *,
+    missing: str = "fail",
+    saved: SavedOf | None = None,
+) -> list[dict[str, Any]]:
     """Save mails.
 
     :param path: as :class:`~airflow_imap_provider.hooks.storage.ObjectStorage` takes it.
     :param missing: ``ignore`` passes over mails that are nowhere any more; ``fail`` does not.
+    :param saved: is told of each mail that is saved, with its key and what is returned of it.
     :return: one dict for each file: ``key`` of the mail, ``path``, ``name``, ``part``, ``content_type``, ``size``,
         ``sha256``, ``existed``.
     :raises ImapError: for what failed, after all mails were tried.
@@ -97,14 +111,17 @@ def save(session: Session, mails: Found, path: Any, choice: Choice, *, missing: 
     listed = list(mails)
     failures = Failures("saved", [key for key, _ in listed], missing)
     storage = ObjectStorage(path)
-    saved = []
+    results = []
     for key, find in listed:
         with failures.of(key):
-            saved += [each.to_json(key) for each in save_mail(session, find(), choice, storage, key=key)]
+            files = [each.to_json(key) for each in save_mail(session, find(), choice, storage, key=key)]
+            if saved is not None:
+                saved(key, files)
+            results += files
         if failures.hopeless:
             break
     failures.check()
-    return saved
+    return results
 
 
 # --- forwarding -----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ __all__ = ["SentRecord", "TaskRecord"]
 
 
 class SentRecord(Protocol):
-    """What is known of forwards by their fingerprint (a mail's key and the options); a ``dict`` is one."""
+    """What is known of forwards or saves by their fingerprint (a mail's key and the options); a ``dict`` is one."""
 
     def get(self, name: str, /) -> Any:
         """Return what was kept, or ``None``."""
@@ -23,16 +23,17 @@ class TaskRecord:
     """Keeps it for a task instance, over its retries; and which mails it has come to deleting.
 
     :param store: ``context["task_state_store"]``.
+    :param done: what was done to the mails: ``sent`` or ``saved``.
     """
 
-    def __init__(self, store: Any) -> None:
-        self._store = store
+    def __init__(self, store: Any, done: str = "sent") -> None:
+        self._store, self._done = store, done
 
     def get(self, name: str) -> Any:
-        return self._store.get(f"sent:{name}")
+        return self._store.get(f"{self._done}:{name}")
 
     def __setitem__(self, name: str, value: dict[str, Any]) -> None:
-        self._store.set(f"sent:{name}", value, retention=NEVER_EXPIRE)
+        self._store.set(f"{self._done}:{name}", value, retention=NEVER_EXPIRE)
 
     def deletion(self, key: str) -> dict[str, Any] | None:
         """Return what an earlier attempt has kept of a mail just before deleting it; ``None`` if none came so far."""

@@ -10,14 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeGuard
 
+from airflow_imap_provider.mail.body_tree import DEPTH_LIMIT, at, children_of, disposition, pairs, word
 from airflow_imap_provider.mail.encoded_words import decode_parameters
 from airflow_imap_provider.mail.message import Attachment, TextPart
+from airflow_imap_provider.mail.related import Role, roles
 
-__all__ = ["Leaf", "Structure", "is_structure", "read_structure"]
-
-DEPTH_LIMIT = 20
-"""Multiparts within multiparts, and mails within mails, that are followed. Real mail stays under 10; Dovecot itself
-stops at 100."""
+__all__ = ["DEPTH_LIMIT", "Leaf", "Structure", "is_structure", "read_structure"]
 
 PARTS_LIMIT = 2_000
 """Parts of a mail that are looked at. Digests have hundreds; a mail of a thousand pictures has been seen."""
@@ -99,7 +97,7 @@ def is_structure(body: object) -> TypeGuard[Sequence[Any]]:
     """Tell whether a server's answer can be a BODYSTRUCTURE at all: a part with a type, or parts."""
     if not isinstance(body, (tuple, list)) or not body:
         return False
-    return bool(_children(body)) or (isinstance(_at(body, 0), bytes) and isinstance(_at(body, 1), bytes))
+    return bool(children_of(body)) or (isinstance(at(body, 0), bytes) and isinstance(at(body, 1), bytes))
 
 
 class _Reader:
@@ -109,15 +107,18 @@ class _Reader:
         self.parts = 0
         self.octets = 0
 
-    def read(self, body: Sequence[Any], part: str, parent: str, depth: int, *, in_message: bool) -> None:
+    def read(
+        self, body: Sequence[Any], part: str, parent: str, depth: int, *, in_message: bool, role: Role = Role.PART
+    ) -> None:
         """Read one part.
 
         :param part: its number, empty for the whole of a mail.
         :param parent: the subtype of the multipart that holds it.
+        :param role: what it is in that multipart, if that is a multipart/related.
         :param in_message: whether it is part of an attached mail, whose text is not the mail's.
         """
         self.parts += 1
-        children = _children(body)
+        children = children_of(body)
         if depth > DEPTH_LIMIT or self.parts > PARTS_LIMIT:
             problem = "the body has more parts, or parts within parts, than are looked at"
             if problem not in self.out.problems:
@@ -128,21 +129,22 @@ class _Reader:
                 self.out.attachments.append(Attachment("", "multipart/mixed", 0, part or "1", "7bit"))
             return
         if children is None:
-            self._leaf(body, part or "1", parent, depth, in_message=in_message)
+            self._leaf(body, part or "1", parent, depth, in_message=in_message, role=role)
             return
         behind = 1 if isinstance(body[0], list) else len(children)
-        subtype = _word(_at(body, behind))
+        subtype, parameters = word(at(body, behind)), pairs(at(body, behind + 1))
         if not in_message:
-            self._protect(_protection_of_multipart(subtype, children, _pairs(_at(body, behind + 1))))
+            self._protect(_protection_of_multipart(subtype, children, parameters))
         texts, octets = len(self.out.text_parts), self.octets
-        for number, child in enumerate(children, 1):
-            self.read(child, f"{part}.{number}" if part else str(number), subtype, depth + 1, in_message=in_message)
+        for number, (child, its) in enumerate(zip(children, roles(subtype, parameters, children), strict=True), 1):
+            numbered = f"{part}.{number}" if part else str(number)
+            self.read(child, numbered, subtype, depth + 1, in_message=in_message, role=its)
         if self.octets == octets and self.parts <= PARTS_LIMIT and depth < DEPTH_LIMIT:
             self.out.hollow = True
         if subtype == "alternative":
             self.out.text_parts[texts:] = _to_read(self.out.text_parts[texts:])
 
-    def _leaf(self, body: Sequence[Any], part: str, parent: str, depth: int, *, in_message: bool) -> None:
+    def _leaf(self, body: Sequence[Any], part: str, parent: str, depth: int, *, in_message: bool, role: Role) -> None:
         leaf = self._described(body, part)
         self.octets += leaf.octets
         if not in_message:
@@ -150,7 +152,7 @@ class _Reader:
         if depth == 0:
             self.out.only = leaf
         is_mail = leaf.content_type in ("message/rfc822", "message/global")
-        if _is_attachment(leaf, parent):
+        if _is_attachment(leaf, parent, role):
             self.out.attachments.append(
                 Attachment(
                     name=leaf.name,
@@ -178,10 +180,10 @@ class _Reader:
             )
         if not in_message:
             self._protect(_protection_of_part(leaf))
-        nested = _at(body, 8)
+        nested = at(body, 8)
         if is_mail and isinstance(nested, (tuple, list)) and nested:
             # The parts of an attached mail are numbered as those of a mail of their own, below its number.
-            numbered = part if _children(nested) is not None else f"{part}.1"
+            numbered = part if children_of(nested) is not None else f"{part}.1"
             self.read(nested, numbered, "", depth + 1, in_message=True)
 
     def _protect(self, how: str) -> None:
@@ -189,47 +191,48 @@ class _Reader:
             self.out.protection.append(how)
 
     def _described(self, body: Sequence[Any], part: str) -> Leaf:
-        content_type = f"{_word(_at(body, 0)) or 'application'}/{_word(_at(body, 1)) or 'octet-stream'}"
-        octets = _at(body, 6)
+        content_type = f"{word(at(body, 0)) or 'application'}/{word(at(body, 1)) or 'octet-stream'}"
+        octets = at(body, 6)
         # Behind the seven basic fields: text/* has its lines, message/rfc822 envelope, structure and lines.
         behind = 7
         if content_type.startswith("text/"):
             behind = 8
-        elif content_type in ("message/rfc822", "message/global") and isinstance(_at(body, 8), (tuple, list)):
+        elif content_type in ("message/rfc822", "message/global") and isinstance(at(body, 8), (tuple, list)):
             behind = 10
-        disposition, disposition_parameters = _disposition(_at(body, behind + 1))
+        disposed, disposition_parameters = disposition(at(body, behind + 1))
         problems: list[str] = []
-        parameters = decode_parameters(_pairs(_at(body, 2)), self.code_page, problems)
-        named = decode_parameters(_pairs(disposition_parameters), self.code_page, problems)
+        parameters = decode_parameters(pairs(at(body, 2)), self.code_page, problems)
+        named = decode_parameters(pairs(disposition_parameters), self.code_page, problems)
         self.out.problems += [f"part {part}: {problem}" for problem in problems]
         return Leaf(
             part=part,
             content_type=content_type,
             charset=parameters.get("charset", "").lower(),
             name=named.get("filename") or parameters.get("name") or "",
-            disposition=disposition,
-            content_id=bool(_at(body, 3)),
+            disposition=disposed,
+            content_id=bool(at(body, 3)),
             smime_type=parameters.get("smime-type", "").lower(),
-            encoding=_word(_at(body, 5)) or "7bit",
+            encoding=word(at(body, 5)) or "7bit",
             octets=octets if isinstance(octets, int) and octets > 0 else 0,
             flowed=parameters.get("format", "").lower() == "flowed",
             delete_space=parameters.get("delsp", "").lower() == "yes",
         )
 
 
-def _is_attachment(leaf: Leaf, parent: str) -> bool:
+def _is_attachment(leaf: Leaf, parent: str, role: Role) -> bool:
     """Tell whether a part is a file to its reader.
 
-    Everything is, except the text itself, the other forms of it, and what an HTML text shows within itself. When in
-    doubt a part counts: an attachment too many is seen, one that is missing is not.
+    Everything is, except the text itself, the other forms of it, and pictures that an HTML text shows within itself.
+    When in doubt a part counts: an attachment too many is seen, one that is missing is not.
     """
     if leaf.disposition == "attachment" or leaf.name:
         return True
     if leaf.content_type in _BODY_TYPES:
-        return False
+        # What has an identity beside the root of a multipart/related is referred to, such as EDI beside its envelope.
+        return role is Role.ENCLOSED and leaf.content_id
     if parent == "alternative" and leaf.content_type in _ALTERNATIVES:
         return False
-    return not (parent == "related" and leaf.content_id)
+    return role is not Role.SHOWN
 
 
 def _protection_of_multipart(
@@ -238,10 +241,8 @@ def _protection_of_multipart(
     """Tell how multipart/signed and multipart/encrypted (RFC 1847) are, by their protocol or by their parts."""
     if subtype not in ("signed", "encrypted"):
         return ""
-    protocols = {
-        _word(value.replace(b"/", b" ").split()[-1]) for name, value in parameters if _is_protocol(name, value)
-    }
-    types = protocols | {_word(_at(child, 1)) for child in children if isinstance(_at(child, 0), bytes)}
+    protocols = {word(value.replace(b"/", b" ").split()[-1]) for name, value in parameters if _is_protocol(name, value)}
+    types = protocols | {word(at(child, 1)) for child in children if isinstance(at(child, 0), bytes)}
     if subtype == "encrypted":
         return "pgp-encrypted" if "pgp-encrypted" in types else ""
     if types & {"pkcs7-signature", "x-pkcs7-signature"}:
@@ -272,54 +273,6 @@ def _to_read(alternatives: list[TextPart]) -> list[TextPart]:
         numbers = tuple(part.part for part in plain)
         return [*plain, *(replace(part, instead_of=numbers) for part in html)]
     return html
-
-
-def _children(body: Sequence[Any]) -> list[Sequence[Any]] | None:
-    """Return the parts of a multipart, ``None`` for a single part.
-
-    IMAPClient puts the parts of a multipart into a list, but leaves an attached mail's as they come.
-    """
-    first = _at(body, 0)
-    if isinstance(first, list):
-        return [child for child in first if isinstance(child, (tuple, list)) and child]
-    if not isinstance(first, tuple):
-        return None
-    children: list[Sequence[Any]] = []
-    for child in body:
-        if not isinstance(child, (tuple, list)):
-            break
-        children.append(child)
-    return children
-
-
-def _at(body: object, index: int) -> Any:
-    return body[index] if isinstance(body, (tuple, list)) and index < len(body) else None
-
-
-def _word(value: object) -> str:
-    """Return a token such as a type or an encoding, in lower case and printable."""
-    if not isinstance(value, bytes):
-        return ""
-    text = value.decode("ascii", "replace").strip().lower()
-    return "".join(c for c in text if c.isascii() and c.isprintable() and c not in '"/ ')[:80]
-
-
-def _disposition(value: object) -> tuple[str, object]:
-    if isinstance(value, bytes):
-        return _word(value), None  # against the grammar, and seen
-    return _word(_at(value, 0)), _at(value, 1)
-
-
-def _pairs(value: object) -> list[tuple[bytes, bytes]]:
-    """Return parameters as pairs. IMAPClient turns values of digits alone into numbers."""
-    if not isinstance(value, (tuple, list)):
-        return []
-    texts = [str(item).encode("ascii") if isinstance(item, int) else item for item in value]
-    return [
-        (name, text)
-        for name, text in zip(texts[::2], texts[1::2], strict=False)
-        if isinstance(name, bytes) and isinstance(text, bytes)
-    ]
 
 
 def _decoded_size(octets: int, encoding: str) -> int:

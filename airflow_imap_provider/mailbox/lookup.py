@@ -7,13 +7,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from airflow_imap_provider.errors import FolderNotFoundError, ImapError, RefusedError
 from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.mailbox.download import download
 from airflow_imap_provider.mailbox.fetcher import Fetcher
+from airflow_imap_provider.mailbox.identity import Identity
 from airflow_imap_provider.transport.session import FolderStatus, Session
 from airflow_imap_provider.transport.throttling import recognise
 
@@ -58,18 +58,24 @@ def mails_by_uid(
 
 def where_it_was(
     session: Session, email: Mapping[str, Any], conn_id: str, *, headers: Sequence[str] = ()
-) -> Mail | None:
+) -> tuple[Mail | None, str]:
     """Open the folder in which a mail was seen, for reading, and return the mail if it is there still.
 
-    It is known by its UID, so nobody can put another one in its place.
+    It is known by its UID, so nobody can put another one in its place; but the connection may lead to another mailbox
+    by now.
+
+    :return: the mail, and in what another one that has its UID differs from it.
     """
     try:
         status = session.select(email["folder"], readonly=True)
     except FolderNotFoundError:
-        return None
+        return None, ""
     if status.uidvalidity != email["uidvalidity"]:
-        return None
-    return next(iter(mails_by_uid(session, status, [email["uid"]], conn_id, headers)), None)
+        return None, ""
+    for mail in mails_by_uid(session, status, [email["uid"]], conn_id, headers):
+        difference = Identity.of(email).difference(mail)
+        return (None, difference) if difference else (mail, "")
+    return None, ""
 
 
 def locate(
@@ -85,10 +91,10 @@ def locate(
 ) -> Mail:
     """Open the folder in which a mail is now, for reading, and return the mail.
 
-    Where it was seen it is known by its UID. Elsewhere it must have the same Message-ID, size and date of arrival: COPY
-    and MOVE keep them (RFC 9051, section 6.4.7), and of the three a sender only chooses the first. It is looked for in
-    ``look_in``, in this order and up to the first folder that has it; then in all folders (at most 200), since it is
-    not enough that one mail fits: no other one may.
+    Where it was seen it is known by its UID, if Message-ID and date of arrival do not speak against it. Elsewhere it
+    must have the same Message-ID, size and date of arrival: COPY and MOVE keep them (RFC 9051, section 6.4.7), and of
+    the three a sender only chooses the first. It is looked for in ``look_in``, in this order and up to the first folder
+    that has it; then in all folders (at most 200), since it is not enough that one mail fits: no other one may.
 
     Several that fit are copies of one mail, or one of them is somebody else's. For reading copies are as good as the
     mail, so their contents are compared; to act on it, it must be known which one is meant.
@@ -101,12 +107,13 @@ def locate(
     :raises AmbiguousError: several fit, and they differ, or it is to be acted on and they are in several folders.
     :raises RefusedError: the server has enough for now, so it is not known where the mail is.
     """
-    if mail := where_it_was(session, email, conn_id, headers=headers):
+    mail, difference = where_it_was(session, email, conn_id, headers=headers)
+    if mail is not None:
         return mail
-    identity = _Identity.of(email)
+    identity = Identity.of(email)
     fitting: list[Mail] = []
     alike: list[str] = []
-    if identity is not None:
+    if identity.complete:
         looking = _Looking(session, identity, conn_id, headers, alike)
         for folder in dict.fromkeys(look_in):
             if fitting := looking.fitting(folder):
@@ -117,45 +124,12 @@ def locate(
                 if not (has_all and acting and fitting):
                     fitting += looking.fitting(folder)
     if not fitting:
-        raise _nowhere(email, identity, alike, elsewhere=elsewhere)
+        raise _nowhere(email, alike, difference, known=identity.complete, elsewhere=elsewhere)
     if acting:
         fitting = [mail for mail in fitting if mail.folder not in copies] or fitting
     chosen = fitting[0] if len(fitting) == 1 else _one_of(session, email, fitting, acting=acting)
     session.select(chosen.folder, readonly=True)
     return chosen
-
-
-@dataclass(frozen=True)
-class _Identity:
-    """What a mail has in every folder.
-
-    :param message_id: as far as it is known: payloads shorten very long ones.
-    :param whole: whether that is all of it.
-    """
-
-    message_id: str
-    whole: bool
-    size: int
-    received: datetime
-
-    @classmethod
-    def of(cls, email: Mapping[str, Any]) -> _Identity | None:
-        """Return that of a mail as it was told; ``None`` if that is not enough to know it again."""
-        message_id, size, received = email.get("message_id"), email.get("size"), email.get("received")
-        if not (isinstance(message_id, str) and isinstance(size, int) and isinstance(received, str)):
-            return None
-        try:
-            moment = datetime.fromisoformat(received)
-        except ValueError:
-            return None
-        known = message_id.removesuffix("…")
-        if not known or moment.utcoffset() is None:
-            return None
-        return cls(known, known == message_id, size, moment)
-
-    def fits(self, mail: Mail) -> bool:
-        same = mail.message_id == self.message_id if self.whole else mail.message_id.startswith(self.message_id)
-        return same and mail.size == self.size and mail.received == self.received
 
 
 @dataclass(frozen=True)
@@ -166,7 +140,7 @@ class _Looking:
     """
 
     session: Session
-    identity: _Identity
+    identity: Identity
     conn_id: str
     headers: Sequence[str]
     alike: list[str]
@@ -245,10 +219,13 @@ def _content(session: Session, mail: Mail) -> object:
 
 
 def _nowhere(
-    email: Mapping[str, Any], identity: _Identity | None, alike: Sequence[str], *, elsewhere: bool
+    email: Mapping[str, Any], alike: Sequence[str], difference: str, *, known: bool, elsewhere: bool
 ) -> NotFoundError:
     gone = f"mail {email['uid']} is not in {email['folder']} any more"
-    if identity is None:
+    if difference:
+        problem = f"{gone}: its UID is that of another mail (another {difference})"
+        remedy = "Check whether the connection was edited: it must lead to the mailbox in which the mail was seen."
+    elif not known:
         problem = f"{gone}, and cannot be known again in another folder without Message-ID, size and date of arrival"
         remedy = "Move mails after the work is done, or hand on what the operator returned that moved it."
     elif alike:

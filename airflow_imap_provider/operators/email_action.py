@@ -275,7 +275,7 @@ class EmailActionOperator(_EmailOperator):
         here: dict[str, Any] = {**email, **place_of(mail)}
         before = actions[:-1]
         if before:
-            results = hook.act(here, before, repeated=repeated, sent=record)
+            results = hook.act(here, before, repeated=repeated, sent=record, saved={})
             here = with_files(here, before, results)
             if sum("message_id" in each for each in results) < sum(action.do == "forward" for action in before):
                 # Nobody would ever see an answer to our own forward, such as a bounce.

@@ -38,7 +38,8 @@ MOST = 50
 class EmailSensor(BaseSensorOperator):
     """Waits for mails that meet conditions, and returns them.
 
-    A retry or a cleared task returns the mails that were found before, and repeats their actions.
+    A retry or a cleared task returns the mails that were found before, and repeats their actions. What was saved of
+    mails that are gone by then is told again; a mail that was to be saved and is gone fails the task.
 
     :param imap4_conn_id: the connection of type IMAP4.
     :param folder: the folder's name, or several names: mails in any of them count.
@@ -197,15 +198,16 @@ class EmailSensor(BaseSensorOperator):
             from airflow_imap_provider.hooks.sent import TaskRecord
 
             record = TaskRecord(context["task_state_store"])
+            saved = TaskRecord(context["task_state_store"], "saved")
             with Imap4Hook(self.imap4_conn_id) as hook:
                 whole = [email for email in emails if not email.get("incomplete")]
-                results = hook.act(whole, actions, repeated=repeated, sent=record)
+                results = hook.act(whole, actions, repeated=repeated, sent=record, saved=saved)
                 if broken := [email for email in emails if email.get("incomplete")]:
                     kept = [action for action in actions if action.do != "delete"]
                     if len(kept) < len(actions):
                         keys = [email["key"] for email in broken]
                         self.log.error("Not deleted, for the server has not given all of these mails: %s", keys)
-                    results += hook.act(broken, kept, repeated=repeated, sent=record)
+                    results += hook.act(broken, kept, repeated=repeated, sent=record, saved=saved)
             emails = [with_files(email, actions, results) for email in emails]
         self.log.info("Mails found: %s", [email["key"] for email in emails])
         return emails

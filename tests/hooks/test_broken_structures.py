@@ -168,6 +168,9 @@ class Liar:
             data = b"BODY[HEADER.FIELDS (SUBJECT)] {%d}\r\n%b)" % (len(head), head)
             peer.ok(f'* 1 FETCH (UID 1 FLAGS () INTERNALDATE "01-Nov-2026 00:00:00 +0000" {told}'.encode() + data)
             return
+        if "BODY" not in command:
+            peer.ok('* 1 FETCH (UID 1 FLAGS () INTERNALDATE "01-Nov-2026 00:00:00 +0000")')
+            return
         asked = re.search(r"BODY\.PEEK\[([^]]*)\]<(\d+)\.(\d+)>", command)
         assert asked is not None, command
         begin, length = int(asked[2]), int(asked[3])

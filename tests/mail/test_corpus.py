@@ -90,14 +90,15 @@ def check_raw(raw: bytes) -> Mail:
 
 
 def files(body: Sequence[Any], part: str = "", depth: int = 0) -> Iterator[str]:
-    """The numbers of all parts of a structure that are neither text nor shown within one."""
+    """The numbers of all parts of a structure that are neither text nor a picture that may be shown within one."""
     if isinstance(body[0], list):
         assert depth <= DEPTH_LIMIT
         for number, child in enumerate(body[0], 1):
             yield from files(child, f"{part}.{number}" if part else str(number), depth + 1)
         return
     # Bytes that belong into no token are passed over: what then is text is shown as text.
-    if re.sub(rb"[^!-~]", b"", body[0]) != b"text" and not body[3]:
+    kind = re.sub(rb"[^!-~]", b"", body[0])
+    if kind != b"text" and not (kind == b"image" and body[3]):
         yield part or "1"
 
 

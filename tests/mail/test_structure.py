@@ -82,6 +82,52 @@ def test_alternatives_within_related_within_mixed_have_their_part_numbers() -> N
     assert files(found) == [("2", "invoice.csv", "application/octet-stream")], "an embedded logo is no attachment"
 
 
+def identified(kind: bytes, name: bytes = b"<x>", lines: bytes = b"") -> bytes:
+    return b"(" + kind + b" NIL " + (b'"' + name + b'"' if name else b"NIL") + b' NIL "base64" 78' + lines + b")"
+
+
+XML = identified(b'"text" "xml"', b"<xml>", b" 2")
+PDF = identified(b'"application" "pdf"', b"<pdf>")
+PNG = identified(b'"image" "png"', b"<png>")
+PLAIN = identified(b'"text" "plain"', b"<plain>", b" 2")
+PAGE = identified(b'"text" "html"', b"<page>", b" 2")
+FORMS = b"(" + PLAIN_TEXT + HTML + b' "alternative" NIL NIL NIL)'
+
+
+@pytest.mark.parametrize(
+    ("parts", "parameters", "texts_found", "files_found"),
+    [
+        (XML + PDF, b'("type" "text/xml")', [], ["1", "2"]),
+        (XML + PLAIN + PNG, b"NIL", [], ["1", "2", "3"]),
+        (HTML + PNG + PDF, b"NIL", ["1"], ["3"]),
+        (FORMS + PNG + PDF, b"NIL", ["1.1"], ["3"]),
+        (b"(" + FORMS + CSV + b' "mixed")' + PNG, b"NIL", ["1.1.1"], ["1.2"]),
+        (PLAIN_TEXT + PNG, b"NIL", ["1"], ["2"]),
+        (PAGE + PLAIN, b"NIL", ["1"], ["2"]),
+        (HTML + PLAIN_TEXT, b"NIL", ["1", "2"], []),
+        (PNG + PAGE, b"NIL", ["2"], []),
+        (PDF + PAGE + PNG, b'("start" "<page>")', ["2"], ["1"]),
+        (PDF + PAGE + PNG, b'("START" "page")', ["2"], ["1"]),
+        (HTML + PNG, b'("start" "<nobody>")', ["1"], []),
+        (PNG, b"NIL", [], ["1"]),
+        (HTML.replace(b"NIL NIL NIL NIL)", b'NIL ("attachment" NIL) NIL NIL)') + PNG, b"NIL", [], ["1", "2"]),
+    ],
+)
+def test_of_a_related_only_pictures_that_an_html_root_can_show_are_no_files(
+    parts: bytes, parameters: bytes, texts_found: list[str], files_found: list[str]
+) -> None:
+    found = structure(b"(" + parts + b' "related" ' + parameters + b" NIL NIL)")
+    assert texts(found) == texts_found
+    assert [each.part for each in found.attachments] == files_found
+
+
+def test_a_root_that_is_nested_without_end_is_looked_into_as_deep_as_other_parts() -> None:
+    body: Any = (b"text", b"html", None, None, None, b"7bit", 9, 1)
+    for _ in range(5_000):
+        body = ([body, (b"image", b"png", None, b"<x>", None, b"base64", 9)], b"related")
+    assert read_structure(body, "").problems == ["the body has more parts, or parts within parts, than are looked at"]
+
+
 def test_an_inline_part_with_a_file_name_is_an_attachment_and_not_text() -> None:
     notes = PLAIN_TEXT.replace(b"NIL NIL NIL NIL)", b'NIL ("inline" ("filename" "notes.txt")) NIL NIL)')
     found = structure(b"(" + PLAIN_TEXT + notes + b' "mixed" NIL NIL NIL)')

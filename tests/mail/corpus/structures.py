@@ -73,6 +73,41 @@ def bare(fields: bytes, body: bytes = encoded(b"a;b\n1;2\n")) -> bytes:
     return single(fields + b"\r\nContent-Transfer-Encoding: base64", body, header)
 
 
+def related(*parts: bytes, parameters: bytes = b"", header: bytes = HEADER) -> bytes:
+    return mixed(*parts, subtype=b"related" + parameters, header=header, boundary=b"related")
+
+
+def identified(kind: bytes, name: bytes, content: bytes) -> bytes:
+    """A part that has a Content-ID and no file name."""
+    fields = b"Content-Type: " + kind + b"\r\nContent-Transfer-Encoding: base64\r\nContent-ID: <" + name + b">"
+    return part(fields, encoded(content))
+
+
+ENVELOPE = identified(b"text/xml; charset=utf-8", b"envelope@example.com", b"<Envelope>\xc3\xbc</Envelope>")
+SCAN = identified(b"application/pdf", b"scan@example.com", b"%PDF-1.7 scan")
+PICTURE = identified(b"image/png", b"picture@example.com", b"\x89PNG\r\n")
+EDI = identified(b"text/plain", b"edi@example.com", b"UNA:+.? 'UNB+UNOC:3'")
+HTML_TEXT = part(b"Content-Type: text/html; charset=utf-8", b'<p>See <img src="cid:picture@example.com"></p>')
+HTML_WITH_ID = HTML_TEXT.replace(b"\r\n\r\n", b"\r\nContent-ID: <text@example.com>\r\n\r\n", 1)
+FORMS = mixed(text(b"See"), HTML_TEXT, boundary=b"forms", subtype=b"alternative", header=b"")
+
+RELATED: tuple[tuple[str, bytes, int], ...] = (
+    ("SOAP with an attachment", related(ENVELOPE, SCAN, parameters=b'; type="text/xml"'), 2),
+    ("SOAP with EDI as text and a picture", related(ENVELOPE, EDI, PICTURE, parameters=b'; type="text/xml"'), 3),
+    ("an XML document in a mail with text", mixed(text(), related(ENVELOPE, SCAN, header=b"")), 2),
+    ("a file with a Content-ID within HTML", related(HTML_TEXT, PICTURE, SCAN), 1),
+    ("a file with a Content-ID within the forms of a text", related(FORMS, PICTURE, SCAN), 1),
+    ("a mail with a Content-ID within HTML", related(HTML_TEXT, identified(b"message/rfc822", b"m", HEADER)), 1),
+    ("a picture with a Content-ID beside plain text", related(text(), PICTURE), 1),
+    ("an attached mail with a file within HTML", attached(related(HTML_TEXT, PICTURE, SCAN)), 2),
+    (
+        "a root that is not the first",
+        related(PICTURE, SCAN, HTML_WITH_ID, parameters=b'; start="<text@example.com>"'),
+        1,
+    ),
+)
+"""Multiparts whose parts belong together: an HTML text and its pictures, or a document and its files."""
+
 STRUCTURES: tuple[tuple[str, bytes, int], ...] = (
     ("nested 15 deep", mixed(text(), nested(15, attachment())), 1),
     ("nested 100 deep", mixed(text(), nested(100, attachment())), 1),
@@ -172,6 +207,7 @@ STRUCTURES: tuple[tuple[str, bytes, int], ...] = (
         ),
         0,
     ),
+    *RELATED,
     ("a type that is no type", mixed(text(), part(b"Content-Type: attachment; name=a.pdf", b"x")), 1),
     ("a disposition that is no word", mixed(part(b'Content-Disposition: "attachment"; filename="a.pdf"', b"x")), 1),
     (
