@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -210,7 +211,11 @@ class Dovecot:
     def add_user(self, login: str, password: str = PASSWORD) -> User:
         """A user with this name; any password works, whatever its characters. It can log in at once."""
         hidden = base64.b64encode(password.encode()).decode()
-        (self._users / login).write_text(f"{login}:{{PLAIN.b64}}{hidden}\n")
+        file = self._users / login
+        known = file.exists()
+        file.write_text(f"{login}:{{PLAIN.b64}}{hidden}\n")
+        if known:
+            time.sleep(1.1)  # Dovecot looks once in a second whether the file has changed
         return User(login, password)
 
     def add_hashed_user(self, login: str, password: str, scheme: str) -> User:
