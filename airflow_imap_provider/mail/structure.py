@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 
 from airflow_imap_provider.mail.encoded_words import decode_parameters
 from airflow_imap_provider.mail.message import Attachment, TextPart
+from airflow_imap_provider.mail.mime_fields import parameters_of
 
 __all__ = ["Leaf", "Structure", "is_structure", "read_structure"]
 
@@ -306,12 +307,18 @@ def _word(value: object) -> str:
 
 def _disposition(value: object) -> tuple[str, object]:
     if isinstance(value, bytes):
-        return _word(value), None  # against the grammar, and seen
+        # Against the grammar, and seen: the word alone, or (pymap) the whole header, attachment; filename="a.csv".
+        return _word(value.partition(b";")[0]), value
     return _word(_at(value, 0)), _at(value, 1)
 
 
 def _pairs(value: object) -> list[tuple[bytes, bytes]]:
-    """Return parameters as pairs. IMAPClient turns values of digits alone into numbers."""
+    """Return parameters as pairs, also of a header that is told as one string.
+
+    IMAPClient turns values of digits alone into numbers.
+    """
+    if isinstance(value, bytes):
+        value = parameters_of(b";" + value)
     if not isinstance(value, (tuple, list)):
         return []
     texts = [str(item).encode("ascii") if isinstance(item, int) else item for item in value]
