@@ -152,7 +152,7 @@ def test_the_conditions_of_a_dag_file_are_explained_for_the_last_mails_and_for_s
     file = dag_file("")
     words = explained(capsys, "--object", file)
     assert "connection mailbox, trigger_on='all'" in words
-    assert "mail 2 triggers (all, any): 'two'" in words
+    assert "mail 2 triggers: 'two'" in words
     assert "  fails  Subject.contains('two'): it is 'three'" in words
     words = explained(capsys, "--object", file, "--uid", 3, 99)
     assert "mail 3 does not trigger" in words
