@@ -147,7 +147,7 @@ def test_file_names_are_decoded(parameters: bytes, name: str) -> None:
         (rb'"attachment; filename=\"one-0.csv\""', "one-0.csv"),
         (rb'"attachment; filename=\"a \\\"q\\\" b; c.csv\""', 'a "q" b; c.csv'),
         (rb'"attachment; filename=one.csv"', "one.csv"),
-        (b'"attachment; filename*=utf-8\'\'M%C3%A4rz.csv"', "März.csv"),
+        (b"\"attachment; filename*=utf-8''M%C3%A4rz.csv\"", "März.csv"),
         (b'"attachment; filename=\\"M\xc3\xa4rz.csv\\""', "März.csv"),
         (rb'"attachment; size=4"', "old.csv"),
         (rb'"attachment"', "old.csv"),
