@@ -277,5 +277,5 @@ def test_special_uses_are_shown_and_names_obey_no_terminal() -> None:
 def test_folders_that_cannot_be_listed_are_an_error_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
     args = parser().parse_args(["imap4", "folders", "nowhere"])
-    with pytest.raises(SystemExit, match="there is no connection 'nowhere'. Add a connection of type IMAP4"):
+    with pytest.raises(SystemExit, match=r"there is no connection 'nowhere'. Add a connection of type IMAP4"):
         args.func(args)

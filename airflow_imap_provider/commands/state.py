@@ -119,8 +119,9 @@ def _text(state: dict[str, Any]) -> str:
             # An entry of an earlier version has no time of its own.
             noted = f"as of {_moment(health['noted'])}: " if health.get("noted") else ""
             caught_up = health.get("last_catch_up")
+            read = f"read to its end at {_moment(caught_up)}" if caught_up else "not read to its end yet"
             lines += [
-                f"    folder      {f'read to its end at {_moment(caught_up)}' if caught_up else 'not read to its end yet'}",
+                f"    folder      {read}",
                 f"    told        {noted}{_told(health)} since the trigger started",
                 f"    actions     {place['owed_actions']} owed; {noted}{health['failed_actions']} given up"
                 + (f"; last failure: {health['last_action_error']}" if health["last_action_error"] else ""),
@@ -158,7 +159,8 @@ def _looked(place: dict[str, Any]) -> str:
         return "the folder was not opened yet"
     # An event reaches to the end of what was looked at with it: that need not be a mail that was told.
     event = f"the newest event covers UIDs up to {place['told_uid']}" if place["told_uid"] else "no event yet"
-    return f"has looked up to UID {place['last_uid']} of UIDVALIDITY {place['uidvalidity']}, epoch {place['epoch']}; {event}"
+    folder = f"UIDVALIDITY {place['uidvalidity']}, epoch {place['epoch']}"
+    return f"has looked up to UID {place['last_uid']} of {folder}; {event}"
 
 
 def _moment(text: str) -> str:

@@ -294,8 +294,8 @@ FIELDS: tuple[Field, ...] = (
         ENCRYPTION,
         Kind.KEY,
         "smime.private_key",
-        "Opens encrypted mails: certificates with their keys, PEM (a path or the text, several one after the other; may be "
-        "pasted into this one line) or PKCS#12 (a path or base64). Needs the extra smime.",
+        "Opens encrypted mails: certificates with their keys, PEM (a path or the text, several one after the other; "
+        "may be pasted into this one line) or PKCS#12 (a path or base64). Needs the extra smime.",
         secret=True,
     ),
     Field(

@@ -107,9 +107,9 @@ def _not_found(conn_id: str, error: Exception) -> SettingsError:
         return SettingsError(
             f"there is no connection {conn_id!r}.",
             stage="settings",
-            remedy="Add a connection of type IMAP4 with this id (Admin → Connections), or correct the id. If it is there, "
-            "its URI or JSON cannot be parsed (a / in a password is written %2F), its port is no number, or the Fernet "
-            "key is another one.",
+            remedy="Add a connection of type IMAP4 with this id (Admin → Connections), or correct the id. If it is "
+            "there, its URI or JSON cannot be parsed (a / in a password is written %2F), its port is no number, or the "
+            "Fernet key is another one.",
         )
     return SettingsError(
         f"the connection {conn_id!r} cannot be read: {type(error).__name__}",

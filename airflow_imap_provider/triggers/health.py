@@ -54,8 +54,8 @@ class Health:
     the last event), ``told`` (mails told since this trigger started), ``pending_actions``, ``failed_actions`` (given up
     since then), ``last_action_error``, ``held_up`` (the mail that the folder is not read beyond at present, and why),
     ``incomplete`` (mails handled without something that the server did not give, since this trigger started),
-    ``last_incomplete`` (the last one, and why), ``noted`` (when the entry was written), ``by`` (who has written it: ``instance``, ``host``, and a mark of what
-    it looks for).
+    ``last_incomplete`` (the last one, and why), ``noted`` (when the entry was written), ``by`` (who has written it:
+    ``instance``, ``host``, and a mark of what it looks for).
 
     :param wish: a mark of what this trigger looks for; two triggers with one place and different wishes are a mistake.
     """

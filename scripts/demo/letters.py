@@ -17,6 +17,9 @@ BURST = 30
 
 FILE = "positions.csv"
 
+SENDER = "billing@example.com"
+"""What the example's conditions ask for, besides "invoice" in the subject."""
+
 Row = dict[str, str]
 
 
@@ -61,7 +64,7 @@ def invoice(number: int, positions: int, *, named_twice: bool = True) -> Letter:
         {"invoice": f"2026-{number:03}", "article": f"A{position}", "amount": f"{number * 10 + position}.50"}
         for position in range(1, positions + 1)
     )
-    subject, sender = f"Your invoice 2026-{number:03}", "Billing <billing@example.com>"
+    subject, sender = f"Your invoice 2026-{number:03}", f"Billing <{SENDER}>"
     return Letter(subject, sender, expected=True, rows=rows, named_twice=named_twice)
 
 

@@ -152,6 +152,6 @@ def test_a_test_of_attachments_that_leaves_out_what_of_them_is_told_where_it_is(
     with pytest.raises(AttributeError, match=f"Attachment has no '{test}'. Did you mean {meant}") as caught:
         getattr(Attachment, test)
     assert caught.value.name == test
-    with pytest.raises(AttributeError, match="Attachment has no 'colour'$"):
+    with pytest.raises(AttributeError, match=r"Attachment has no 'colour'$"):
         Attachment.colour  # noqa: B018
     assert not hasattr(Attachment, "__deepcopy__")

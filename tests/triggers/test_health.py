@@ -31,7 +31,7 @@ class Hours:
         self.entry: dict[str, Any] = {}
         self.writes = 0
         self.away = False
-        self.health = Health(cast(AssetStore, self), STREAM, self, "")
+        self.health = Health(cast("AssetStore", self), STREAM, self, "")
 
     def now(self) -> datetime:
         return BEGAN + timedelta(seconds=self.seconds)
