@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from airflow_imap_provider.commands import explain, reset, state, test
+from airflow_imap_provider.commands import explain, folders, reset, state, test
 
 if TYPE_CHECKING:
     from airflow.cli.cli_config import CLICommand
 
 __all__ = ["get_commands"]
 
-COMMANDS = {"test": test, "explain": explain, "state": state, "reset": reset}
+COMMANDS = {"test": test, "folders": folders, "explain": explain, "state": state, "reset": reset}
 """By name, the modules of the commands, in the order of the help. Each has ``HELP``, ``ARGUMENTS`` and ``run``."""
 
 

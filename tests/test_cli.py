@@ -15,8 +15,10 @@ from airflow.cli.cli_parser import AirflowHelpFormatter, _add_command
 from airflow.providers_manager import ProvidersManager
 
 from airflow_imap_provider.cli import COMMANDS, get_commands
+from airflow_imap_provider.commands import folders
 from airflow_imap_provider.hooks.imap4 import Imap4Hook
 from airflow_imap_provider.mail.conditions import Received, Subject
+from airflow_imap_provider.transport.folders import Folder
 from tests.servers.dovecot import Dovecot, User
 from tests.triggers.conftest import connection, message
 
@@ -55,6 +57,8 @@ def test_every_command_has_help_and_a_function() -> None:
     "line",
     [
         ["test", "mailbox", "--folder", "Archive", "--json"],
+        ["folders", "mailbox"],
+        ["folders", "mailbox", "--json"],
         ["explain", "--asset", "a", "--watcher", "w", "--uid", "4", "7", "--json"],
         ["explain", "mailbox", "--object", "dags/x.py:trigger", "--folder", "F", "--last", "5"],
         ["explain", "--object", "dags/x.py", "--message-id", "<a@b>"],
@@ -152,7 +156,7 @@ def test_the_conditions_of_a_dag_file_are_explained_for_the_last_mails_and_for_s
     file = dag_file("")
     words = explained(capsys, "--object", file)
     assert "connection mailbox, trigger_on='all'" in words
-    assert "mail 2 triggers (all, any): 'two'" in words
+    assert "mail 2 triggers: 'two'" in words
     assert "  fails  Subject.contains('two'): it is 'three'" in words
     words = explained(capsys, "--object", file, "--uid", 3, 99)
     assert "mail 3 does not trigger" in words
@@ -200,8 +204,11 @@ def test_an_object_is_named(
         (("--object", "no.such.module:x"), "cannot be imported: ModuleNotFoundError"),
         (("--object", "airflow_imap_provider.mail.conditions:TRIGGER_ON"), "'all' is not a condition"),
         (("--object", "tests.test_cli:WANTED"), "these conditions name no connection. Give its id"),
-        (("nowhere", "--object", "tests.test_cli:WANTED"), "Add a connection of type IMAP4"),
-        (("nowhere", "--object", "tests.test_cli:TEMPLATE"), "Add a connection of type IMAP4|has a template"),
+        (
+            ("nowhere", "--object", "tests.test_cli:WANTED"),
+            "there is no connection 'nowhere'. Add a connection of type IMAP4",
+        ),
+        (("nowhere", "--object", "tests.test_cli:TEMPLATE"), "there is no connection 'nowhere'|has a template"),
     ],
 )
 def test_what_cannot_be_explained_is_said(
@@ -234,3 +241,41 @@ def test_a_connection_that_is_missing_is_a_report_too(
     assert ended == 1
     assert "FAILED at settings" in shown
     assert "Did you mean Cryptographic protocol (encryption)" in shown
+
+
+def test_the_folders_are_listed_as_they_are_given_with_what_they_are_for(
+    dovecot: Dovecot, user: User, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
+    monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", connection(dovecot, user))
+    with Imap4Hook("mailbox") as hook:
+        for name in ("Team/Größen", "Archive"):
+            hook.get_conn().create_folder(name)
+
+    def shown(*more: str) -> str:
+        capsys.readouterr()
+        args = parser().parse_args(["imap4", "folders", "mailbox", *more])
+        args.func(args)
+        return capsys.readouterr().out
+
+    told = shown("--json")
+    data = json.loads(told[told.index("[\n") :])
+    assert [each["folder"] for each in data] == ["INBOX", "Archive", "Team", "Team/Größen"]
+    assert [each["can_be_opened"] for each in data] == [True, True, False, True], "Team only holds another one"
+    assert shown().splitlines()[-3:] == ["INBOX", "Archive", "Team/Größen"]
+
+
+def test_special_uses_are_shown_and_names_obey_no_terminal() -> None:
+    found = [
+        Folder("INBOX", "/", ()),
+        Folder("Gesendet", "/", ("\\HasNoChildren", "\\SENT")),
+        Folder("a\x1b[2J", "/", ("\\Archive", "\\Junk")),
+    ]
+    assert folders._lines(found) == ["INBOX", "Gesendet    \\Sent", "'a\\x1b[2J'  \\Archive \\Junk"]
+
+
+def test_folders_that_cannot_be_listed_are_an_error_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
+    args = parser().parse_args(["imap4", "folders", "nowhere"])
+    with pytest.raises(SystemExit, match=r"there is no connection 'nowhere'. Add a connection of type IMAP4"):
+        args.func(args)

@@ -51,10 +51,10 @@ def sensor(**arguments: Any) -> EmailSensor:
         ({"on_macth": [MarkRead()]}, "no argument 'on_macth'.*Did you mean 'on_match'"),
         (
             {"mailbox": "X"},
-            "no argument 'mailbox'; accepted are imap4_conn_id, folder.* mean 'folder'.*another version",
+            "no argument 'mailbox'; accepted are imap4_conn_id, folder.* Did you mean 'folder'\\?$",
         ),
         ({"actions": [MarkRead()]}, "Did you mean 'on_match'"),
-        ({"quota": 5}, "server_search. If the DAG file does not have it"),
+        ({"quota": 5}, "server_search. Leave it out, or take one of these.$"),
         ({"conditions": None}, "None is not a condition. Where every mail is wanted leave it out"),
         ({"conditions": [Attachment.exists]}, "Are brackets missing. Write Attachment"),
         ({"conditions": [Signed]}, "Are brackets missing"),
@@ -232,7 +232,7 @@ async def test_a_stored_trigger_that_cannot_be_built_is_said_and_the_triggerer_g
     told = {number: str(problem) for number, problem in runner.failed_triggers}
     assert list(told) == [1, 2, 3]
     assert "no argument 'quota'" in told[1]
-    assert "install the same version in the DAG processor and in the triggerer" in told[1]
+    assert "Install the same version of this package in the DAG processor and in the triggerer" in told[1]
     assert "'weight' is no field" in told[2]
     assert "unknown action 'explode'" in told[3]
     assert list(runner.triggers) == [4]

@@ -62,9 +62,14 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _explain(args: argparse.Namespace, asked: Question) -> None:
+    from functools import partial
+
+    from airflow_imap_provider.commands.fate import fate_of
     from airflow_imap_provider.hooks.imap4 import Imap4Hook
     from airflow_imap_provider.mailbox.explaining import explain
 
+    # Of several places (two assets of one name) the one that is behind has the trigger look again.
+    place = min(asked.places, key=lambda place: (place.epoch, place.last_uid), default=None)
     with Imap4Hook(asked.conn_id) as hook:
         told = explain(
             hook.session(),
@@ -75,16 +80,19 @@ def _explain(args: argparse.Namespace, asked: Question) -> None:
             uids=args.uid,
             message_id=args.message_id,
             code_page=asked.code_page,
+            fate=partial(fate_of, place, args.asset) if place is not None else None,
         )
     missing = sorted(set(args.uid) - {mail.uid for mail in told.mails})
+    shown = ("uidvalidity", "last_uid", "epoch", "activated", "start")
+    places = [{name: data[name] for name in shown} for data in (place.to_json() for place in asked.places)]
     if args.output:
-        print(json.dumps({"conn_id": asked.conn_id, **told.to_json(), "missing": missing, "places": asked.places}))
+        print(json.dumps({"conn_id": asked.conn_id, **told.to_json(), "missing": missing, "places": places}))
         return
     print(f"connection {asked.conn_id}, trigger_on={asked.conditions.trigger_on!r}")
     for place in asked.places:
         print(
-            f"  Of UIDVALIDITY {place['uidvalidity']} the trigger has looked at mails up to UID {place['last_uid']}. "
-            f"It began {place['activated']} with start={place['start']!r}. Later mails it has yet to see."
+            f"  Of UIDVALIDITY {place.uidvalidity or 0} the trigger has looked at mails up to UID {place.last_uid}. "
+            f"It began {place.activated:%Y-%m-%d %H:%M:%S} UTC with start={place.start!r}."
         )
     print(told)
     if missing:

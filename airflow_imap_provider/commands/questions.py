@@ -15,6 +15,7 @@ from airflow.sdk import Asset, AssetWatcher
 
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.conditions import Condition, Conditions
+from airflow_imap_provider.mailbox.place import Place
 from airflow_imap_provider.sensors.email import EmailSensor
 from airflow_imap_provider.triggers.email import EmailTrigger
 
@@ -36,7 +37,7 @@ class Question:
     conn_id: str = ""
     folder: str = "INBOX"
     code_page: str = ""
-    places: tuple[dict[str, Any], ...] = ()
+    places: tuple[Place, ...] = ()
 
 
 def question(args: argparse.Namespace) -> Question:
@@ -95,9 +96,7 @@ def _of_asset(asset: str, watcher: str | None) -> Question:
     [trigger] = chosen
     key = Stream(trigger.imap4_conn_id, trigger.folder, trigger.place).key("place")
     with open_entries(asset, prefix=key) as assets:
-        stored_places = [place for entries in assets if (place := entries.get(key))]
-    shown = ("uidvalidity", "last_uid", "epoch", "activated", "start")
-    places = tuple({name: place[name] for name in shown} for place in stored_places)
+        places = tuple(Place.from_json(place) for entries in assets if (place := entries.get(key)))
     return replace(_of_trigger(trigger), places=places)
 
 

@@ -19,6 +19,8 @@ __all__ = ["ARGUMENTS", "HELP", "run"]
 
 HELP = "Show health, place and consumers of email triggers"
 
+UNPAUSED = "Is its DAG unpaused, and a triggerer running?"
+
 ARGUMENTS = (
     Argument(("--asset",), {"help": "Only this asset, by its name"}),
     JSON,
@@ -37,12 +39,12 @@ def run(args: argparse.Namespace) -> None:
     if args.asset is not None and not states:
         raise SystemExit(
             f"The asset {args.asset!r} has no state of an email trigger: either no trigger on it has started yet, or "
-            "the name is another one ('airflow assets list' shows them)."
+            f"the name is another one ('airflow assets list' shows them). {UNPAUSED}"
         )
     if args.output:
         print(json.dumps(states, indent=2))
     else:
-        print("\n\n".join(_text(state) for state in states) or "No email trigger has started yet.")
+        print("\n\n".join(_text(state) for state in states) or f"No email trigger has started yet. {UNPAUSED}")
 
 
 def _asset(entries: Entries) -> dict[str, Any]:
@@ -114,10 +116,14 @@ def _text(state: dict[str, Any]) -> str:
         place, health = stream["place"], stream["health"]
         lines += [f"  Stream {stream['stream']}", f"    connection  {_connection(health)}"]
         if health:
+            # An entry of an earlier version has no time of its own.
+            noted = f"as of {_moment(health['noted'])}: " if health.get("noted") else ""
+            caught_up = health.get("last_catch_up")
+            read = f"read to its end at {_moment(caught_up)}" if caught_up else "not read to its end yet"
             lines += [
-                f"    caught up   {health.get('last_catch_up') or 'not yet'}; {_told(health)} since the trigger began "
-                "(noted once a minute at most, every ten minutes if nothing changes)",
-                f"    actions     {place['owed_actions']} owed, {health['failed_actions']} given up"
+                f"    folder      {read}",
+                f"    told        {noted}{_told(health)} since the trigger started",
+                f"    actions     {place['owed_actions']} owed; {noted}{health['failed_actions']} given up"
                 + (f"; last failure: {health['last_action_error']}" if health["last_action_error"] else ""),
             ]
             # An entry of an earlier version does not have these.
@@ -126,11 +132,10 @@ def _text(state: dict[str, Any]) -> str:
             if health.get("incomplete"):
                 lines.append(f"    incomplete  {health['incomplete']} mails; the last one: {health['last_incomplete']}")
         lines.append(
-            f"    place       UID {place['last_uid']} of UIDVALIDITY {place['uidvalidity']}, epoch {place['epoch']}, "
-            f"last told UID {place['told_uid']}; began {place['activated']} with start={place['start']!r}"
+            f"    place       {_looked(place)}; began {_moment(place['activated'])} with start={place['start']!r}"
         )
         if asked := stream["reset_asked_for"]:
-            lines.append(f"    reset       to {asked['to']!r} asked for at {asked['at']}; not honoured yet")
+            lines.append(f"    reset       to {asked['to']!r} asked for at {_moment(asked['at'])}; not honoured yet")
     kept = sum(journal["entries"] for journal in state["journals"])
     lines.append(f"  Journals {len(state['journals'])}, with {kept} events kept")
     for consumer in state["consumers"]:
@@ -145,12 +150,29 @@ def _text(state: dict[str, Any]) -> str:
 def _told(health: dict[str, Any]) -> str:
     if not health["told"]:
         return "no mail told"
-    return f"{health['told']} mails told, the last one {health['lag']} s after its arrival,"
+    mails = "1 mail" if health["told"] == 1 else f"{health['told']} mails"
+    return f"{mails} told, the last one {health['lag']} s after its arrival,"
+
+
+def _looked(place: dict[str, Any]) -> str:
+    if not place["uidvalidity"]:
+        return "the folder was not opened yet"
+    # An event reaches to the end of what was looked at with it: that need not be a mail that was told.
+    event = f"the newest event covers UIDs up to {place['told_uid']}" if place["told_uid"] else "no event yet"
+    folder = f"UIDVALIDITY {place['uidvalidity']}, epoch {place['epoch']}"
+    return f"has looked up to UID {place['last_uid']} of {folder}; {event}"
+
+
+def _moment(text: str) -> str:
+    """Return a stored moment to the second, in UTC."""
+    from datetime import datetime, timezone
+
+    return f"{datetime.fromisoformat(text).astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _connection(health: dict[str, Any]) -> str:
     if not health:
         return "never made"
     if health["connected"]:
-        return f"connected since {health['since']}"
-    return f"NOT CONNECTED since {health['since']}: {health['last_error']}"
+        return f"connected since {_moment(health['since'])}"
+    return f"NOT CONNECTED since {_moment(health['since'])}: {health['last_error']}"

@@ -257,7 +257,7 @@ FIELDS: tuple[Field, ...] = (
         Kind.FLAG,
         "tls.strict_x509",
         "As Python 3.13 and later do. Switch off for an old private CA whose certificates lack required extensions. "
-        "Empty: on.",
+        "On by default.",
         default=True,
     ),
     Field(
@@ -275,7 +275,8 @@ FIELDS: tuple[Field, ...] = (
         ENCRYPTION,
         Kind.KEY,
         "tls.client_private_key",
-        "The certificate's key: a path, PEM text, or PKCS#12 as base64. Empty if the certificate's file contains it.",
+        "The certificate's key: a path, PEM text (may be pasted into this one line: lost line ends are put back), or "
+        "PKCS#12 as base64. Empty if the certificate's file contains it.",
         secret=True,
     ),
     Field(
@@ -293,8 +294,8 @@ FIELDS: tuple[Field, ...] = (
         ENCRYPTION,
         Kind.KEY,
         "smime.private_key",
-        "Opens encrypted mails: certificates with their keys, PEM (a path or the text, several one after the other) or "
-        "PKCS#12 (a path or base64). Needs the extra smime.",
+        "Opens encrypted mails: certificates with their keys, PEM (a path or the text, several one after the other; "
+        "may be pasted into this one line) or PKCS#12 (a path or base64). Needs the extra smime.",
         secret=True,
     ),
     Field(
@@ -353,7 +354,7 @@ FIELDS: tuple[Field, ...] = (
         PROXY,
         Kind.FLAG,
         "tunnel.use_credentials",
-        "Off: the username and password below are kept but not sent. Empty: on.",
+        "Off: the username and password below are kept but not sent. On by default.",
         default=True,
     ),
     Field(
@@ -381,7 +382,7 @@ FIELDS: tuple[Field, ...] = (
         Kind.FLAG,
         "tunnel.remote_dns",
         "Off: names are resolved here and the proxy gets an address. SOCKS4 cannot resolve names: switch it off there "
-        "or take SOCKS4a. Empty: on.",
+        "or take SOCKS4a. On by default.",
         default=True,
     ),
 )

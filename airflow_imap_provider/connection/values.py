@@ -326,7 +326,8 @@ def _items(field: Field, raw: object) -> list[str]:
 
 
 def _suggestion(text: str, accepted: tuple[str, ...]) -> str:
-    close = get_close_matches(text, accepted, n=1)
+    # "none" switches encryption or a check off: nobody is talked into that by a slip of the pen.
+    close = get_close_matches(text, [value for value in accepted if value != "none"], n=1)
     return f"Did you mean {close[0]}?" if close else ""
 
 

@@ -101,11 +101,20 @@ def _keeping(settings: Settings) -> Settings:
 
 
 def _not_found(conn_id: str, error: Exception) -> SettingsError:
+    # By its name: Airflow has a class of this name for tasks, and one for its own processes.
+    if type(error).__name__ == "AirflowNotFoundException":
+        # Airflow says so as well of one whose URI, JSON or encryption it cannot read.
+        return SettingsError(
+            f"there is no connection {conn_id!r}.",
+            stage="settings",
+            remedy="Add a connection of type IMAP4 with this id (Admin → Connections), or correct the id. If it is "
+            "there, its URI or JSON cannot be parsed (a / in a password is written %2F), its port is no number, or the "
+            "Fernet key is another one.",
+        )
     return SettingsError(
         f"the connection {conn_id!r} cannot be read: {type(error).__name__}",
         stage="settings",
         reply=str(error).splitlines()[0] if str(error) else "",
-        # Airflow says "not defined" as well of one whose URI, JSON or encryption it cannot read.
-        remedy="Add a connection of type IMAP4 with this id (Admin → Connections). If it is there, its URI or JSON "
-        "cannot be parsed (a / in a password is written %2F), its port is no number, or the Fernet key is another one.",
+        remedy="Check that Airflow's API and secrets backends can be reached. If they can, its URI or JSON cannot be "
+        "parsed (a / in a password is written %2F), its port is no number, or the Fernet key is another one.",
     )

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from airflow_imap_provider.mail.mime_fields import parameters_of
+
 __all__ = ["DEPTH_LIMIT", "at", "children_of", "disposition", "pairs", "word"]
 
 DEPTH_LIMIT = 20
@@ -49,12 +51,18 @@ def word(value: object) -> str:
 def disposition(value: object) -> tuple[str, object]:
     """Return a disposition and its parameters."""
     if isinstance(value, bytes):
-        return word(value), None  # against the grammar, and seen
+        # Against the grammar, and seen: the word alone, or (pymap) the whole header, attachment; filename="a.csv".
+        return word(value.partition(b";")[0]), value
     return word(at(value, 0)), at(value, 1)
 
 
 def pairs(value: object) -> list[tuple[bytes, bytes]]:
-    """Return parameters as pairs. IMAPClient turns values of digits alone into numbers."""
+    """Return parameters as pairs, also of a header that is told as one string.
+
+    IMAPClient turns values of digits alone into numbers.
+    """
+    if isinstance(value, bytes):
+        value = parameters_of(b";" + value)
     if not isinstance(value, (tuple, list)):
         return []
     texts = [str(item).encode("ascii") if isinstance(item, int) else item for item in value]

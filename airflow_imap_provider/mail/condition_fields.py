@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import NoReturn
 
 from airflow_imap_provider.mail.condition import Condition
 from airflow_imap_provider.mail.date_condition import age_condition, date_condition
@@ -221,6 +222,13 @@ class Attachments:
     def exists(self) -> Condition:
         """The mail has an attachment."""
         return self.count.at_least(1)
+
+    def __getattr__(self, test: str) -> NoReturn:
+        """Say where a test is that stands a step further on, such as ``Attachment.glob``."""
+        found = [name for name in ("name", "type", "size", "count") if hasattr(type(getattr(self, name)), test)]
+        hint = f". Did you mean {' or '.join(f'Attachment.{name}.{test}' for name in found)}?"
+        plain = f"Attachment has no {test!r}"
+        raise AttributeError(plain + hint if found and not test.startswith("_") else plain, name=test, obj=self)
 
 
 class FlagsField:

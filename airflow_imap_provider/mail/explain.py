@@ -20,7 +20,7 @@ from airflow_imap_provider.mail.smime_condition import SignatureCondition
 from airflow_imap_provider.mail.text_condition import ADDRESS_FIELDS, ATTACHMENT_FIELDS, TextCondition
 from airflow_imap_provider.mail.trust_condition import AuthenticationCondition, SenderCondition
 
-__all__ = ["Asked", "MailExplanation", "SearchExplanation", "Verdict", "explain_mail", "explain_search"]
+__all__ = ["Asked", "Fate", "MailExplanation", "SearchExplanation", "Verdict", "explain_mail", "explain_search"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,18 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Fate:
+    """What a trigger has made of a mail that meets its conditions.
+
+    :param word: ``told``, ``not told``, ``probably not told`` or ``not read yet``.
+    :param reason: why, and what to do; empty if there is nothing to say.
+    """
+
+    word: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class MailExplanation:
     """What conditions say of a mail.
 
@@ -72,6 +84,7 @@ class MailExplanation:
     :param outcome: ``all``, ``any``, ``none`` as far as they are true, sorted.
     :param verdicts: one for each condition of the list.
     :param defects: what is wrong with the mail.
+    :param fate: what a stored trigger has made of it; ``None`` if there is none, or it does not tell.
     """
 
     uid: int
@@ -82,6 +95,7 @@ class MailExplanation:
     outcome: tuple[str, ...]
     verdicts: tuple[Verdict, ...]
     defects: tuple[str, ...] = ()
+    fate: Fate | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON objects."""
@@ -94,14 +108,18 @@ class MailExplanation:
             "outcome": list(self.outcome),
             "conditions": [each.to_json() for each in self.verdicts],
             "defects": list(self.defects),
+            **({"fate": self.fate.word, "fate_reason": self.fate.reason} if self.fate else {}),
         }
 
     def lines(self) -> list[str]:
         """Return it as lines of text."""
         word = "triggers" if self.triggers else "does not trigger"
+        if self.fate is not None:
+            word = "triggers, told" if self.fate.word == "told" else f"would trigger, {self.fate.word}"
         return [
-            f"mail {self.uid} {word} ({', '.join(self.outcome)}): {self.subject[:100]!r} from {self.sender[:100]}, "
+            f"mail {self.uid} {word}: {self.subject[:100]!r} from {self.sender[:100]}, "
             f"{self.received:%Y-%m-%d %H:%M:%S} UTC",
+            *([f"  {self.fate.word}: {self.fate.reason}"] if self.fate is not None and self.fate.reason else []),
             *(line for each in self.verdicts for line in each.lines("  ")),
             *(f"  defect: {defect}" for defect in self.defects),
         ]

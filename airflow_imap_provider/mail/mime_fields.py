@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["MimeFields", "mime_fields"]
+__all__ = ["MimeFields", "mime_fields", "parameters_of"]
 
 FIELD_LIMIT = 256 * 1024
 """Bytes of one header field of a part that are looked at: twice as many as 1,000 parameters need."""
@@ -79,17 +79,17 @@ def mime_fields(header: bytes, default: bytes) -> MimeFields:
     return MimeFields(
         type=kind[1].lower(),
         subtype=kind[2].lower(),
-        parameters=_parameters(declared),
+        parameters=parameters_of(declared),
         encoding=encoding[1].lower() if encoding else b"7bit",
-        disposition=(disposition[1].lower(), _parameters(found[b"disposition"])) if disposition else None,
+        disposition=(disposition[1].lower(), parameters_of(found[b"disposition"])) if disposition else None,
         content_id=found[b"id"].strip() or None if b"id" in found else None,
     )
 
 
-def _parameters(value: bytes) -> tuple[bytes, ...] | None:
-    """Return names and values in turn, as a server tells them."""
+def parameters_of(value: bytes) -> tuple[bytes, ...] | None:
+    """Return the parameters of a header's value, names and values in turn, as a server tells them; none is ``None``."""
     out: list[bytes] = []
-    for match in _PARAMETER.finditer(value):
+    for match in _PARAMETER.finditer(value[:FIELD_LIMIT]):
         text = match[2].strip()
         if text.startswith(b'"'):
             text = _ESCAPED.sub(rb"\1", text[1:-1] if text.endswith(b'"') and len(text) > 1 else text[1:])

@@ -5,17 +5,25 @@ Nothing is marked or changed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.conditions import Condition, Conditions
-from airflow_imap_provider.mail.explain import MailExplanation, SearchExplanation, explain_mail, explain_search
+from airflow_imap_provider.mail.explain import (
+    Fate,
+    MailExplanation,
+    SearchExplanation,
+    explain_mail,
+    explain_search,
+)
+from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.mailbox.looking import wish_of
 from airflow_imap_provider.mailbox.reader import ASK_SERVER_ABOVE, Reader
 from airflow_imap_provider.mailbox.searching import finds_substrings
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
+from airflow_imap_provider.transport.folders import FolderStatus
 
 if TYPE_CHECKING:
     from airflow_imap_provider.transport.session import Session
@@ -63,6 +71,7 @@ def explain(
     uids: Sequence[int] = (),
     message_id: str = "",
     code_page: str = "",
+    fate: Callable[[FolderStatus, Mail], Fate | None] | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Explanation:
     """Explain what conditions say of mails of a folder, which is opened for reading only: of its last ones, or of some.
@@ -75,6 +84,7 @@ def explain(
     :param uids: instead of the last mails those with these UIDs; ones that are gone are missing.
     :param message_id: instead of the last mails those with this Message-ID, of which there may be several.
     :param code_page: charset for text that declares none; empty is the connection's.
+    :param fate: tells what a stored trigger has made of a mail that triggers.
     :param clock: what ages are counted by.
     :raises SettingsError: for a number of mails that is negative or above :data:`LAST_LIMIT`.
     :raises ImapError: what the session raises.
@@ -93,9 +103,12 @@ def explain(
         # By number in the folder: UIDs may have gaps of any size.
         first = max(status.exists - last + 1, 1)
         chosen = sorted(session.search([f"{first}:*"]))[-last:]
-    mails = Reader(wish, clock=clock).mails(session, status, chosen)
+    explained = []
+    for mail in Reader(wish, clock=clock).mails(session, status, chosen):
+        told = explain_mail(conditions, mail, now)
+        explained.append(replace(told, fate=fate(status, mail)) if fate is not None and told.triggers else told)
     return Explanation(
         folder=status.name,
         search=explain_search(conditions, text=finds_substrings(session), now=now),
-        mails=tuple(explain_mail(conditions, mail, now) for mail in mails),
+        mails=tuple(explained),
     )

@@ -41,8 +41,8 @@ __all__ = ["Folder", "FolderStatus", "Session", "open_session"]
 logger = logging.getLogger(__name__)
 
 _CHECK_NAME = (
-    "Check its name: this server may want a prefix such as INBOX. and its own delimiter. "
-    "Imap4Hook.folders() lists them."
+    "Check its name ('airflow imap4 folders CONN_ID' lists all): this server may want a prefix such as INBOX. and its "
+    "own delimiter."
 )
 
 

@@ -28,6 +28,14 @@ _OTHER_WORDS = {"actions": "on_match", "conn_id": "imap4_conn_id", "mailbox": "f
 """What people from elsewhere call an argument."""
 
 
+STORED_ELSEWHERE = (
+    "Install the same version of this package in the DAG processor and in the triggerer: another one has stored this "
+    "trigger."
+)
+
+LEAVE_OUT = "Leave it out, or take one of these."
+
+
 class UnusableTriggerError(SettingsError, TypeError):
     """A trigger cannot be made of these arguments.
 
@@ -46,9 +54,10 @@ def survivable() -> Iterator[None]:
         raise UnusableTriggerError(error.problem, stage=error.stage, reply=error.reply, remedy=error.remedy) from None
 
 
-def no_unknown(unknown: Iterable[str], known: Sequence[str], of: str) -> None:
+def no_unknown(unknown: Iterable[str], known: Sequence[str], of: str, *, stored: bool) -> None:
     """Refuse arguments that nobody knows: a misspelt filter would let every mail through.
 
+    :param stored: whether they are those of a stored trigger, and not of a DAG file.
     :raises SettingsError: for the first one, with the one that may be meant.
     """
     for name in unknown:
@@ -57,9 +66,7 @@ def no_unknown(unknown: Iterable[str], known: Sequence[str], of: str) -> None:
         raise SettingsError(
             f"{of} has no argument {name!r}; accepted are {', '.join(known)}.",
             stage="settings",
-            remedy=(f"Did you mean {meant[0]!r}? " if meant else "")
-            + "If the DAG file does not have it, another version of this package has stored this trigger: install the "
-            "same version in the DAG processor and in the triggerer.",
+            remedy=STORED_ELSEWHERE if stored else f"Did you mean {meant[0]!r}?" if meant else LEAVE_OUT,
         )
 
 

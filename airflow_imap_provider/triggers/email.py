@@ -114,7 +114,8 @@ class EmailTrigger(BaseEventTrigger):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's is untyped
         with survivable():
-            no_unknown(unknown, PARAMETERS, "EmailTrigger")
+            # DAG files have conditions in Python, and stored triggers in JSON.
+            no_unknown(unknown, PARAMETERS, "EmailTrigger", stored=isinstance(conditions, str))
             no_templates({"imap4_conn_id": imap4_conn_id, "folder": folder, "place": place, "start": start})
             self.imap4_conn_id = as_name("imap4_conn_id", imap4_conn_id)
             self.folder = as_name("folder", folder)

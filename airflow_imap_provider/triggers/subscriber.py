@@ -24,7 +24,7 @@ from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
 from airflow_imap_provider.triggers.beginning import stored_place
 from airflow_imap_provider.triggers.committer import Committer
 from airflow_imap_provider.triggers.complaints import complain
-from airflow_imap_provider.triggers.health import Health
+from airflow_imap_provider.triggers.health import OFTENEST_NEWS, Health
 from airflow_imap_provider.triggers.journal import Journal
 from airflow_imap_provider.triggers.nudge import Nudge
 from airflow_imap_provider.triggers.producer import Doorbell, WakeUp, doorbell
@@ -252,7 +252,10 @@ class Subscriber:
         # The place has moved in any case, and with it the actions that are owed to mails nobody wants.
         moved = batch.place if batch.place != place else None
         if payload is None:
+            await self._note_health()
             payload = await self._nudge_if_due(batch)
+        else:
+            self._wake_in(max(self._terms.pace, OFTENEST_NEWS))  # the event first, then the entry that counts it
         return (payload, moved) if payload is not None or moved is not None else None
 
     async def _note_health(self) -> None:
@@ -261,7 +264,9 @@ class Subscriber:
         state = self._watcher.state
         if self._unfit and state.connected:
             state = replace(state, error=self._unfit)
-        await self._health.note(state, self._committer.trouble, self._watcher.connects)
+        due = await self._health.note(state, self._committer.trouble, self._watcher.connects)
+        if due is not None:
+            self._wake_in(due)
 
     async def _journaled(self, payload: dict[str, Any]) -> dict[str, Any] | None:
         try:

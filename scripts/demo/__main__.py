@@ -19,8 +19,8 @@ from typing import Any
 
 from airflow_imap_provider.connection.fields import CONNECTION_TYPE, EXTRA_FIELDS
 from scripts.demo.folder import DemoFolder
-from scripts.demo.letters import burst_letters, invoice, single_letters
-from scripts.demo.mailbox import HOST, LOGIN, PASSWORD, Mailbox
+from scripts.demo.letters import SENDER, burst_letters, invoice, single_letters
+from scripts.demo.mailbox import HOST, LOGIN, PASSWORD, Mailbox, delivery_command
 from scripts.demo.report import ASSET, DAG, Findings, Investigation, Post, Table, counted
 from scripts.local_airflow import (
     API_SERVER,
@@ -154,6 +154,8 @@ def stay(airflow: LocalAirflow, folder: DemoFolder, post: Post, table: Table) ->
   DAGs      {ROOT / "example_dags"}   (yours too, if you put them there)
   Files     {airflow.home}
   Commands  {shlex.quote(str(command))} imap4 test {CONNECTION}   (in another terminal)
+  Matching  mail from {SENDER} with "invoice" in its subject, that starts {DAG}. One more of them:
+            {delivery_command(post.mailbox.port)}
 
   {"Enter sends another invoice, " if listening else ""}Ctrl-C ends the demo.
 """)

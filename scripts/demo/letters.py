@@ -17,6 +17,9 @@ BURST = 30
 
 FILE = "positions.csv"
 
+SENDER = "billing@example.com"
+"""What the example's conditions ask for, besides "invoice" in the subject."""
+
 Row = dict[str, str]
 
 
@@ -26,12 +29,14 @@ class Letter:
 
     :ivar expected: whether the DAG's conditions hold for it.
     :ivar rows: what its CSV file holds; nothing if it has none.
+    :ivar named_twice: whether the file's name stands in Content-Type, too, as most mail programs write it.
     """
 
     subject: str
     sender: str
     expected: bool
     rows: tuple[Row, ...] = ()
+    named_twice: bool = True
     message_id: str = field(default_factory=lambda: make_msgid(domain="demo.example.com"))
 
     def as_bytes(self) -> bytes:
@@ -48,25 +53,25 @@ class Letter:
             writer = csv.DictWriter(table, fieldnames=list(self.rows[0]))
             writer.writeheader()
             writer.writerows(self.rows)
-            # The name stands in both headers, as most mail programs write it: pymap's BODYSTRUCTURE garbles the
-            # parameters of Content-Disposition.
-            message.add_attachment(table.getvalue(), subtype="csv", filename=FILE, params={"name": FILE})
+            params = {"name": FILE} if self.named_twice else {}
+            message.add_attachment(table.getvalue(), subtype="csv", filename=FILE, params=params)
         return message.as_bytes()
 
 
-def invoice(number: int, positions: int) -> Letter:
+def invoice(number: int, positions: int, *, named_twice: bool = True) -> Letter:
     """Return an invoice with so many positions."""
     rows = tuple(
         {"invoice": f"2026-{number:03}", "article": f"A{position}", "amount": f"{number * 10 + position}.50"}
         for position in range(1, positions + 1)
     )
-    return Letter(f"Your invoice 2026-{number:03}", "Billing <billing@example.com>", expected=True, rows=rows)
+    subject, sender = f"Your invoice 2026-{number:03}", f"Billing <{SENDER}>"
+    return Letter(subject, sender, expected=True, rows=rows, named_twice=named_twice)
 
 
 def single_letters() -> list[Letter]:
     """Return one mail that matches and one that does not."""
     return [
-        invoice(1, positions=3),
+        invoice(1, positions=3, named_twice=False),
         Letter("Lunch on Friday?", "A friend <friend@example.org>", expected=False),
     ]
 

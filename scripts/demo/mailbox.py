@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import imaplib
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from scripts.demo.letters import Letter
-from scripts.local_airflow import free_port, wait_until
+from scripts.local_airflow import ROOT, free_port, wait_until
 
 HOST = "127.0.0.1"
 LOGIN = "demo"
@@ -23,6 +24,34 @@ PASSWORD = "demo-password"  # noqa: S105 - of a mailbox in memory, on loopback
 START_DEADLINE = 30.0
 STOP_DEADLINE = 5.0
 ANSWER_DEADLINE = 30.0
+
+
+def _connect(port: int) -> imaplib.IMAP4:
+    client = imaplib.IMAP4(HOST, port, timeout=ANSWER_DEADLINE)
+    client.login(LOGIN, PASSWORD)
+    return client
+
+
+def deliver(port: int, letters: Iterable[Letter]) -> dict[str, float]:
+    """Put mails into the INBOX of a demo, and return when each one was there (seconds since the epoch), by Message-ID.
+
+    :param port: where the demo's mailbox listens.
+    """
+    delivered = {}
+    client = _connect(port)
+    for letter in letters:
+        status, answer = client.append("INBOX", "", "", letter.as_bytes())
+        if status != "OK":
+            raise RuntimeError(f"the mailbox does not take the mail: {answer!r}")
+        delivered[letter.message_id] = time.time()
+    client.logout()
+    return delivered
+
+
+def delivery_command(port: int) -> str:
+    """Return a shell command that delivers an invoice: for who has no terminal in which Enter does."""
+    checkout, python = shlex.quote(str(ROOT)), shlex.quote(sys.executable)
+    return f"(cd {checkout} && {python} -m scripts.demo.deliver {port})"
 
 
 class Mailbox:
@@ -63,21 +92,11 @@ class Mailbox:
         wait_until(greets, "the mailbox to answer", seconds=START_DEADLINE)
 
     def _connect(self) -> imaplib.IMAP4:
-        client = imaplib.IMAP4(HOST, self.port, timeout=ANSWER_DEADLINE)
-        client.login(LOGIN, PASSWORD)
-        return client
+        return _connect(self.port)
 
     def deliver(self, letters: Iterable[Letter]) -> dict[str, float]:
         """Put the mails into INBOX and return when each one was there (seconds since the epoch), by Message-ID."""
-        delivered = {}
-        client = self._connect()
-        for letter in letters:
-            status, answer = client.append("INBOX", "", "", letter.as_bytes())
-            if status != "OK":
-                raise RuntimeError(f"the mailbox does not take the mail: {answer!r}")
-            delivered[letter.message_id] = time.time()
-        client.logout()
-        return delivered
+        return deliver(self.port, letters)
 
     def seen(self) -> set[str]:
         """Return the Message-IDs of the mails that are marked as read."""

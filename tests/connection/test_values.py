@@ -213,3 +213,10 @@ def test_asking_a_value_for_the_wrong_type_is_a_mistake_of_ours() -> None:
         values.number("login", 1.0)
     with pytest.raises(TypeError):
         values.items("login")
+
+
+@pytest.mark.parametrize(("key", "raw"), [("encryption", "nope"), ("encryption", "nane"), ("verify", "non")])
+def test_nobody_is_talked_into_switching_encryption_or_checks_off(key: str, raw: str) -> None:
+    with pytest.raises(SettingsError, match="accepted are") as caught:
+        read(field(key), raw)
+    assert "none" not in caught.value.remedy

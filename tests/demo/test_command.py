@@ -7,7 +7,16 @@ import stat
 import subprocess
 from pathlib import Path
 
+from airflow_imap_provider.connection.parsing import parse
+from airflow_imap_provider.mail.conditions import Conditions
+from airflow_imap_provider.mailbox.explaining import explain
+from airflow_imap_provider.transport.session import open_session
+from example_dags.example_imap4_trigger import invoices
+from scripts.demo.letters import SENDER
+from scripts.demo.mailbox import LOGIN, PASSWORD, Mailbox, delivery_command
 from scripts.local_airflow import LocalAirflow
+
+EXTRA = {"encryption": "none"}
 
 
 def test_the_command_runs_airflow_with_the_demos_own_settings(tmp_path: Path) -> None:
@@ -28,3 +37,30 @@ def test_the_command_runs_airflow_with_the_demos_own_settings(tmp_path: Path) ->
             timeout=120,
         ).stdout
         assert told.splitlines()[-1] == airflow.environment[f"AIRFLOW__{section}__{option}".upper()]
+
+
+def test_the_printed_command_delivers_an_invoice_from_any_folder(tmp_path: Path) -> None:
+    mailbox = Mailbox(tmp_path, tmp_path / "log")
+    try:
+        for _ in range(2):
+            told = subprocess.run(
+                ["/bin/sh", "-c", delivery_command(mailbox.port)],
+                cwd="/",
+                env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=120,
+            ).stdout
+            assert "Your invoice 2026-" in told
+            assert SENDER in told
+        # By the very conditions of the example that the demo runs.
+        stored = Conditions.loads(invoices.watchers[0].trigger.conditions)
+        settings = parse("demo", host="127.0.0.1", port=mailbox.port, login=LOGIN, password=PASSWORD, extra=EXTRA)
+        session = open_session(settings)
+        explained = explain(session, stored, conn_id="demo")
+        session.logout()
+        assert [mail.triggers for mail in explained.mails] == [True, True]
+    finally:
+        mailbox.stop()

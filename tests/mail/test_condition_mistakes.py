@@ -139,3 +139,19 @@ def test_json_nested_too_deep_is_refused() -> None:
     inner = '{"not":' * 200 + "{}" + "}" * 200
     with pytest.raises(SettingsError, match="one within the other"):
         Conditions.loads(f'{{"conditions":[{inner}],"trigger_on":"all","version":1}}')
+
+
+@pytest.mark.parametrize(
+    ("test", "meant"),
+    [
+        ("glob", "Attachment.name.glob or Attachment.type.glob"),
+        ("larger_than", "Attachment.size.larger_than or Attachment.count.larger_than"),
+    ],
+)
+def test_a_test_of_attachments_that_leaves_out_what_of_them_is_told_where_it_is(test: str, meant: str) -> None:
+    with pytest.raises(AttributeError, match=f"Attachment has no '{test}'. Did you mean {meant}") as caught:
+        getattr(Attachment, test)
+    assert caught.value.name == test
+    with pytest.raises(AttributeError, match=r"Attachment has no 'colour'$"):
+        Attachment.colour  # noqa: B018
+    assert not hasattr(Attachment, "__deepcopy__")

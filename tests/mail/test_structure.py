@@ -187,6 +187,32 @@ def test_file_names_are_decoded(parameters: bytes, name: str) -> None:
     assert [each.name for each in structure(line, "windows-1252").attachments] == [name]
 
 
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        (rb'"attachment; filename=\"one-0.csv\""', "one-0.csv"),
+        (rb'"attachment; filename=\"a \\\"q\\\" b; c.csv\""', 'a "q" b; c.csv'),
+        (rb'"attachment; filename=one.csv"', "one.csv"),
+        (b"\"attachment; filename*=utf-8''M%C3%A4rz.csv\"", "März.csv"),
+        (b'"attachment; filename=\\"M\xc3\xa4rz.csv\\""', "März.csv"),
+        (rb'"attachment; size=4"', "old.csv"),
+        (rb'"attachment"', "old.csv"),
+    ],
+)
+def test_a_disposition_that_is_told_as_one_string_is_read_as_the_header_it_is(disposition: bytes, name: str) -> None:
+    line = CSV.replace(b'("attachment" ("filename" "invoice.csv"))', disposition)
+    found = structure(b"(" + PLAIN_TEXT + line + b' "mixed" NIL NIL NIL)', "utf-8")
+    assert files(found) == [("2", name, "application/octet-stream")]
+    inline = PLAIN_TEXT.replace(b"NIL NIL NIL NIL)", b'NIL "inline; size=4" NIL NIL)')
+    assert (texts(structure(inline)), files(structure(inline))) == (["1"], [])
+
+
+def test_parameters_of_a_type_that_are_told_as_one_string_are_read() -> None:
+    line = CSV.replace(b'("name" "old.csv")', rb'"name=\"new.csv\"; charset=utf-8"')
+    line = line.replace(b'("attachment" ("filename" "invoice.csv"))', b"NIL")
+    assert [name for _, name, _ in files(structure(line))] == ["new.csv"]
+
+
 def test_sizes_are_given_as_transferred_and_as_reckoned_after_decoding() -> None:
     attachment = structure(CSV).attachments[0]
     assert (attachment.octets, attachment.size) == (780, 570)

@@ -56,7 +56,7 @@ def test_each_condition_is_told_with_what_it_looked_at() -> None:
     assert (header.holds, header.values) == (False, ())
     assert (age.holds, age.values) == (True, ("2026-01-31T11:30:00+00:00",))
     assert told.lines() == [
-        "mail 7 triggers (any): 'Your invoice 4711' from Billing Team <billing@example.com>, 2026-01-31 11:30:00 UTC",
+        "mail 7 triggers: 'Your invoice 4711' from Billing Team <billing@example.com>, 2026-01-31 11:30:00 UTC",
         "  holds  From.equals('billing@example.com'): it is 'billing@example.com' | 'Billing Team' | "
         "'Billing Team <billing@example.com>'",
         "  fails  (Subject.contains('report') | ~Attachment.name.glob('*.csv'))",
@@ -132,7 +132,7 @@ def test_the_last_mails_of_a_folder_are_explained_and_none_is_marked(
         )
         assert [(each.uid, each.triggers) for each in told.mails] == [(4, False), (5, False), (6, True)]
         assert [verdict.holds for verdict in told.mails[0].verdicts] == [False, True, True]
-        assert "mail 6 triggers (all, any): 'mail 5'" in str(told)
+        assert "mail 6 triggers: 'mail 5'" in str(told)
         assert "SEARCH BEFORE" in str(told)
         json.dumps(told.to_json(), allow_nan=False)
         assert len(hook.explain(Subject.contains("mail"), last=100).mails) == 5

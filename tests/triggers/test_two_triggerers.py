@@ -23,7 +23,7 @@ Writes = Callable[[Health], object]
 @pytest.fixture(autouse=True)
 def every_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every note is written."""
-    for name in ("OFTENEST", "OFTENEST_NEWS", "CONFIRM"):
+    for name in ("OFTENEST", "OFTENEST_NEWS", "FIRST_LOOK", "CONFIRM"):
         monkeypatch.setattr(health, name, 0.0)
 
 
