@@ -19,11 +19,12 @@ def begin(
     shape: str = "one",
     *,
     actions: tuple[Action, ...] = (),
+    no_match: tuple[Action, ...] = (),
     max_mails: int = 3,
     ahead: float = 0.0,
     down: float = 0.0,
 ) -> None:
-    machine.begin(actions=actions, shape=shape, batch_size=2, max_mails=max_mails, turn=1.0, ahead=ahead, down=down)
+    machine.begin(deeds=(actions, no_match, ()), shape=shape, batch_size=2, max_mails=max_mails, turn=1.0, ahead=ahead, down=down)
 
 
 def quiet_day(machine: DeliveryMachine) -> None:

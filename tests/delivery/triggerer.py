@@ -91,6 +91,8 @@ class TriggererProcess:
         self.crash_at: dict[str, int] = {}
         """After how many operations of a kind (``store``, ``stored``, ``imap``, ``sent``, ``event``) it dies."""
         self.running: dict[str, tuple[int, asyncio.Task[None]]] = {}
+        self.began: dict[str, float] = {}
+        """When each trigger was started here last."""
         self._events: list[tuple[int, str, Any, int | None]] = []
         self._unconfirmed: list[int] = []
         self.loop = VirtualLoop(universe, self.clock, lambda context: failed(self.name, context))  # type: ignore[abstract]
@@ -145,6 +147,7 @@ class TriggererProcess:
         trigger.asset_state_store = Accessors({asset: Accessor(self, asset) for asset in assets})  # type: ignore[assignment]
         task = self.loop.create_task(self._run(number, name, trigger))
         self.running[name] = number, task
+        self.began[name] = self._universe.now
         task.add_done_callback(lambda done: self._ended(name, number, done))
 
     async def _run(self, number: int, name: str, trigger: EmailTrigger) -> None:
