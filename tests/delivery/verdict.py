@@ -256,7 +256,9 @@ class Judge:
         """Whether a crash or a second owner came between an action and its record, or somebody has begun anew."""
         if any(one.honoured is not None and first.at <= one.honoured <= second.at for one in self.world.resets):
             return True
-        if self.world.arrivals[first.mail.name].mistaken or not first.answered:
+        mail = self.world.arrivals[first.mail.name]
+        # Who does not match is not known again in a folder that was made anew: nothing is told of it.
+        if mail.mistaken or not first.answered or (mail.remade and not mail.matches):
             return True
         if first.by is second.by:
             return False

@@ -359,14 +359,20 @@ class _Ears(logging.Handler):
         text = record.getMessage()
         if "is given up" in text:
             self.world.given_up.append(text)
-            named = re.search(r"\(UIDs ([^)]*)\)", text)
-            assert named is not None, f"a report must say which mails it is about: {text}"
             inbox = self.world.server.inbox
-            for span in named[1].split(", "):
-                first, _, last = span.partition(" to ")
-                self.world.excused |= {inbox[n].name for n in range(int(first), int(last or first) + 1) if n in inbox}
+            for first, last in _spans(text):
+                self.world.excused |= {inbox[n].name for n in range(first, last + 1) if n in inbox}
         elif "unexpected" in text or record.exc_info:
             self.world.failed(record.name, (text, record.exc_info and record.exc_info[1]))
+
+
+def _spans(report: str) -> list[tuple[int, int]]:
+    if found := re.search(r"\(UIDs ([^)]*)\)", report):
+        spans = [span.partition(" to ")[::2] for span in found[1].split(", ")]
+        return [(int(first), int(last or first)) for first, last in spans]
+    found = re.search(r"with the UIDs (\[\[.*\]\])", report)
+    assert found is not None, f"a report must say which mails it is about: {report}"
+    return [(first, last) for first, last in json.loads(found[1])]
 
 
 @contextlib.contextmanager
