@@ -173,6 +173,13 @@ class DeliveryMachine(RuleBasedStateMachine):
     def the_server_refuses_changes(self, count: int) -> None:
         self.world.server.refusals = count
 
+    @precondition(lambda self: self.world.plan.acts)
+    @rule(seconds=st.sampled_from((0.3, 3.0)))
+    def changes_take_long(self, seconds: float) -> None:
+        server = self.world.server
+        server.slow = seconds
+        self.world.universe.call_in(90.0, lambda: setattr(server, "slow", 0.0))
+
     # --- triggerers ---------------------------------------------------------------------------------------------
 
     def _process(self, index: int) -> TriggererProcess | None:

@@ -90,6 +90,8 @@ class MailServer:
         """How many changes are still to be refused."""
         self.refusal = ""
         """In these words."""
+        self.slow = 0.0
+        """Seconds that a change takes besides."""
         self.unwell = ""
         """With which words every FETCH is refused; nothing while it is well."""
         self.unwell_in_search = False
@@ -303,6 +305,7 @@ class TwinSession:
         if self._server.refusals:
             self._server.refusals -= 1
             raise RefusedError("not now", stage=name, reply=self._server.refusal)
+        pause(self._server.slow)
         self._changes += 1
         for uid in uids:
             if uid in self._mails:

@@ -316,6 +316,7 @@ class Judge:
 
 def settle(world: World) -> None:
     """End all trouble."""
+    world.server.slow = 0.0
     world.server.up, world.server.mute, world.server.refusals, world.server.unwell = True, False, 0, ""
     world.database.scheduling = True
     world.database.stores.inactive.clear()
