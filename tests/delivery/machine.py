@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from airflow_imap_provider.mailbox.actions import Action, AddKeyword, Copy, Delete, MarkRead, Move
-from airflow_imap_provider.mailbox.place import CLOCKS_APART
+from airflow_imap_provider.mailbox.place import CLOCKS_APART, PROMPT
 from tests.delivery.airflow_twin import Fault
 from tests.delivery.triggerer import TriggererProcess
 from tests.delivery.verdict import Judge
@@ -90,7 +90,7 @@ class DeliveryMachine(RuleBasedStateMachine):
             self.world.manual_run(self.world.add_consumer(asset, history=True))
         self.world.run(3.0)
         self.world.start_triggerer(ahead=ahead)
-        self.world.run(3.0)
+        self.world.run(PROMPT.total_seconds() + 2.0 if ahead > 0 and start == "new" else 3.0)
 
     def teardown(self) -> None:
         if self.world is None:
@@ -206,7 +206,7 @@ class DeliveryMachine(RuleBasedStateMachine):
     @rule(index=st.integers(0, 2))
     def a_triggerer_freezes_or_thaws(self, index: int) -> None:
         if process := self._process(index):
-            process.loop.frozen = not process.loop.frozen
+            process.freeze_or_thaw()
 
     @rule(index=st.integers(0, 2), turns=st.integers(1, 2))
     def confirmations_are_lost(self, index: int, turns: int) -> None:

@@ -389,7 +389,7 @@ def edited_while_an_action_is_under_way(machine: DeliveryMachine) -> None:
 def restarted_when_all_is_done(machine: DeliveryMachine) -> None:
     begin(machine, actions=(Copy("Archive"),))
     machine.mails_arrive([True, True])
-    machine.time_passes(40.0)
+    machine.time_passes(400.0)
     machine.a_triggerer_is_killed(0)
     machine.a_triggerer_starts(0.0, 0.5)
     machine.time_passes(90.0)

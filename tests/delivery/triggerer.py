@@ -84,6 +84,8 @@ class TriggererProcess:
         self.clock = HostClock(universe, ahead)
         self.turn, self.straggling = turn, straggling
         self.dead = False
+        self.stopped_at: list[float] = []
+        """When it was frozen, and when it died."""
         self.losing_confirmations = 0
         """Turns whose confirmations are lost on their way to the runner."""
         self.stalled_until = 0.0
@@ -172,6 +174,11 @@ class TriggererProcess:
         if not isinstance(error, AckTimeout):
             self._failed(self.name, error or "a trigger has ended")
 
+    def freeze_or_thaw(self) -> None:
+        self.loop.frozen = not self.loop.frozen
+        if self.loop.frozen:
+            self.stopped_at.append(self._universe.now)
+
     # --- dying --------------------------------------------------------------------------------------------------
 
     def on_operation(self, kind: str) -> None:
@@ -185,5 +192,6 @@ class TriggererProcess:
         """``kill -9``."""
         if not self.dead:
             self.dead = True
+            self.stopped_at.append(self._universe.now)
             self._events.clear()
             self.loop.die()

@@ -19,6 +19,8 @@ HEARING = 7200.0
 """Seconds in which a mail that comes when all is calm is taken: mails of before may hold it up."""
 FLAGS = {"mark_read": "\\Seen", "add_keyword": ""}
 """Actions that leave a flag; a keyword is their argument."""
+STRIKING_OFF = 150.0
+"""Seconds after which what is done is struck off at the latest, though the store refuses some writes."""
 LARGEST = 64 * 1024
 """Bytes of a stored value; Airflow warns above."""
 
@@ -263,10 +265,15 @@ class Judge:
         if first.by is second.by:
             return False
         # Another process: it may have found what was done and not yet struck off.
+        [earlier] = (process for process in self.world.processes if process.clock is first.by)
+        struck_off = next((at for at, owed in self._owed if at > first.at and not _owes(owed, first)), float("inf"))
+        stopped = any(first.at <= at <= first.at + STRIKING_OFF for at in earlier.stopped_at)
+        if struck_off > first.at + STRIKING_OFF and not stopped:
+            return False
         [began] = (process.began["first"] for process in self.world.processes if process.clock is second.by)
         before = [owed for at, owed in self._owed if at <= began][-1:]
         seen = before + [owed for at, owed in self._owed if max(began, first.at) <= at <= second.at]
-        return any(uid == first.uid and do in ("copy", "move") for owed in seen for uid, do, _ in owed)
+        return any(_owes(owed, first) for owed in seen)
 
     def calm(self) -> None:
         """Let everything come right, and see that it does, and that nothing goes on then."""
@@ -312,6 +319,10 @@ class Judge:
             claims = sum(key.startswith("imap4:claim:") for key in values)
             most = len(self.world.consumers) * (CLAIMS_KEPT + 2)
             assert claims <= most, f"{claims} claims are kept for {asset}"
+
+
+def _owes(owed: set[tuple[Any, ...]], change: Change) -> bool:
+    return any((change.uid, do, change.folder) in owed for do in ("copy", "move"))
 
 
 def settle(world: World) -> None:
