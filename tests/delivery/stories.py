@@ -321,15 +321,13 @@ def a_reset_unknown_to_another_owner_that_finds_the_folder_new(machine: Delivery
     machine.a_triggerer_starts(0.0, 0.5)
     machine.a_triggerer_freezes_or_thaws(0)
     machine.time_passes(40.0)
+    machine.the_connections_are_lost(41.0, mute=False)
     machine.somebody_asks_for_a_reset(0, "all")
-    machine.a_dag_is_paused_or_unpaused(0, 16)
-    machine.time_passes(40.0)
-    machine.a_triggerer_freezes_or_thaws(1)
+    machine.time_passes(40.0)  # it is honoured, and nothing can be told again
+    machine.a_triggerer_is_killed(1)
     machine.the_folder_is_made_anew(restored=True)
     machine.a_triggerer_freezes_or_thaws(0)
     machine.mails_arrive([True])
-    machine.time_passes(4.0)
-    machine.a_triggerer_freezes_or_thaws(1)
     machine.time_passes(90.0)
 
 

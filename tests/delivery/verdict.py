@@ -285,7 +285,8 @@ class Judge:
         world.turn_of_scheduler = 10.0
         for process in world.alive:
             process.turn = 10.0
-        world.run(300)
+        # What a reset to "new" leaves out need not be told, and may be all the same, by who has not heard of it yet.
+        world.run(3600.0 if any(reset.to == "new" for reset in world.resets) else 300.0)
         before = len(world.database.events)
         world.run(3 * 3600.0)
         self.check_now()
