@@ -217,8 +217,7 @@ class Room:
             consumer.due -= numbers
 
     def reset(self) -> None:
-        """Ask for a reset to "all" as people do, with what the consumers have taken so far noted: mails that stay in the
-        folder come again."""
+        """Ask for a reset to "all" as people do: mails that were taken and stay in the folder come again."""
         for dag_id, consumer in self.consumers.items():
             consumer.again |= consumer.due
             if self.action != MOVE:

@@ -325,8 +325,8 @@ def mistake_the_lists(patch: pytest.MonkeyPatch) -> None:
 def compare_with_broken_mails_only(patch: pytest.MonkeyPatch) -> None:
     """Whether the server gives mails is asked of such as it has refused before."""
     real = poison.Suspects._other_works
-    patch.setattr(
-        poison.Suspects,
-        "_other_works",
-        lambda self, session, uids, items, *, themselves=False: real(self, session, uids, items),
-    )
+
+    def other_works(self: Any, session: Any, uids: Any, items: Any, *, themselves: bool = False) -> bool:
+        return real(self, session, uids, items)
+
+    patch.setattr(poison.Suspects, "_other_works", other_works)
