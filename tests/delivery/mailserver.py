@@ -130,8 +130,8 @@ class MailServer:
         """Make the folder anew, with the mails of before under new UIDs, or empty.
 
         :param sessions: what becomes of them: ``lost``, or they go on without a word until their next SELECT, in the
-            ``old`` folder, where no mail comes any more (Dovecot 2.3 does so), or with the mails of the ``new`` one under
-            the UIDVALIDITY that they were told.
+            ``old`` folder, where no mail comes any more (Dovecot 2.3 does so), or with the mails of the ``new`` one
+            under the UIDVALIDITY that they were told.
         """
         self._renumber(self.uidvalidity + 100, restored=restored, sessions=sessions)
 

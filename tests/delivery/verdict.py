@@ -328,6 +328,8 @@ def _owes(owed: set[tuple[Any, ...]], change: Change) -> bool:
 
 def settle(world: World) -> None:
     """End all trouble."""
+    if world.database.stores.inactive:
+        world.run(1.0)  # not inactive for one reading between two writes only
     world.server.slow = 0.0
     world.server.up, world.server.mute, world.server.refusals, world.server.unwell = True, False, 0, ""
     world.database.scheduling = True
