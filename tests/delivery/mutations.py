@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_imap_provider.mailbox import deciding, pacing, poison, reader, refitting, taking, watcher
-from airflow_imap_provider.mailbox.place import Place, first_place
+from airflow_imap_provider.mailbox.place import Place, begin_again, first_place
 from airflow_imap_provider.mailbox.ranges import UidRanges
 from airflow_imap_provider.operators import email as operators
 from airflow_imap_provider.operators.email import ReceiveEmailsOperator
@@ -263,7 +263,7 @@ def never_look_for_resets(patch: pytest.MonkeyPatch) -> None:
 
 def begin_with_what_comes_after_the_honouring(patch: pytest.MonkeyPatch) -> None:
     """What comes between a request and its turn is left out."""
-    real = resets.begin_again
+    real = begin_again
     patch.setattr(
         resets, "begin_again", lambda place, start, at, reset: real(place, start, at + timedelta(seconds=30), reset)
     )

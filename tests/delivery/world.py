@@ -24,7 +24,8 @@ from airflow.sdk import DAG, Asset
 from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.hooks import settings as hook_settings
 from airflow_imap_provider.mail.conditions import Subject
-from airflow_imap_provider.mailbox import actions, watcher
+from airflow_imap_provider.mailbox import watcher
+from airflow_imap_provider.mailbox.actions import Action
 from airflow_imap_provider.mailbox.place import parse_start
 from airflow_imap_provider.operators import email as operators
 from airflow_imap_provider.transport import clock
@@ -59,9 +60,9 @@ class Plan:
     :param turn: seconds that a turn of a triggerer takes.
     """
 
-    actions: tuple[actions.Action, ...] = ()
-    no_match: tuple[actions.Action, ...] = ()
-    always: tuple[actions.Action, ...] = ()
+    actions: tuple[Action, ...] = ()
+    no_match: tuple[Action, ...] = ()
+    always: tuple[Action, ...] = ()
     second: bool = False
     twins: bool = False
     batch_size: int = 3
@@ -91,7 +92,7 @@ class Plan:
             found["second"] = {**base, "place": "second", "payload": "minimal"}, self.assets[:1]
         return found
 
-    def due(self, *, matches: bool) -> tuple[actions.Action, ...]:
+    def due(self, *, matches: bool) -> tuple[Action, ...]:
         """What the first trigger owes to a mail."""
         return (*(self.actions if matches else self.no_match), *self.always)
 
