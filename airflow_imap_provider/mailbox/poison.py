@@ -194,7 +194,8 @@ class Suspects:
                             yield from self._read(session, there, items)
                         return
                     if whole and len(uids) > FEW:
-                        self._other_works(session, uids, items)
+                        # One of themselves will do: all others may be broken ones that were given up.
+                        self._other_works(session, uids, items, themselves=True)
                 for half in (uids[: len(uids) // 2], uids[len(uids) // 2 :]):
                     yield from self._read(session, half, items, whole=False)
                 return
@@ -307,13 +308,16 @@ class Suspects:
             return compared
         raise self._held_up(key)
 
-    def _other_works(self, session: Session, uids: Sequence[int], items: Sequence[str]) -> bool:
+    def _other_works(
+        self, session: Session, uids: Sequence[int], items: Sequence[str], *, themselves: bool = False
+    ) -> bool:
         """Whether the server gives another mail's header and the beginning of its body; false if there is none.
 
+        :param themselves: whether one of these is good enough, since only all of them together were refused.
         :raises ImapError: it does not.
         """
         near = session.search(["UID", f"{max(uids[0] - NEIGHBOURS, 1)}:{uids[-1] + NEIGHBOURS}"])
-        others = sorted(set(near).difference(uids, (suspect for suspect, _ in self._cases)))
+        others = sorted(set(near).difference(() if themselves else uids, (suspect for suspect, _ in self._cases)))
         if not others:
             return False
         # Headers and structures may come from an index while the mails themselves are out of reach.

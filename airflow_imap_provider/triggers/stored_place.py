@@ -8,7 +8,7 @@ it came to be owed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -120,9 +120,20 @@ class StoredPlace:
     async def _write_unless_superseded(self, stored: dict[str, Any]) -> None:
         # Another triggerer that runs the same trigger for a while may have honoured a reset, or found the folder new.
         records = await self._store.read(self._key)
-        if any(record["epoch"] > stored["epoch"] for record in records if record):
+        if any(_supersedes(record, stored) for record in records if record):
             raise SupersededError
         await self._store.write(self._key, stored)
+
+
+def _supersedes(record: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
+    """Whether what is stored goes back to a later beginning than what is to be stored.
+
+    Epochs alone do not say so: who did not hear of a reset may have counted on because the folder was made anew.
+    """
+    if record["epoch"] > stored["epoch"]:
+        return True
+    other = record.get("reset", "") != stored["reset"]
+    return other and bool(record.get("reset")) and (record["epoch"] == stored["epoch"] or not stored["reset"])
 
 
 def merged(owed: Iterable[Todo]) -> tuple[Todo, ...]:

@@ -38,11 +38,15 @@ class Consumer:
 
     :param due: mails that it must take exactly once.
     :param free: mails that somebody removed before they could be told; at most once.
+    :param again: mails of before a reset: it may take them once more.
+    :param anew: those of them that it must take once more.
     """
 
     dag_id: str
     due: set[str] = field(default_factory=set)
     free: set[str] = field(default_factory=set)
+    again: set[str] = field(default_factory=set)
+    anew: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -117,7 +121,12 @@ def judge(verdict: Verdict, consumers: Iterable[Consumer], ledger: Path, healed:
                 verdict.seconds = max(verdict.seconds, note.at - healed)
         verdict.taken += sum(1 for mail in counts if mail in consumer.due | consumer.free)
         verdict.lost += [f"{consumer.dag_id}: {mail}" for mail in sorted(consumer.due - set(counts))]
-        verdict.twice += [f"{consumer.dag_id}: {mail}" for mail, often in sorted(counts.items()) if often > 1]
+        verdict.lost += [f"{consumer.dag_id}: {mail} anew" for mail in sorted(consumer.anew) if counts[mail] == 1]
+        verdict.twice += [
+            f"{consumer.dag_id}: {mail}"
+            for mail, often in sorted(counts.items())
+            if often > 1 + (mail in consumer.again)
+        ]
         verdict.unwanted += [
             f"{consumer.dag_id}: {mail}" for mail in sorted(set(counts) - consumer.due - consumer.free)
         ]

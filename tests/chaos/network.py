@@ -9,11 +9,14 @@ from collections.abc import Iterator
 
 from airflow_imap_provider.transport import dial
 from tests.chaos.registry import scenario
-from tests.chaos.room import Room
+from tests.chaos.room import LOST_AFTER, MOVE, Room
 from tests.servers.rough_line import plan
 
 KEEPALIVE = dial.KEEPALIVE_IDLE + dial.KEEPALIVE_INTERVAL * dial.KEEPALIVE_PROBES
 """Seconds after which TCP gives up a peer that has vanished."""
+
+HEARD = 25.0
+"""Seconds after which a triggerer has certainly heard of a reset."""
 
 
 @scenario()
@@ -119,6 +122,38 @@ def server_upgraded_to_another_uidvalidity(room: Room) -> Iterator[None]:
         room.rough.flow()
         room.await_connected()
         room.sleep(2, 5)
+
+
+@scenario()
+def reset_in_a_burst(room: Room) -> Iterator[None]:
+    """The server goes away in a burst, in the moment in which an action is sent; while it is away, more mail comes and
+    somebody asks for a reset; then it is back."""
+    room.open("poll_interval=5", plain=True, timeout=5)
+    first = room.deliver(room.rng.randint(4, 7))
+    room.await_taken(len(first))
+    command = b" UID MOVE " if room.action == MOVE else b" UID STORE "
+    room.house.wait(lambda: room.actions()[0] == len(first), "the first mails' actions to be done")
+    yield
+
+    def leave() -> None:
+        room.rough.refuse()
+        room.rough.reset()
+
+    room.rough.at(command, leave)
+    room.deliver(room.rng.randint(10, 15), gap=0.4)
+    room.house.wait(lambda: not room.rough.moments_left, "an action to be sent")
+    room.house.wait(lambda: room.health().get("connected") is False, "the watcher to notice that nobody is there")
+    room.deliver(room.rng.randint(2, 5))
+    room.reset()
+    room.sleep(0, HEARD)
+    owed = sum(len(place["todo"]) for place in room.places())
+    room.remarks.append(f"{owed or 'nothing'} owed, the server away")
+    room.rough.flow()
+    between = set(room.deliver(room.rng.randint(2, 5), gap=0.5))
+    for consumer in room.consumers.values():
+        consumer.again |= between  # told before the new beginning, or not
+    room.house.wait(lambda: not room.reset_is_owed(), "the reset to be honoured", LOST_AFTER)
+    room.deliver(room.rng.randint(6, 10), gap=0.3)
 
 
 @scenario()

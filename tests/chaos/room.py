@@ -216,6 +216,20 @@ class Room:
             consumer.free |= consumer.due & numbers
             consumer.due -= numbers
 
+    def reset(self) -> None:
+        """Ask for a reset to "all" as people do: mails that were taken and stay in the folder come again."""
+        for dag_id, consumer in self.consumers.items():
+            consumer.again |= consumer.due
+            if self.action != MOVE:
+                consumer.anew |= {mail for note in notes(self.ledger, dag_id) for mail in note.mails}
+        asked = self.house.airflow.command("imap4", "reset", "--asset", self.name, "--to", "all", "--yes")
+        assert asked.returncode == 0, asked.stderr
+
+    def reset_is_owed(self) -> bool:
+        """Whether a reset was asked for that the trigger has not honoured."""
+        state = self.house.api.asset_state(self.name)
+        return any(key.startswith(f"imap4:reset:{self.name}/") for key in state)
+
     def here(self, folder: str = "") -> dict[str, list[tuple[int, str]]]:
         """Return the mails of a folder: by number, their UIDs and flags."""
         found: dict[str, list[tuple[int, str]]] = {}

@@ -81,6 +81,18 @@ def test_an_unknown_scenario_is_refused_with_the_known_ones(capsys: pytest.Captu
     assert "black_hole" in capsys.readouterr().err
 
 
+def test_what_was_taken_before_a_reset_comes_once_more_and_not_twice(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    for run_id in ("one", "two"):
+        note(ledger, run_id, "a-001", "a-002")
+    note(ledger, "two", "a-003", "a-004")
+    consumer = Consumer("dag", {f"a-00{n}" for n in range(1, 5)}, again={"a-001", "a-003"}, anew={"a-001", "a-003"})
+    found = judge(Verdict(1, "test", sent=4), [consumer], ledger, 0.0)
+    assert (found.lost, found.twice) == (["dag: a-003 anew"], ["dag: a-002"])
+    note(ledger, "three", "a-001")
+    assert judge(found, [consumer], ledger, 0.0).twice == ["dag: a-001", "dag: a-002"]
+
+
 def test_the_summary_adds_up() -> None:
     verdicts = [
         Verdict(1, "black_hole", sent=10, taken=9, lost=["x"], actions=(9, 10), seconds=3.0),

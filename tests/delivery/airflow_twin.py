@@ -125,6 +125,8 @@ class Database:
     def __init__(self, universe: Universe) -> None:
         self._universe = universe
         self.stores = Stores(universe)
+        self.resets: str | None = None
+        """The Variable in which triggerers look for resets."""
         self.rows: dict[str, TriggerRow] = {}
         self.heartbeats: dict[str, float] = {}
         self.events: list[AssetEvent] = []

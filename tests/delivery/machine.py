@@ -11,16 +11,32 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from airflow_imap_provider.mailbox.actions import Action, Copy, MarkRead, Move
-from airflow_imap_provider.mailbox.place import CLOCKS_APART
+from airflow_imap_provider.mailbox.actions import Action, AddKeyword, Copy, Delete, MarkRead, Move
+from airflow_imap_provider.mailbox.place import CLOCKS_APART, PROMPT
 from tests.delivery.airflow_twin import Fault
 from tests.delivery.triggerer import TriggererProcess
 from tests.delivery.verdict import Judge
 from tests.delivery.world import Plan, World
 
-ACTIONS: tuple[tuple[Action, ...], ...] = ((), (MarkRead(),), (MarkRead(), Move("Done")), (Copy("Archive"),))
+Deeds = tuple[tuple[Action, ...], tuple[Action, ...], tuple[Action, ...]]
+"""For mails that match, for those that do not, and for all."""
+
+DEEDS: tuple[Deeds, ...] = (
+    ((), (), ()),
+    ((MarkRead(),), (), ()),
+    ((MarkRead(), Move("Done")), (), ()),
+    ((Copy("Archive"),), (), ()),
+    ((MarkRead(), Move("Done")), (Delete(),), (AddKeyword("Seen-here"),)),
+    ((Copy("Archive"), Delete()), (Move("Other"),), ()),
+    ((), (MarkRead(), Copy("Other")), (Copy("Archive"),)),
+)
+GONE = ("move", "delete")
+"""A second trigger that wants all mails would find none."""
+SESSIONS = ("lost", "lost", "old", "new")
+"""What becomes of sessions whose folder is made anew."""
+RESETS = ("all", "all", "new")
 SHORT = (0.005, 0.02, 0.1, 0.5)
-LONG = (1.0, 2.0, 4.0, 10.0, 40.0, 90.0, 400.0)
+LONG = (1.0, 2.0, 4.0, 10.0, 40.0, 90.0, 400.0, 700.0)
 UNWELL = ("[THROTTLED] too fast", "Server Unavailable. 15", "System Error")
 """Words of a server that is not well. Only the first ones are known for such."""
 CLOCKS = (0.0, -45.0, 75.0, 400.0)
@@ -41,7 +57,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.over = False
 
     @initialize(
-        actions=st.sampled_from(ACTIONS),
+        deeds=st.sampled_from(DEEDS),
         shape=st.sampled_from(("one", "one", "second", "twins")),
         batch_size=st.integers(1, 4),
         max_mails=st.sampled_from((1, 3, 50)),
@@ -51,7 +67,7 @@ class DeliveryMachine(RuleBasedStateMachine):
     )
     def begin(
         self,
-        actions: tuple[Action, ...],
+        deeds: Deeds,
         shape: str,
         batch_size: int,
         max_mails: int,
@@ -60,10 +76,10 @@ class DeliveryMachine(RuleBasedStateMachine):
         down: float = 0.0,
     ) -> None:
         if shape == "second":
-            actions = tuple(action for action in actions if action.do != "move")
+            deeds = tuple(tuple(action for action in part if action.do not in GONE) for part in deeds)  # type: ignore[assignment]
         # The activation is reckoned by the triggerer's clock, and mails are dated by the server's.
         start = "new" if abs(ahead) <= CLOCKS_APART.total_seconds() else "all"
-        plan = Plan(actions, shape == "second", shape == "twins", batch_size, max_mails, turn, start)
+        plan = Plan(*deeds, shape == "second", shape == "twins", batch_size, max_mails, turn, start)
         self.world = World(plan)
         self.world.__enter__()
         if down:
@@ -74,7 +90,7 @@ class DeliveryMachine(RuleBasedStateMachine):
             self.world.manual_run(self.world.add_consumer(asset, history=True))
         self.world.run(3.0)
         self.world.start_triggerer(ahead=ahead)
-        self.world.run(3.0)
+        self.world.run(PROMPT.total_seconds() + 2.0 if ahead > 0 and start == "new" else 3.0)
 
     def teardown(self) -> None:
         if self.world is None:
@@ -112,9 +128,15 @@ class DeliveryMachine(RuleBasedStateMachine):
     def somebody_removes_a_mail(self, index: int) -> None:
         self.world.remove_mail(index)
 
-    @rule(restored=st.booleans())
-    def the_folder_is_made_anew(self, restored: bool) -> None:
-        self.world.recreate_folder(restored=restored)
+    @rule(restored=st.booleans(), sessions=st.sampled_from(SESSIONS))
+    def the_folder_is_made_anew(self, restored: bool, sessions: str = "lost") -> None:
+        self.world.recreate_folder(restored=restored, sessions=sessions)
+
+    # Consumers keep four generations of UIDs.
+    @precondition(lambda self: len(self.world.resets) < 3)
+    @rule(index=st.integers(0, 1), to=st.sampled_from(RESETS))
+    def somebody_asks_for_a_reset(self, index: int, to: str) -> None:
+        self.world.reset(index, to)
 
     def somebody_moves_an_old_mail_here(self, days_ago: float) -> None:
         """For stories only: before the first opening, or with nothing told there, nobody can know it for new."""
@@ -136,7 +158,7 @@ class DeliveryMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from((0.0, 5.0, 60.0)), mute=st.booleans())
     def the_connections_are_lost(self, seconds: float, mute: bool) -> None:
         world = self.world
-        world.rough, world.server.mute = True, mute
+        world.server.mute = mute
         world.server.lose_connections()
         if seconds:
             self._take_down(seconds)
@@ -146,10 +168,17 @@ class DeliveryMachine(RuleBasedStateMachine):
         server.up = False
         self.world.universe.call_in(seconds, lambda: setattr(server, "up", True))
 
-    @precondition(lambda self: self.world.plan.actions)
+    @precondition(lambda self: self.world.plan.acts)
     @rule(count=st.integers(1, 8))
     def the_server_refuses_changes(self, count: int) -> None:
         self.world.server.refusals = count
+
+    @precondition(lambda self: self.world.plan.acts)
+    @rule(seconds=st.sampled_from((0.3, 3.0)))
+    def changes_take_long(self, seconds: float) -> None:
+        server = self.world.server
+        server.slow = seconds
+        self.world.universe.call_in(90.0, lambda: setattr(server, "slow", 0.0))
 
     # --- triggerers ---------------------------------------------------------------------------------------------
 
@@ -160,13 +189,11 @@ class DeliveryMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.world.alive) < 3)
     @rule(ahead=st.sampled_from(CLOCKS), straggling=st.sampled_from((0.0, 0.5, 1.5)))
     def a_triggerer_starts(self, ahead: float, straggling: float) -> None:
-        self.world.rough = True
         self.world.start_triggerer(ahead=ahead, straggling=straggling)
 
     @rule(index=st.integers(0, 2))
     def a_triggerer_is_killed(self, index: int) -> None:
         if process := self._process(index):
-            self.world.rough = True
             process.die()
 
     @rule(
@@ -174,25 +201,21 @@ class DeliveryMachine(RuleBasedStateMachine):
     )
     def a_triggerer_will_crash(self, index: int, kind: str, n: int) -> None:
         if process := self._process(index):
-            self.world.rough = True
             process.crash_at[kind] = n
 
     @rule(index=st.integers(0, 2))
     def a_triggerer_freezes_or_thaws(self, index: int) -> None:
         if process := self._process(index):
-            self.world.rough = True
-            process.loop.frozen = not process.loop.frozen
+            process.freeze_or_thaw()
 
     @rule(index=st.integers(0, 2), turns=st.integers(1, 2))
     def confirmations_are_lost(self, index: int, turns: int) -> None:
         if process := self._process(index):
-            self.world.rough = True
             process.losing_confirmations = turns
 
     @rule(index=st.integers(0, 2), seconds=st.sampled_from((5.0, 40.0, 400.0)))
     def the_database_does_not_answer(self, index: int, seconds: float) -> None:
         if process := self._process(index):
-            self.world.rough = True
             process.stalled_until = self.world.universe.now + seconds
 
     @rule(index=st.integers(0, 1), after=st.sampled_from((0.0, 0.2, 0.7, 1.1, 2.3)))
@@ -204,7 +227,6 @@ class DeliveryMachine(RuleBasedStateMachine):
     def the_row_goes_for_a_while(self, index: int, seconds: float) -> None:
         world, names = self.world, list(self.world.plan.triggers)
         name = names[index % len(names)]
-        world.rough = True
         world.database.rows.pop(name, None)
         world.universe.call_in(seconds, lambda: name in world.database.rows or world.database.add_row(name))
 

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import ConnectError, ImapError, LostConnectionError, RefusedError
 from airflow_imap_provider.transport.session import FolderStatus
-from tests.delivery.virtual import EPOCH, Universe, VirtualLoop, pause
+from tests.delivery.virtual import EPOCH, HostClock, Universe, VirtualLoop, pause
 
 LATENCY = 0.01
 """Seconds that a command takes."""
+
+TEXT = (b"TEXT", b"PLAIN", (b"CHARSET", b"UTF-8"), None, None, b"7BIT", 10, 1)
+"""The structure of every mail."""
 
 
 @dataclass
@@ -36,6 +39,40 @@ class StoredMail:
         return f"From: a@b.example\r\nSubject: {self.subject}\r\nMessage-ID: <{self.name}>\r\n\r\n".encode()
 
 
+@dataclass(eq=False)
+class Folder:
+    """INBOX from one making to the next.
+
+    :param uidvalidity: as a SELECT tells it now.
+    """
+
+    uidvalidity: int
+    uidnext: int = 1
+    mails: dict[int, StoredMail] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A mail was copied or moved, where that is seen afterwards.
+
+    :param at: when.
+    :param by: the clock of the host that had it done.
+    """
+
+    folder: str
+    mail: StoredMail
+    uid: int
+    at: float
+    by: HostClock
+    session: TwinSession
+    number: int
+
+    @property
+    def answered(self) -> bool:
+        """Whether the answer has reached who asked for it."""
+        return self.number <= self.session.answered
+
+
 class MailServer:
     """One mailbox. UIDVALIDITY grows with every new INBOX."""
 
@@ -44,16 +81,17 @@ class MailServer:
         self.up = True
         self.mute = False
         """Whether it forgets to push in IDLE."""
-        self.uidvalidity = 100
-        self.uidnext = 1
-        self.inbox: dict[int, StoredMail] = {}
-        self.elsewhere: list[tuple[str, StoredMail]] = []
-        """Folders and mails that were moved or copied there."""
+        self.folder = Folder(100)
+        self.changes: list[Change] = []
+        """What was moved or copied."""
+        self.deleted: list[StoredMail] = []
         self.sessions: list[TwinSession] = []
         self.refusals = 0
         """How many changes are still to be refused."""
         self.refusal = ""
         """In these words."""
+        self.slow = 0.0
+        """Seconds that a change takes besides."""
         self.unwell = ""
         """With which words every FETCH is refused; nothing while it is well."""
         self.unwell_in_search = False
@@ -63,31 +101,55 @@ class MailServer:
         self.before_command: Callable[[TwinSession, str], None] = lambda _session, _command: None
         self.after_command: Callable[[TwinSession, str], None] = lambda _session, _command: None
 
+    @property
+    def inbox(self) -> dict[int, StoredMail]:
+        """The mails that a SELECT shows now, by UID."""
+        return self.folder.mails
+
+    @property
+    def uidvalidity(self) -> int:
+        return self.folder.uidvalidity
+
     def arrive(self, mail: StoredMail) -> int:
-        uid, self.uidnext = self.uidnext, self.uidnext + 1
+        uid, self.folder.uidnext = self.folder.uidnext, self.folder.uidnext + 1
         self.inbox[uid] = mail
         for session in list(self.sessions):
-            session.announce()
+            if session.within is self.folder:
+                session.announce()
         return uid
+
+    def means_others_at(self, uid: int) -> bool:
+        """Whether a session may take this UID for that of another mail, and cannot know better."""
+        return any(uid < session.others_below for session in self.sessions)
 
     def lose_connections(self) -> None:
         for session in list(self.sessions):
             session.lose("connection reset")
 
-    def recreate(self, *, restored: bool) -> None:
-        """Make the folder anew, with the mails of before under new UIDs, or empty."""
-        self.uidvalidity += 100
-        self._renumber(restored=restored)
+    def recreate(self, *, restored: bool, sessions: str = "lost") -> None:
+        """Make the folder anew, with the mails of before under new UIDs, or empty.
 
-    def forget_uids(self) -> None:
+        :param sessions: what becomes of them: ``lost``, or they go on without a word until their next SELECT, in the
+            ``old`` folder, where no mail comes any more (Dovecot 2.3 does so), or with the mails of the ``new`` one
+            under the UIDVALIDITY that they were told.
+        """
+        self._renumber(self.uidvalidity + 100, restored=restored, sessions=sessions)
+
+    def forget_uids(self, sessions: str = "lost") -> None:
         """Number the mails anew without saying so, as a restored index does, with most of them gone before."""
-        self._renumber(restored=True)
+        self._renumber(self.uidvalidity, restored=True, sessions=sessions)
 
-    def _renumber(self, *, restored: bool) -> None:
-        mails = list(self.inbox.values()) if restored else []
-        self.inbox = dict(enumerate(mails, 1))
-        self.uidnext = len(mails) + 1
-        self.lose_connections()
+    def _renumber(self, uidvalidity: int, *, restored: bool, sessions: str) -> None:
+        before = self.folder
+        mails = [replace(mail, flags=set(mail.flags)) for mail in before.mails.values()] if restored else []
+        self.folder = Folder(uidvalidity, len(mails) + 1, dict(enumerate(mails, 1)))
+        if sessions == "lost":
+            self.lose_connections()
+        elif sessions == "new":
+            for session in self.sessions:
+                if session.within is not None:
+                    session.others_below = max(session.others_below, before.uidnext)
+                    session.within = self.folder
 
     def open_session(self, settings: Settings, *, clock: Any = None) -> TwinSession:
         """Stands for ``airflow_imap_provider.transport.session.open_session``."""
@@ -112,7 +174,14 @@ class TwinSession:
         self._failure: ImapError | None = None
         self._channel: TwinChannel | None = None
         self._status: FolderStatus | None = None
-        self.owner: Any = None
+        self.within: Folder | None = None
+        """The folder whose mails it sees."""
+        self.others_below = 0
+        """Below this UID the mails that it sees may be others than those it has seen before."""
+        self._changes = 0
+        self.answered = 0
+        """Changes whose answer has reached the other side."""
+        self._by = server.universe.clock
 
     @property
     def usable(self) -> bool:
@@ -157,9 +226,9 @@ class TwinSession:
 
     def select(self, folder: str, *, readonly: bool) -> FolderStatus:
         self._command("SELECT")
-        server = self._server
-        status = FolderStatus(folder, server.uidvalidity, server.uidnext, len(server.inbox), readonly)
-        self._status = status
+        now = self.within = self._server.folder
+        self.others_below = 0
+        status = self._status = FolderStatus(folder, now.uidvalidity, now.uidnext, len(now.mails), readonly)
         self._done("SELECT")
         return status
 
@@ -171,12 +240,12 @@ class TwinSession:
         self._command("SEARCH")
         if self._server.unwell_in_search:
             self._refuse_if_unwell("SEARCH")
-        found = [uid for uid, mail in self._server.inbox.items() if self._matches(uid, mail, list(criteria))]
+        found = [uid for uid, mail in self._mails.items() if self._matches(uid, mail, list(criteria))]
         self._done("SEARCH")
         return found
 
     def _matches(self, uid: int, mail: StoredMail, criteria: list[Any]) -> bool:
-        highest = max(self._server.inbox)
+        highest = max(self._mails)
         while criteria:
             key = criteria.pop(0)
             if key == "UID":
@@ -206,18 +275,19 @@ class TwinSession:
         self._command("FETCH")
         self._refuse_if_unwell("FETCH")
         if any("BODY" in item for item in items):
-            names = {mail.name for uid in uids if (mail := self._server.inbox.get(uid))}
+            names = {mail.name for uid in uids if (mail := self._mails.get(uid))}
             if names & self._server.poison:
                 raise RefusedError("the server refuses.", stage="FETCH", reply="it cannot be converted")
         found: dict[int, dict[bytes, Any]] = {}
         for uid in uids:
-            mail = self._server.inbox.get(uid)
+            mail = self._mails.get(uid)
             if mail is not None:
                 found[uid] = {
                     b"UID": uid,
                     b"FLAGS": tuple(flag.encode() for flag in sorted(mail.flags)),
                     b"INTERNALDATE": mail.received,
                     b"RFC822.SIZE": mail.size,
+                    b"BODYSTRUCTURE": TEXT,
                     b"BODY[HEADER.FIELDS (FROM)]": mail.header,
                 }
         self._done("FETCH")
@@ -235,10 +305,18 @@ class TwinSession:
         if self._server.refusals:
             self._server.refusals -= 1
             raise RefusedError("not now", stage=name, reply=self._server.refusal)
+        pause(self._server.slow)
+        self._changes += 1
         for uid in uids:
-            if uid in self._server.inbox:
-                change(uid, self._server.inbox[uid])
+            if uid in self._mails:
+                change(uid, self._mails[uid])
         self._done(name)
+        self.answered = self._changes
+
+    @property
+    def _mails(self) -> dict[int, StoredMail]:
+        assert self.within is not None
+        return self.within.mails
 
     @property
     def folder(self) -> FolderStatus:
@@ -255,14 +333,28 @@ class TwinSession:
         self._change("STORE", uids, lambda _uid, mail: mail.flags.difference_update(flags))
 
     def copy(self, uids: Sequence[int], folder: str) -> None:
-        self._change("COPY", uids, lambda _uid, mail: self._server.elsewhere.append((folder, mail)))
+        self._change("COPY", uids, lambda uid, mail: self._note(folder, uid, mail))
 
     def move(self, uids: Sequence[int], folder: str) -> None:
         def move(uid: int, mail: StoredMail) -> None:
-            self._server.elsewhere.append((folder, mail))
-            del self._server.inbox[uid]
+            self._note(folder, uid, mail)
+            del self._mails[uid]
 
         self._change("MOVE", uids, move)
+
+    def expunge(self, uids: Sequence[int]) -> None:
+        def expunge(uid: int, mail: StoredMail) -> None:
+            if "\\Deleted" in mail.flags:
+                if self.within is self._server.folder:
+                    self._server.deleted.append(mail)
+                del self._mails[uid]
+
+        self._change("EXPUNGE", uids, expunge)
+
+    def _note(self, folder: str, uid: int, mail: StoredMail) -> None:
+        server = self._server
+        if self.within is server.folder:  # what comes out of a deleted folder, nobody sees
+            server.changes.append(Change(folder, mail, uid, server.universe.now, self._by, self, self._changes))
 
     # --- waiting and ending -------------------------------------------------------------------------------------
 

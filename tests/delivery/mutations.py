@@ -12,12 +12,21 @@ from typing import Any
 
 import pytest
 
-from airflow_imap_provider.mailbox import poison, refitting, taking
-from airflow_imap_provider.mailbox.place import Place, first_place
+from airflow_imap_provider.mailbox import deciding, pacing, poison, reader, refitting, taking, watcher
+from airflow_imap_provider.mailbox.place import Place, begin_again, first_place
 from airflow_imap_provider.mailbox.ranges import UidRanges
 from airflow_imap_provider.operators import email as operators
 from airflow_imap_provider.operators.email import ReceiveEmailsOperator
-from airflow_imap_provider.triggers import acting, beginning, committer, journal, store, subscriber
+from airflow_imap_provider.triggers import (
+    acting,
+    beginning,
+    committer,
+    journal,
+    resets,
+    store,
+    stored_place,
+    subscriber,
+)
 from airflow_imap_provider.triggers.committer import Committer
 from airflow_imap_provider.triggers.journal import Journal
 from airflow_imap_provider.triggers.nudge import Nudge
@@ -229,3 +238,95 @@ def believe_the_clock(patch: pytest.MonkeyPatch) -> None:
 def act_before_reading(patch: pytest.MonkeyPatch) -> None:
     """What is owed is done after any opening of the folder, and in any epoch."""
     patch.setattr(acting.Acting, "_may_act", lambda self, opening: True)
+
+
+def read_nothing_until_a_reset_is_honoured(patch: pytest.MonkeyPatch) -> None:
+    """A reset waits for owed actions, which wait for a reading."""
+
+    async def let_go(self: subscriber.Subscriber) -> bool:
+        held = self._committer
+        if held is not None and not held.idle:
+            self._wake_in(subscriber.RESET_RETRY)
+            return False
+        self._committer = self._place = None
+        if held is not None:
+            await held.stop()
+        return True
+
+    patch.setattr(subscriber.Subscriber, "_let_go_of_place", let_go)
+
+
+def never_look_for_resets(patch: pytest.MonkeyPatch) -> None:
+    """Nobody hears of a reset."""
+    patch.setattr(resets.Resets, "_begin_look", lambda _self: None)
+
+
+def begin_with_what_comes_after_the_honouring(patch: pytest.MonkeyPatch) -> None:
+    """What comes between a request and its turn is left out."""
+    real = begin_again
+    patch.setattr(
+        resets, "begin_again", lambda place, start, at, reset: real(place, start, at + timedelta(seconds=30), reset)
+    )
+
+
+def believe_in_epochs_alone(patch: pytest.MonkeyPatch) -> None:
+    """Who has counted on because the folder was made anew writes over a reset."""
+    patch.setattr(stored_place, "_supersedes", lambda record, stored: record["epoch"] > stored["epoch"])
+
+
+def never_open_again(patch: pytest.MonkeyPatch) -> None:
+    """A session stays in the folder that it has opened."""
+    patch.setattr(pacing, "REOPENING", float("inf"))
+
+
+def go_on_after_any_opening(patch: pytest.MonkeyPatch) -> None:
+    """A folder that is opened again is taken for the same, and what was read of it for true."""
+
+    def again(session: Any, *, readonly: bool) -> Any:
+        before = session.folder
+        status = session.select(before.name, readonly=readonly)
+        session._status = before
+        return status
+
+    patch.setattr(refitting, "reopened", again)
+    patch.setattr(watcher, "reopened", again)
+
+
+def leave_an_action_alone(patch: pytest.MonkeyPatch) -> None:
+    """A trigger ends without waiting for what the server is doing."""
+
+    async def stop(self: acting.Acting) -> None:
+        self._stopping = True
+
+    patch.setattr(acting.Acting, "stop", stop)
+
+
+def strike_off_from_memory_only(patch: pytest.MonkeyPatch) -> None:
+    """What is done is not stored, and done once more after a restart."""
+
+    async def forget(self: stored_place.StoredPlace, item: stored_place.Owed) -> None:
+        self.owed = [other for other in self.owed if other is not item]
+
+    patch.setattr(stored_place.StoredPlace, "forget", forget)
+
+
+def mistake_the_lists(patch: pytest.MonkeyPatch) -> None:
+    """What is due to mails that match is done to the others."""
+    real = deciding.due
+    patch.setattr(
+        reader,
+        "due",
+        lambda wish, mail, outcome, *, matches, incomplete: real(
+            wish, mail, outcome, matches=not matches, incomplete=incomplete
+        ),
+    )
+
+
+def compare_with_broken_mails_only(patch: pytest.MonkeyPatch) -> None:
+    """Whether the server gives mails is asked of such as it has refused before."""
+    real = poison.Suspects._other_works
+
+    def other_works(self: Any, session: Any, uids: Any, items: Any, *, themselves: bool = False) -> bool:
+        return real(self, session, uids, items)
+
+    patch.setattr(poison.Suspects, "_other_works", other_works)

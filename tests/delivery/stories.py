@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from airflow_imap_provider.mailbox.actions import Action, MarkRead, Move
+from airflow_imap_provider.mailbox.actions import Action, Copy, Delete, MarkRead, Move
 from tests.delivery import mutations
 from tests.delivery.machine import UNWELL, DeliveryMachine
 
@@ -19,11 +19,21 @@ def begin(
     shape: str = "one",
     *,
     actions: tuple[Action, ...] = (),
+    no_match: tuple[Action, ...] = (),
+    always: tuple[Action, ...] = (),
     max_mails: int = 3,
     ahead: float = 0.0,
     down: float = 0.0,
 ) -> None:
-    machine.begin(actions=actions, shape=shape, batch_size=2, max_mails=max_mails, turn=1.0, ahead=ahead, down=down)
+    machine.begin(
+        deeds=(actions, no_match, always),
+        shape=shape,
+        batch_size=2,
+        max_mails=max_mails,
+        turn=1.0,
+        ahead=ahead,
+        down=down,
+    )
 
 
 def quiet_day(machine: DeliveryMachine) -> None:
@@ -281,6 +291,133 @@ def two_triggers_restarted(machine: DeliveryMachine) -> None:
     machine.time_passes(40.0)
 
 
+def a_reset_while_an_action_is_owed_and_the_server_is_away(machine: DeliveryMachine) -> None:
+    begin(machine, actions=(MarkRead(),))
+    machine.mails_arrive([True, True])
+    machine.the_server_refuses_changes(1)
+    machine.time_passes(10.0)
+    machine.the_connections_are_lost(60.0, mute=False)
+    machine.somebody_asks_for_a_reset(0, "all")
+    machine.mails_arrive([True])
+    machine.time_passes(90.0)
+
+
+def a_reset_to_new_with_mails_on_their_way(machine: DeliveryMachine) -> None:
+    begin(machine, "second", actions=(Copy("Archive"),))
+    for index in (0, 1):
+        machine.mails_arrive([True, False])
+        machine.time_passes(2.0)
+        machine.somebody_asks_for_a_reset(index, "new")
+        machine.mails_arrive([True, False, True])
+        machine.time_passes(90.0)
+
+
+def a_reset_unknown_to_another_owner_that_finds_the_folder_new(machine: DeliveryMachine) -> None:
+    begin(machine)
+    machine.a_triggerer_is_killed(0)
+    machine.a_triggerer_starts(0.0, 5.0)
+    machine.mails_arrive([True, True])
+    machine.time_passes(90.0)
+    machine.a_triggerer_starts(0.0, 0.5)
+    machine.a_triggerer_freezes_or_thaws(0)
+    machine.time_passes(40.0)
+    machine.the_connections_are_lost(41.0, mute=False)
+    machine.somebody_asks_for_a_reset(0, "all")
+    machine.time_passes(40.0)  # it is honoured, and nothing can be told again
+    machine.a_triggerer_is_killed(1)
+    machine.the_folder_is_made_anew(restored=True)
+    machine.a_triggerer_freezes_or_thaws(0)
+    machine.mails_arrive([True])
+    machine.time_passes(90.0)
+
+
+def made_anew_and_the_session_stays_in_the_old_folder(machine: DeliveryMachine) -> None:
+    begin(machine)
+    machine.mails_arrive([True, True])
+    machine.time_passes(40.0)
+    machine.the_folder_is_made_anew(restored=False, sessions="old")
+    machine.mails_arrive([True, True, False])
+    machine.time_passes(700.0)
+
+
+def made_anew_and_the_session_sees_the_new_mails(machine: DeliveryMachine) -> None:
+    begin(machine)
+    machine.mails_arrive([True, True, True])
+    machine.time_passes(40.0)
+    machine.the_folder_is_made_anew(restored=False, sessions="new")
+    for _ in range(3):
+        machine.mails_arrive([True, True])
+        machine.time_passes(10.0)
+    machine.time_passes(700.0)
+
+
+def uids_that_begin_anew_under_a_session(machine: DeliveryMachine) -> None:
+    begin(machine)
+    machine.mails_arrive([True, True, True, False])
+    machine.time_passes(40.0)
+    for _ in range(4):
+        machine.somebody_removes_a_mail(0)
+    machine.world.renumber_folder("old")
+    machine.mails_arrive([True])
+    machine.time_passes(700.0)
+    machine.time_passes(700.0)
+
+
+def a_reader_finds_another_folder_in_a_shared_session(machine: DeliveryMachine) -> None:
+    begin(machine, "second", actions=(Copy("Archive"),))
+    machine.mails_arrive([True, True])
+    machine.the_server_refuses_changes(3)
+    machine.time_passes(10.0)
+    machine.the_folder_is_made_anew(restored=False, sessions="old")
+    machine.mails_arrive([False, False, False])
+    machine.the_dag_is_edited(0, 0.0)  # a new reader, which does not know up to where was read in this session
+    machine.time_passes(90.0)
+    machine.time_passes(700.0)
+
+
+def edited_while_an_action_is_under_way(machine: DeliveryMachine) -> None:
+    begin(machine, actions=(Copy("Archive"),))
+    machine.changes_take_long(3.0)
+    for after in (4.0, 5.0, 6.0, 7.0):
+        machine.mails_arrive([True])
+        machine.the_dag_is_edited(0, after)
+        machine.time_passes(40.0)
+
+
+def restarted_when_all_is_done(machine: DeliveryMachine) -> None:
+    begin(machine, actions=(Copy("Archive"),))
+    machine.mails_arrive([True, True])
+    machine.time_passes(400.0)
+    machine.a_triggerer_is_killed(0)
+    machine.a_triggerer_starts(0.0, 0.5)
+    machine.time_passes(90.0)
+
+
+def others_are_deleted_and_the_triggerer_is_killed(machine: DeliveryMachine) -> None:
+    begin(machine, actions=(Copy("Archive"),), no_match=(Delete(),), always=(MarkRead(),))
+    for number in range(3, 10):
+        machine.mails_arrive([True, False])
+        machine.a_triggerer_will_crash(0, "imap", number)
+        machine.time_passes(10.0)
+        machine.a_triggerer_is_killed(0)
+        machine.a_triggerer_starts(0.0, 0.5)
+        machine.time_passes(40.0)
+
+
+def a_broken_mail_among_many_and_beside_another_broken_one(machine: DeliveryMachine) -> None:
+    begin(machine, actions=(Move("Done"),), no_match=(Delete(),))
+    machine.a_broken_mail_arrives()
+    machine.mails_arrive([True, True])
+    machine.time_passes(400.0)
+    machine.time_passes(700.0)
+    machine.time_passes(40.0)
+    for _ in range(2):
+        machine.mails_arrive([True] * 6)
+    machine.a_broken_mail_arrives()
+    machine.mails_arrive([True] * 6)
+    machine.time_passes(700.0)
+
+
 TEETH: tuple[tuple[Story, mutations.Mutation], ...] = (
     (edited_with_an_event_on_its_way, mutations.commit_without_grace),
     (quiet_day, mutations.commit_without_confirmation),
@@ -315,4 +452,18 @@ TEETH: tuple[tuple[Story, mutations.Mutation], ...] = (
     (down_at_first_and_clocks_apart, mutations.believe_the_clock),
     (two_triggers_restarted, mutations.commit_without_confirmation),
     (quiet_day, mutations.step_over_the_next_mail),
+    (a_reset_while_an_action_is_owed_and_the_server_is_away, mutations.read_nothing_until_a_reset_is_honoured),
+    (a_reset_while_an_action_is_owed_and_the_server_is_away, mutations.never_look_for_resets),
+    (a_reset_to_new_with_mails_on_their_way, mutations.begin_with_what_comes_after_the_honouring),
+    (a_reset_unknown_to_another_owner_that_finds_the_folder_new, mutations.believe_in_epochs_alone),
+    (made_anew_and_the_session_stays_in_the_old_folder, mutations.never_open_again),
+    (made_anew_and_the_session_sees_the_new_mails, mutations.never_open_again),
+    (uids_that_begin_anew_under_a_session, mutations.never_open_again),
+    (uids_that_begin_anew_under_a_session, mutations.go_on_after_any_opening),
+    (a_reader_finds_another_folder_in_a_shared_session, mutations.go_on_after_any_opening),
+    (edited_while_an_action_is_under_way, mutations.leave_an_action_alone),
+    (restarted_when_all_is_done, mutations.strike_off_from_memory_only),
+    (others_are_deleted_and_the_triggerer_is_killed, mutations.drop_owed_actions),
+    (others_are_deleted_and_the_triggerer_is_killed, mutations.mistake_the_lists),
+    (a_broken_mail_among_many_and_beside_another_broken_one, mutations.compare_with_broken_mails_only),
 )

@@ -84,6 +84,8 @@ class TriggererProcess:
         self.clock = HostClock(universe, ahead)
         self.turn, self.straggling = turn, straggling
         self.dead = False
+        self.stopped_at: list[float] = []
+        """When it was frozen, and when it died."""
         self.losing_confirmations = 0
         """Turns whose confirmations are lost on their way to the runner."""
         self.stalled_until = 0.0
@@ -91,6 +93,8 @@ class TriggererProcess:
         self.crash_at: dict[str, int] = {}
         """After how many operations of a kind (``store``, ``stored``, ``imap``, ``sent``, ``event``) it dies."""
         self.running: dict[str, tuple[int, asyncio.Task[None]]] = {}
+        self.began: dict[str, float] = {}
+        """When each trigger was started here last."""
         self._events: list[tuple[int, str, Any, int | None]] = []
         self._unconfirmed: list[int] = []
         self.loop = VirtualLoop(universe, self.clock, lambda context: failed(self.name, context))  # type: ignore[abstract]
@@ -145,6 +149,7 @@ class TriggererProcess:
         trigger.asset_state_store = Accessors({asset: Accessor(self, asset) for asset in assets})  # type: ignore[assignment]
         task = self.loop.create_task(self._run(number, name, trigger))
         self.running[name] = number, task
+        self.began[name] = self._universe.now
         task.add_done_callback(lambda done: self._ended(name, number, done))
 
     async def _run(self, number: int, name: str, trigger: EmailTrigger) -> None:
@@ -169,6 +174,11 @@ class TriggererProcess:
         if not isinstance(error, AckTimeout):
             self._failed(self.name, error or "a trigger has ended")
 
+    def freeze_or_thaw(self) -> None:
+        self.loop.frozen = not self.loop.frozen
+        if self.loop.frozen:
+            self.stopped_at.append(self._universe.now)
+
     # --- dying --------------------------------------------------------------------------------------------------
 
     def on_operation(self, kind: str) -> None:
@@ -182,5 +192,6 @@ class TriggererProcess:
         """``kill -9``."""
         if not self.dead:
             self.dead = True
+            self.stopped_at.append(self._universe.now)
             self._events.clear()
             self.loop.die()

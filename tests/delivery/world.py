@@ -6,8 +6,10 @@ are Airflow's shared streams. The judges stand in ``verdict.py``.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
+import json
 import logging
 import re
 from collections.abc import Iterator
@@ -22,11 +24,15 @@ from airflow.sdk import DAG, Asset
 from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.hooks import settings as hook_settings
 from airflow_imap_provider.mail.conditions import Subject
-from airflow_imap_provider.mailbox import actions, watcher
+from airflow_imap_provider.mailbox import watcher
+from airflow_imap_provider.mailbox.actions import Action
+from airflow_imap_provider.mailbox.place import parse_start
 from airflow_imap_provider.operators import email as operators
 from airflow_imap_provider.transport import clock
-from airflow_imap_provider.triggers import subscriber
-from tests.delivery.airflow_twin import AssetEvent, Dag, Database
+from airflow_imap_provider.triggers import reset_bell, subscriber
+from airflow_imap_provider.triggers.resets import Request
+from airflow_imap_provider.triggers.store import Stream
+from tests.delivery.airflow_twin import STORE_LATENCY, AssetEvent, Dag, Database
 from tests.delivery.consumer import Consumer, Run
 from tests.delivery.mailserver import MailServer, StoredMail, TwinSession, received
 from tests.delivery.triggerer import TriggererProcess
@@ -43,6 +49,8 @@ class Plan:
     """What is set up.
 
     :param actions: what the first trigger does to matching mails.
+    :param no_match: what it does to the others.
+    :param always: what it does to all.
     :param second: whether a second trigger, with another place and for all mails, shares the connection.
     :param twins: whether the first trigger serves two assets.
     :param batch_size: mails in an event.
@@ -52,7 +60,9 @@ class Plan:
     :param turn: seconds that a turn of a triggerer takes.
     """
 
-    actions: tuple[actions.Action, ...] = ()
+    actions: tuple[Action, ...] = ()
+    no_match: tuple[Action, ...] = ()
+    always: tuple[Action, ...] = ()
     second: bool = False
     twins: bool = False
     batch_size: int = 3
@@ -70,11 +80,25 @@ class Plan:
             "batch_size": self.batch_size,
             "server_search": False,
         }
-        first = {**base, "conditions": [Subject.contains("invoice")], "on_match": list(self.actions)}
+        first = {
+            **base,
+            "conditions": [Subject.contains("invoice")],
+            "on_match": list(self.actions),
+            "on_no_match": list(self.no_match),
+            "always": list(self.always),
+        }
         found: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {"first": (first, self.assets)}
         if self.second:
             found["second"] = {**base, "place": "second", "payload": "minimal"}, self.assets[:1]
         return found
+
+    def due(self, *, matches: bool) -> tuple[Action, ...]:
+        """What the first trigger owes to a mail."""
+        return (*(self.actions if matches else self.no_match), *self.always)
+
+    @property
+    def acts(self) -> bool:
+        return bool(self.actions or self.no_match or self.always)
 
     @property
     def assets(self) -> tuple[str, ...]:
@@ -93,6 +117,9 @@ class Arrival:
 
     :param touched: whether somebody else has removed it from the folder.
     :param remade: whether the folder was made anew with it inside.
+    :param mistaken: whether it came into a new folder while a session took that for the old one: nobody can know then
+        what an owed action means by its UID.
+    :param unowed: whether its actions were dropped when such a session noticed.
     """
 
     name: str
@@ -100,9 +127,26 @@ class Arrival:
     at: float
     touched: bool = False
     remade: bool = False
+    mistaken: bool = False
+    unowed: bool = False
 
     def meant_for(self, stream: str) -> bool:
         return self.matches or stream.endswith("/second")
+
+
+@dataclass
+class Reset:
+    """Somebody has asked for a stream to begin anew.
+
+    :param at: when.
+    :param honoured: when a place was stored that begins anew for it.
+    """
+
+    id: str
+    stream: str
+    to: str
+    at: float
+    honoured: float | None = None
 
 
 class World:
@@ -117,8 +161,9 @@ class World:
         self.consumers: dict[str, Consumer] = {}
         self.arrivals: dict[str, Arrival] = {}
         self.failures: list[str] = []
-        self.rough = False
-        """Whether anything has happened that may repeat an action (a crash, a lost connection, a second owner)."""
+        self.resets: list[Reset] = []
+        self.renumbered: dict[tuple[str, str], int] = {}
+        """By asset and stream, the epoch of the place whose UIDs mean other mails under the same UIDVALIDITY."""
         self.given_up: list[str] = []
         self.excused: set[str] = set()
         """Mails of which an action was reported as given up."""
@@ -134,6 +179,8 @@ class World:
         patch.setattr(clock._SystemClock, "monotonic", lambda _self: universe.clock.monotonic())
         patch.setattr(clock._SystemClock, "now", lambda _self: universe.clock.now())
         patch.setattr(watcher, "open_session", self.server.open_session)
+        patch.setattr(reset_bell, "_supervisor", lambda: self.database)
+        patch.setattr(reset_bell, "_variable", _variable)
         patch.setattr("secrets.token_hex", lambda _bytes: f"journal{next(tokens)}")
         patch.setattr(hook_settings, "async_settings", _settings)
         patch.setattr(operators, "CLAIMS_KEPT", CLAIMS_KEPT)
@@ -231,9 +278,11 @@ class World:
         """
         number = len(self.arrivals) + 1
         name, subject = f"mail{number}", f"{'invoice' if matches else 'other'} {number}"
-        self.arrivals[name] = Arrival(name, matches, self.universe.now)
+        arrival = self.arrivals[name] = Arrival(name, matches, self.universe.now)
         date = received(self.universe) - timedelta(days=days_ago)
-        self.server.arrive(StoredMail(name, subject, date, 1000 + number))
+        uid = self.server.arrive(StoredMail(name, subject, date, 1000 + number))
+        arrival.mistaken = self.server.means_others_at(uid)
+        arrival.unowed = self.server.means_others_at(0)
 
     def remove_mail(self, index: int) -> None:
         """Another client removes a mail."""
@@ -241,29 +290,46 @@ class World:
             uid = sorted(self.server.inbox)[index % len(self.server.inbox)]
             self.arrivals[self.server.inbox.pop(uid).name].touched = True
 
-    def recreate_folder(self, *, restored: bool) -> None:
+    def recreate_folder(self, *, restored: bool, sessions: str = "lost") -> None:
         for mail in self.server.inbox.values():
             self.arrivals[mail.name].remade = True
             self.arrivals[mail.name].touched |= not restored
-        self.rough = True
-        self.server.recreate(restored=restored)
+        self.server.recreate(restored=restored, sessions=sessions)
+        self._mistake_all()
+
+    def _mistake_all(self) -> None:
+        for uid, mail in self.server.inbox.items():
+            self.arrivals[mail.name].mistaken |= self.server.means_others_at(uid)
 
     def deliver_broken(self) -> None:
         """Let a mail come in that nobody can read."""
         self.deliver(matches=False)
         self.server.poison.add(f"mail{len(self.arrivals)}")
 
-    def renumber_folder(self) -> None:
+    def renumber_folder(self, sessions: str = "lost") -> None:
         """The folder's UIDs begin anew under the same UIDVALIDITY, and below every place."""
         for mail in self.server.inbox.values():
             self.arrivals[mail.name].remade = True
-        self.rough = True
-        self.server.forget_uids()
-        self.server.lose_connections()
+        self.server.forget_uids(sessions)
+        self._mistake_all()
+        for asset in self.plan.assets:
+            for stream in self.plan.streams:
+                place = self.database.stores.get(asset, f"imap4:place:{stream}")
+                self.renumbered[asset, stream] = place["epoch"] if place else -1
+
+    def reset(self, index: int, to: str) -> None:
+        """``airflow imap4 reset --to``: a request in the store of one asset of the stream, and a ring."""
+        stream, assets = list(self.plan.streams.items())[index % len(self.plan.streams)]
+        reset = Reset(f"reset{next(self._numbers)}", stream, to, self.universe.now)
+        self.resets.append(reset)
+        named = Stream.named(stream)
+        assert named is not None
+        request = Request(reset.id, parse_start(to), HostClock(self.universe).now())
+        self.database.stores.put(assets[0], named.key("reset"), json.dumps(request.to_json()))
+        self.database.resets = reset_bell.rung(self.database.resets, reset.id, [(assets[0], stream)])
 
     def edit_dag(self, trigger: str) -> None:
         """The trigger's row goes, and comes again under another number: an edited DAG, or one paused and unpaused."""
-        self.rough = True
         self.database.add_row(trigger)
 
     def run(self, seconds: float) -> None:
@@ -272,6 +338,11 @@ class World:
     def manual_run(self, consumer: Consumer) -> None:
         now = HostClock(self.universe).now()
         consumer.start(now + timedelta(0), [])
+
+
+async def _variable(database: Database) -> str | None:
+    await asyncio.sleep(STORE_LATENCY)
+    return database.resets
 
 
 async def _settings(conn_id: str) -> Settings:
@@ -289,14 +360,20 @@ class _Ears(logging.Handler):
         text = record.getMessage()
         if "is given up" in text:
             self.world.given_up.append(text)
-            named = re.search(r"\(UIDs ([^)]*)\)", text)
-            assert named is not None, f"a report must say which mails it is about: {text}"
             inbox = self.world.server.inbox
-            for span in named[1].split(", "):
-                first, _, last = span.partition(" to ")
-                self.world.excused |= {inbox[n].name for n in range(int(first), int(last or first) + 1) if n in inbox}
+            for first, last in _spans(text):
+                self.world.excused |= {inbox[n].name for n in range(first, last + 1) if n in inbox}
         elif "unexpected" in text or record.exc_info:
             self.world.failed(record.name, (text, record.exc_info and record.exc_info[1]))
+
+
+def _spans(report: str) -> list[tuple[int, int]]:
+    if found := re.search(r"\(UIDs ([^)]*)\)", report):
+        spans = [span.partition(" to ")[::2] for span in found[1].split(", ")]
+        return [(int(first), int(last or first)) for first, last in spans]
+    found = re.search(r"with the UIDs (\[\[.*\]\])", report)
+    assert found is not None, f"a report must say which mails it is about: {report}"
+    return [(first, last) for first, last in json.loads(found[1])]
 
 
 @contextlib.contextmanager

@@ -378,10 +378,25 @@ def test_one_bad_mail_among_a_hundred_is_found_with_few_commands() -> None:
     with scene(uids, on(37, "System Error")) as (folder, server):
         found = watch(folder, server, reader(folder), 1.0)
         assert found.subjects == [f"mail {uid}" for uid in range(1, 37)]
-        assert folder.fetches <= 15
+        assert folder.fetches <= 16
         later = watch(folder, server, reader(folder), 6 * HOUR, place=found.place)
     assert len(later.subjects) == 64
     assert later.subjects.count("") == 1
+
+
+def test_a_bad_mail_among_many_is_found_where_a_bad_one_is_all_that_was_there_before() -> None:
+    """Handled mails are moved away, and the broken one stays: it is no proof that the server is not well."""
+
+    def trouble(_folder: Troubled, uids: list[int], _items: str) -> str:
+        return "System Error" if {1, 12} & set(uids) else ""
+
+    with scene([1, 2], trouble) as (folder, server):
+        found = watch(folder, server, reader(folder), 6 * HOUR)
+        assert found.subjects == ["", "mail 2"]
+        folder.uids[:] = folder.listed[:] = [1, *range(5, 30)]
+        found = watch(folder, server, reader(folder), 6 * HOUR, place=found.place)
+    assert len(found.subjects) == 25
+    assert found.subjects.count("") == 1
 
 
 def test_who_comes_back_to_a_mail_does_not_wait() -> None:
