@@ -36,6 +36,7 @@ def act(
     repeated: bool,
     sent: SentRecord | None,
     saved: SentRecord | None,
+    missing: str,
 ) -> list[dict[str, Any]]:
     """Do actions, as :meth:`~airflow_imap_provider.hooks.imap4.Imap4Hook.act` describes it.
 
@@ -60,7 +61,11 @@ def act(
                     if action.do == "save" and saved is not None:
                         before, lost = _saved_before(left, mails, action, saved)
                         results += before
-                        errors += lost.values()
+                        if missing == "ignore":
+                            for error in lost.values():
+                                log.warning("%s", error)
+                        else:
+                            errors += lost.values()
                         # What was not saved is not touched: a server may only have failed to tell of it.
                         left = [email for email in left if email["uid"] not in lost]
                     keys = {email["uid"]: str(email["key"]) for email in left}

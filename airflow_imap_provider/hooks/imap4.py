@@ -311,6 +311,7 @@ class Imap4Hook(BaseHook):
         repeated: bool = False,
         sent: SentRecord | None = None,
         saved: SentRecord | None = None,
+        missing: str = "fail",
     ) -> list[dict[str, Any]]:
         """Do actions to mails where they were seen. Mails that are no longer there are passed over.
 
@@ -320,13 +321,25 @@ class Imap4Hook(BaseHook):
         :param sent: keeps what was forwarded, and what it has is not sent again; a ``dict`` will do.
         :param saved: keeps what was saved; a ``dict`` will do. With it a mail that is gone is not passed over by Save:
             what this has of it is returned, and without that it is an error.
+        :param missing: ``"ignore"`` makes that a warning.
         :return: what was saved, and what was sent, as :meth:`save` and :meth:`forward` return it.
         :raises NotFoundError: a mail is gone that was to be saved; what was to be done to the others is done.
         :raises SettingsError: if the folder was re-created since, or its UIDs are other mails: nothing is done then.
         """
         from airflow_imap_provider.hooks.acting import act
+        from airflow_imap_provider.mailbox.several import check_missing
 
-        return act(self.session(), self.imap4_conn_id, emails, actions, repeated=repeated, sent=sent, saved=saved)
+        check_missing(missing)
+        return act(
+            self.session(),
+            self.imap4_conn_id,
+            emails,
+            actions,
+            repeated=repeated,
+            sent=sent,
+            saved=saved,
+            missing=missing,
+        )
 
     def exists(self, email: Mapping[str, Any], look_in: Sequence[str] = ()) -> bool:
         """Tell whether a mail is anywhere still: where it was seen, or known again in another folder."""

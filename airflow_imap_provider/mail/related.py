@@ -23,7 +23,7 @@ class Role(Enum):
     SHOWN = "shown"
     """A picture that an HTML text can show by its Content-ID."""
     ENCLOSED = "enclosed"
-    """It belongs to the root, and is not shown in it."""
+    """It belongs to a root that is data, such as an XML document, and is a file whatever its type is."""
 
 
 def roles(subtype: str, parameters: Sequence[tuple[bytes, bytes]], children: Sequence[Sequence[Any]]) -> list[Role]:
@@ -37,7 +37,8 @@ def roles(subtype: str, parameters: Sequence[tuple[bytes, bytes]], children: Seq
         return [Role.PART] * len(children)
     root = _root(parameters, children)
     shows = _has_html(children[root])
-    out = [Role.SHOWN if shows and _is_picture(child) and at(child, 3) else Role.ENCLOSED for child in children]
+    other = Role.ENCLOSED if _is_data(children[root]) else Role.PART
+    out = [Role.SHOWN if shows and _is_picture(child) and at(child, 3) else other for child in children]
     out[root] = Role.PART
     return out
 
@@ -60,6 +61,15 @@ def _content_id(value: object) -> bytes:
 
 def _is_picture(body: Sequence[Any]) -> bool:
     return children_of(body) is None and word(at(body, 0)) == "image"
+
+
+def _is_data(body: Sequence[Any]) -> bool:
+    """Tell whether a root is for programs. Messages of phones have SMIL, which people read, as some do XHTML."""
+    kind, subtype = word(at(body, 0)), word(at(body, 1))
+    if children_of(body) is not None or kind not in ("application", "text"):
+        return False
+    readable = "smil" in subtype or "xhtml" in subtype
+    return not readable and ("xml" in subtype or subtype.startswith("edi"))
 
 
 def _has_html(body: Sequence[Any], depth: int = 0) -> bool:

@@ -123,6 +123,8 @@ def _is_same_mailbox(session: Session, place: Place) -> bool:
     it is so small that it was counted.
     """
     uid, mark = place.witness
+    if not uid and place.covered and _known(session, {mark for _, mark in place.recent}, [place.covered]):
+        return True  # a place from before there were witnesses
     if uid and session.search(["UID", str(uid)]):
         return bool(_known(session, {mark}, [uid]))
     return place.uidvalidity is not None and place.uidvalidity >= A_TIME

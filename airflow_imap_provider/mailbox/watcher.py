@@ -87,6 +87,7 @@ class FolderWatcher:
         self._short_idles = 0
         self._idle_since = 0.0
         self._opened_at = 0.0
+        self._for_reading = True  # as it was asked for: a server may open a folder for reading only whatever is asked
         self._settings_used: Settings | None = None
         self._settings_seen_at = 0.0
         self._rested = False
@@ -190,16 +191,17 @@ class FolderWatcher:
         await self._stop_idle()
         session = self._session
         # STORE in a folder opened with EXAMINE is refused, ignored or even carried out, depending on the server.
-        for_writing = writing and session.folder.readonly
+        for_writing = writing and self._for_reading
         # Actions wait for somebody to have read in the new opening: what reads opens it anew.
         due = not writing and self._clock.monotonic() - self._opened_at >= pacing.REOPENING
         if for_writing or due:
-            readonly = session.folder.readonly and not writing
+            readonly = self._for_reading and not writing
             try:
                 status = await executor.working(lambda: reopened(session, readonly=readonly), self._host)
             except ImapError as error:
                 self._lose(error)
                 raise
+            self._for_reading = readonly
             self._see_opening(status)
         return session
 
@@ -254,7 +256,7 @@ class FolderWatcher:
         self._settings_used = None
         self._settings_seen_at = self._clock.monotonic()
         settings = self._settings_used = await self._settings()
-        readonly = not self.members.acts
+        readonly = self._for_reading = not self.members.acts
         self._host = route(settings)
 
         def connect() -> tuple[Session, FolderStatus]:

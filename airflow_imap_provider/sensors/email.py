@@ -20,6 +20,7 @@ from airflow_imap_provider.mail.template_condition import check_rendered
 from airflow_imap_provider.mail.templates import templated
 from airflow_imap_provider.mailbox.actions import Action, dump_actions, load_actions, unconditional
 from airflow_imap_provider.mailbox.place import first_place, parse_start
+from airflow_imap_provider.mailbox.several import check_missing
 from airflow_imap_provider.mailbox.targets import check_targets
 from airflow_imap_provider.triggers.arguments import as_conditions, as_style, as_switch
 
@@ -55,6 +56,7 @@ class EmailSensor(BaseSensorOperator):
     :param smime: whether S/MIME signatures are checked, and told in the payload, although no condition asks for it.
     :param code_page: charset for text that declares none or a wrong one; overrides the connection's.
     :param idle: ``False`` polls only.
+    :param missing: ``"fail"``, or ``"ignore"`` mails that somebody has moved away before they were saved.
     :param deferrable: wait in the triggerer, on the connection that all watchers of the folder share, and not on a
         worker.
     :return: a list of dicts, one per mail, as in ``docs/payload.md``; at most 50. With ``files``, if there is a Save in
@@ -83,6 +85,7 @@ class EmailSensor(BaseSensorOperator):
         smime: bool = False,
         code_page: str = "",
         idle: bool = True,
+        missing: str = "fail",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
@@ -104,6 +107,7 @@ class EmailSensor(BaseSensorOperator):
         self.smime = as_switch("smime", smime)
         self.code_page = as_code_page(code_page)
         self.idle = as_switch("idle", idle)
+        self.missing = check_missing(missing)
         self.deferrable = deferrable
 
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
@@ -198,16 +202,21 @@ class EmailSensor(BaseSensorOperator):
             from airflow_imap_provider.hooks.sent import TaskRecord
 
             record = TaskRecord(context["task_state_store"])
-            saved = TaskRecord(context["task_state_store"], "saved")
+            records: Any = {
+                "repeated": repeated,
+                "sent": record,
+                "saved": TaskRecord(context["task_state_store"], "saved"),
+                "missing": self.missing,
+            }
             with Imap4Hook(self.imap4_conn_id) as hook:
                 whole = [email for email in emails if not email.get("incomplete")]
-                results = hook.act(whole, actions, repeated=repeated, sent=record, saved=saved)
+                results = hook.act(whole, actions, **records)
                 if broken := [email for email in emails if email.get("incomplete")]:
                     kept = [action for action in actions if action.do != "delete"]
                     if len(kept) < len(actions):
                         keys = [email["key"] for email in broken]
                         self.log.error("Not deleted, for the server has not given all of these mails: %s", keys)
-                    results += hook.act(broken, kept, repeated=repeated, sent=record, saved=saved)
+                    results += hook.act(broken, kept, **records)
             emails = [with_files(email, actions, results) for email in emails]
         self.log.info("Mails found: %s", [email["key"] for email in emails])
         return emails

@@ -266,7 +266,7 @@ class Subscriber:
             state = replace(state, error=self._unfit)
         due = await self._health.note(state, self._committer.trouble, self._watcher.connects)
         if due is not None:
-            self._wake_in(due)
+            self._wake_in(max(due, 1.0))
 
     async def _journaled(self, payload: dict[str, Any]) -> dict[str, Any] | None:
         try:

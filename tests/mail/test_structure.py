@@ -87,6 +87,7 @@ def identified(kind: bytes, name: bytes = b"<x>", lines: bytes = b"") -> bytes:
 
 
 XML = identified(b'"text" "xml"', b"<xml>", b" 2")
+SMIL = identified(b'"application" "smil"', b"<smil>")
 PDF = identified(b'"application" "pdf"', b"<pdf>")
 PNG = identified(b'"image" "png"', b"<png>")
 PLAIN = identified(b'"text" "plain"', b"<plain>", b" 2")
@@ -103,7 +104,8 @@ FORMS = b"(" + PLAIN_TEXT + HTML + b' "alternative" NIL NIL NIL)'
         (FORMS + PNG + PDF, b"NIL", ["1.1"], ["3"]),
         (b"(" + FORMS + CSV + b' "mixed")' + PNG, b"NIL", ["1.1.1"], ["1.2"]),
         (PLAIN_TEXT + PNG, b"NIL", ["1"], ["2"]),
-        (PAGE + PLAIN, b"NIL", ["1"], ["2"]),
+        (PAGE + PLAIN, b"NIL", ["1", "2"], []),
+        (SMIL + PLAIN + PNG, b'("type" "application/smil")', ["2"], ["1", "3"]),
         (HTML + PLAIN_TEXT, b"NIL", ["1", "2"], []),
         (PNG + PAGE, b"NIL", ["2"], []),
         (PDF + PAGE + PNG, b'("start" "<page>")', ["2"], ["1"]),

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from airflow_imap_provider.connection.settings import AuthSettings
+from airflow_imap_provider.errors import LostConnectionError
 from airflow_imap_provider.mail.conditions import Conditions
 from airflow_imap_provider.mailbox.place import CLOCKS_APART, Place, first_place
 from airflow_imap_provider.mailbox.reader import Batch, Reader, Wish
@@ -202,6 +203,35 @@ def test_a_status_that_is_older_than_the_place_is_asked_for_again_once() -> None
         session.close()
     assert place.last_uid == 6
     assert opened == []
+
+
+@pytest.mark.parametrize(("uidvalidity", "uidnext"), [(8, 4), (7, 2)], ids=["made anew", "numbered anew"])
+def test_a_folder_that_is_another_one_when_it_is_opened_again_costs_the_connection(
+    uidvalidity: int, uidnext: int
+) -> None:
+    """Others who share the session owe actions to mails of before, which must not be done to those that are there."""
+    opened = [(7, 3), (uidvalidity, uidnext)]
+
+    def script(peer: Peer) -> None:
+        peer.let_in()
+        while True:
+            line = peer.line()
+            peer.tag, _, command = line.partition(" ")
+            if command.startswith("EXAMINE"):
+                valid, following = opened.pop(0)
+                peer.ok("* 2 EXISTS", f"* OK [UIDVALIDITY {valid}] valid", f"* OK [UIDNEXT {following}] next")
+            elif command.startswith("UID SEARCH"):
+                peer.ok("* SEARCH")
+            else:
+                peer.ok()
+
+    with ScriptedServer(script) as server:
+        session = open_session(settings_for(server))
+        session.select("INBOX", readonly=True)
+        place = replace(HANDLED, uidvalidity=7, last_uid=5)
+        with pytest.raises(LostConnectionError, match="made anew"):
+            reader().read(session, session.folder, place)
+        session.close()
 
 
 # --- clocks -------------------------------------------------------------------------------------------------------

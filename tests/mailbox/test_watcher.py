@@ -195,33 +195,6 @@ async def test_a_folder_whose_uids_begin_anew_under_the_same_uidvalidity_is_noti
     await member.leave()
 
 
-async def test_a_folder_that_is_opened_again_by_one_who_reads_is_another_one_for_the_others_too(
-    dovecot: Dovecot, user: User
-) -> None:
-    """A reader opens the folder again, in the shared session, if its place is above all UIDs that the opening told."""
-    first = Reading(dovecot.settings(user), poll_interval=60.0, idle=False, folder="Work")
-    dovecot.create_folder(user, "Work")
-    first.join()
-    await until(lambda: first.watcher is not None and first.watcher.connects == 1, "it is open, and empty")
-    await until(lambda: first._place.uidvalidity is not None, "it is read")
-    dovecot.deliver_all(user, [message(f"old {number}") for number in range(5)], "Work")
-    first.wake()
-    await until(lambda: len(first.subjects) == 5, "all are read")
-    assert first.watcher is not None
-    session, opening = first.watcher._session, first.watcher.opening
-    dovecot.delete_folder(user, "Work")
-    dovecot.create_folder(user, "Work")
-    dovecot.deliver(user, message("new"), "Work")
-    second = Reading(dovecot.settings(user), poll_interval=60.0, idle=False, folder="Work")
-    second._place = first._place
-    second.join()
-    await until(lambda: first.subjects[5:] == second.subjects == ["new"], "both read the new folder")
-    assert first.watcher._session is not session
-    assert first.watcher.opening is not opening
-    await first.leave()
-    await second.leave()
-
-
 async def test_a_member_that_lacks_something_takes_the_folder_from_nobody(dovecot: Dovecot, user: User) -> None:
     class Lacking(Reader):
         def read(self, *_: object, **__: object) -> Batch:
@@ -390,4 +363,40 @@ async def test_a_server_that_announces_idle_and_refuses_it_is_polled_over_the_sa
         member = scripted_member(server, poll_interval=0.1)
         member.join("scripted")
         await until(played.is_set, "it polls")
+        await member.leave()
+
+
+async def test_a_folder_that_the_server_opens_for_reading_only_is_opened_for_writing_once() -> None:
+    """Shared mailboxes are such; what the server refuses there is the action's trouble, and tried again at leisure."""
+    opened: list[str] = []
+
+    def script(peer: Peer) -> None:
+        peer.let_in()
+        while True:
+            line = peer.line()
+            peer.tag, _, command = line.partition(" ")
+            if command.startswith(("SELECT", "EXAMINE")):
+                opened.append(command.split()[0])
+                peer.ok("* 0 EXISTS", "* OK [UIDVALIDITY 7] valid", "* OK [UIDNEXT 1] next", words="[READ-ONLY]")
+            elif command.startswith("UID SEARCH"):
+                peer.ok("* SEARCH")
+            elif command.startswith("UID STORE"):
+                peer.no("[NOPERM] read-only")
+            else:
+                peer.ok()
+
+    with ScriptedServer(script) as server:
+        member = scripted_member(server, idle=False)
+        member.join("scripted")
+        await until(lambda: member._place.uidvalidity == 7, "it is read")
+        assert member.watcher is not None
+        openings = []
+        for _ in range(3):
+            with pytest.raises(ImapError, match="open for reading only"):
+                await member.watcher.use(lambda session, status: session.add_flags([1], ["\\Seen"]), writing=True)
+            openings.append(member.watcher.opening)
+        assert opened == ["EXAMINE", "SELECT"]
+        assert openings == [openings[0]] * 3
+        assert all(opening is openings[0] for opening in openings)
+        assert member.watcher.connects == 1
         await member.leave()

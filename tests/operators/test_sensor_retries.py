@@ -29,13 +29,19 @@ def hook(dovecot: Dovecot, user: User, monkeypatch: pytest.MonkeyPatch) -> Itera
         yield opened
 
 
-def attempt(store: Store, *actions: Action) -> list[dict[str, Any]]:
+def attempt(store: Store, *actions: Action, missing: str = "fail") -> list[dict[str, Any]]:
     """Run the sensor once.
 
     :param store: the task's, which its attempts have in common.
     """
     sensor = EmailSensor(
-        task_id="wait", imap4_conn_id="mailbox", start="all", min_count=2, on_match=list(actions), deferrable=False
+        task_id="wait",
+        imap4_conn_id="mailbox",
+        start="all",
+        min_count=2,
+        on_match=list(actions),
+        missing=missing,
+        deferrable=False,
     )
     return sensor.execute(cast("Context", {"task_state_store": store}))
 
@@ -95,6 +101,7 @@ def test_a_mail_that_is_gone_before_it_was_saved_fails_the_task_and_the_others_a
     # With another UID it is still not the one that was seen in INBOX.
     with pytest.raises(NotFoundError):
         attempt(store, *actions)
+    assert len(attempt(store, *actions, missing="ignore")) == 2
 
 
 def test_mails_that_only_get_marks_and_are_gone_are_passed_over(dovecot: Dovecot, user: User, hook: Imap4Hook) -> None:
