@@ -294,11 +294,7 @@ def go_on_after_any_opening(patch: pytest.MonkeyPatch) -> None:
 
 def leave_an_action_alone(patch: pytest.MonkeyPatch) -> None:
     """A trigger ends without waiting for what the server is doing."""
-
-    async def stop(self: acting.Acting) -> None:
-        self._stopping = True
-
-    patch.setattr(acting.Acting, "stop", stop)
+    patch.setattr(acting, "FAREWELL", 0.0)
 
 
 def strike_off_from_memory_only(patch: pytest.MonkeyPatch) -> None:

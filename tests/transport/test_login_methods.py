@@ -7,6 +7,7 @@ import pytest
 from airflow_imap_provider.connection.settings import AuthSettings, Security
 from airflow_imap_provider.errors import AuthenticationError
 from tests.servers.dovecot import Dovecot
+from tests.servers.waiting import wait_until
 from tests.transport.conftest import Opener
 from tests.transport.login_server import is_in, login_server, mailbox_with_a_mail, settings_of, showing
 
@@ -35,7 +36,8 @@ def test_the_right_password_opens_the_mailbox(
     user = mailbox_with_a_mail(login_server)
     auth = AuthSettings(method, user.login, user.password)
     assert is_in(opened(login_server.settings(user, security=security, auth=auth)))
-    assert f"user=<{user.login}>, method={used(method) if method != 'login' else 'PLAIN'}" in login_server.log()
+    line = f"user=<{user.login}>, method={used(method) if method != 'login' else 'PLAIN'}"
+    wait_until(lambda: line in login_server.log(), "Dovecot has logged it")
 
 
 @pytest.mark.parametrize("method", PASSWORD_METHODS)
