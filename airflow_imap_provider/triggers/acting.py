@@ -225,13 +225,13 @@ class Acting:
     async def _after_failure(self, item: Owed, error: Exception) -> float | None:
         if isinstance(error, _OpenedAgainError):
             return None  # as soon as somebody has read there, which begins at once
+        self._last_failure = f"{_described(item.todo.actions[0])}: {error}"
         if not item.begun:
             return self._turned_away(item, error)
         if item.outgoing:
             self._let_in()
         item.repeated = True
         what = f"{_described(item.todo.actions[0])}, due to mails of {self._name} (UIDs {_listed(item.todo.uids)}),"
-        self._last_failure = f"{_described(item.todo.actions[0])}: {error}"
         if not isinstance(error, ImapError):
             log.error("unexpected error in an action", exc_info=error)
         beyond = isinstance(error, ImapError) and error.stage in BEYOND_IMAP
@@ -271,7 +271,6 @@ class Acting:
             # writing.
             wait = TROUBLE if isinstance(error, LostConnectionError) else max(TROUBLE, item.limits.next(error))
             item.not_before = self._clock.monotonic() + wait
-            self._last_failure = f"{_described(item.todo.actions[0])}: {error}"
             (log.debug if item.limits.failures <= 1 else log.warning)(
                 "%s is due to mails of %s, and the folder cannot be opened for it: tried again in %.0f s: %s",
                 _described(item.todo.actions[0]),
@@ -283,7 +282,6 @@ class Acting:
         # Each mail that is to be saved would try the same login: a hundred refused ones lock an account.
         wait = self._knocking.next(error)
         self._carry_after = self._clock.monotonic() + wait
-        self._last_failure = f"{_described(item.todo.actions[0])}: {error}"
         (log.debug if self._locked_out else log.warning)(
             "mails of %s cannot be saved or forwarded now, which is tried again in %.0f s: %s", self._name, wait, error
         )
