@@ -164,6 +164,10 @@ class Dovecot:
         path = self.folder / "dovecot.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
+    def wait_for_log(self, text: str) -> None:
+        """Return when this is in its log, which another process of it writes: later than it answers, at times."""
+        wait_until(lambda: text in self.log(), f"Dovecot logs {text!r}", START_LIMIT)
+
     def _end(self, number: signal.Signals) -> None:
         if self._process is None:
             raise RuntimeError("it is not running")

@@ -7,7 +7,6 @@ import pytest
 from airflow_imap_provider.connection.settings import AuthSettings, Security
 from airflow_imap_provider.errors import AuthenticationError
 from tests.servers.dovecot import Dovecot
-from tests.servers.waiting import wait_until
 from tests.transport.conftest import Opener
 from tests.transport.login_server import is_in, login_server, mailbox_with_a_mail, settings_of, showing
 
@@ -36,8 +35,7 @@ def test_the_right_password_opens_the_mailbox(
     user = mailbox_with_a_mail(login_server)
     auth = AuthSettings(method, user.login, user.password)
     assert is_in(opened(login_server.settings(user, security=security, auth=auth)))
-    line = f"user=<{user.login}>, method={used(method) if method != 'login' else 'PLAIN'}"
-    wait_until(lambda: line in login_server.log(), "Dovecot has logged it")
+    login_server.wait_for_log(f"user=<{user.login}>, method={used(method) if method != 'login' else 'PLAIN'}")
 
 
 @pytest.mark.parametrize("method", PASSWORD_METHODS)
@@ -98,7 +96,7 @@ def test_a_login_name_beyond_ascii_works_by_every_method(opened: Opener, login_s
 def test_nobody_in_particular_logs_in_by_anonymous(opened: Opener, login_server: Dovecot) -> None:
     for trace in ("", "joe@example.com"):
         assert is_in(opened(settings_of(login_server, auth=AuthSettings("anonymous", trace))), 0)
-    assert "user=<anonymous>, method=ANONYMOUS" in login_server.log()
+    login_server.wait_for_log("user=<anonymous>, method=ANONYMOUS")
 
 
 def test_a_server_that_wants_an_account_says_so(opened: Opener, dovecot: Dovecot) -> None:

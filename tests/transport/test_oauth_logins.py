@@ -41,7 +41,7 @@ def test_a_token_opens_the_mailbox(method: str, mechanism: str, alias: bool, ope
         auth = METHODS[method](world, server.new_user(), alias=user.login)
     assert is_in(opened(world.settings(user, auth, server)))
     used = "XOAUTH2" if mechanism == "both" else mechanism
-    assert f"user=<{user.login}>, method={used}" in server.log()
+    server.wait_for_log(f"user=<{user.login}>, method={used}")
     assert len(world.endpoint.forms) == (0 if method == "bearer" else 1)
 
 

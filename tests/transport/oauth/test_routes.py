@@ -15,6 +15,7 @@ from airflow_imap_provider.transport.session import open_session
 from tests.servers.daemon import Daemon
 from tests.servers.proxies import ASCII_PASSWORD, PASSWORD
 from tests.servers.squid import REFUSED_PORT
+from tests.servers.waiting import wait_until
 from tests.transport.conftest import Opener
 from tests.transport.oauth.showing import check_nothing_shows
 from tests.transport.oauth_server import OAuthWorld, oauth_servers, world
@@ -84,7 +85,7 @@ def test_the_proxy_sees_where_the_requests_go_and_nothing_of_them(
     user = world.dovecot.new_user()
     way = TunnelSettings("http", squid.host, squid.port)
     assert opened(world.settings(user, world.by_secret(user), host="localhost", tunnel=way)).usable
-    assert f"CONNECT localhost:{world.endpoint.port}" in squid.log()
+    wait_until(lambda: f"CONNECT localhost:{world.endpoint.port}" in squid.log(), "Squid logs the request")
     assert world.endpoint.headers[0].get("Via") is None
 
 
