@@ -13,7 +13,6 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.header import Header
-from email.utils import getaddresses
 
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.message import Address, Mail
@@ -40,6 +39,13 @@ _LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")
 """What may stand before the @. Dots anywhere: Japanese mobile providers have given away ``a..b`` and ``a.``."""
 
 _DOMAIN = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[(?:[0-9.]+|IPv6:[0-9A-Fa-f:.]+)\]")
+_PERSON = re.compile(
+    r"""(?:(?P<name>(?:"(?:[^"\\]|\\.)*"|[^"<>@,;:])*)<(?P<inside>[^<>]+)>|(?P<bare>[^\s<>(),;]+))"""
+    r"""(?:\s*\((?P<comment>[^()]*)\))?"""
+)
+"""What an option names. The standard library's ``getaddresses`` differs between Python's patch releases, and since it
+became strict (CVE-2023-27043) it takes no domain literals."""
+
 _PLAIN_NAME = re.compile(rf"{_ATOM}(?: {_ATOM})*")
 _NOT_ON_A_LINE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Unicode's categories of control characters, lone surrogates and separators of lines."""
@@ -94,17 +100,23 @@ def one_person(text: str, option: str) -> Person:
     :param option: where it was written, for the error.
     :raises SettingsError: if it names nobody, or several.
     """
-    found = getaddresses([text]) if not any(unicodedata.category(each) in _NOT_ON_A_LINE for each in text) else []
-    name, written = found[0] if len(found) == 1 else ("", "")
-    address = _address(written)
-    if not address:
+    found = (
+        None if any(unicodedata.category(each) in _NOT_ON_A_LINE for each in text) else _PERSON.fullmatch(text.strip())
+    )
+    address = _address((found["inside"] or found["bare"]).strip()) if found else ""
+    if not found or not address:
         raise SettingsError(
             f"{option}={text!r}; one address is accepted, in ASCII, such as 'ann@example.com' or "
             "'Ann <ann@example.com>'.",
             stage="settings",
             remedy="Give several as a list, and a file as a URL such as file:///etc/recipients.",
         )
-    return Person(" ".join(name.split()), address)
+    return Person(_unquoted(found["name"] or "") or _unquoted(found["comment"] or ""), address)
+
+
+def _unquoted(name: str) -> str:
+    """Return a display name without its quotes and superfluous blanks."""
+    return " ".join(re.sub(r'"((?:[^"\\]|\\.)*)"', lambda quoted: re.sub(r"\\(.)", r"\1", quoted[1]), name).split())
 
 
 def _address(written: str) -> str:

@@ -117,7 +117,9 @@ def explain(exc: OSError, name: str, settings: TlsSettings, *, explicit: bool) -
         )
     if problem := client_certificate_problem(reason):
         return tls_error(problem, reason, CLIENT_CERTIFICATE)
-    if isinstance(exc, (ConnectionError, ssl.SSLEOFError)) or reason == "UNEXPECTED_EOF_WHILE_READING":
+    # Which of the three it is differs between releases of Python: 3.11.2 has SSLZeroReturnError without a reason.
+    ended = isinstance(exc, (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError))
+    if ended or reason == "UNEXPECTED_EOF_WHILE_READING":
         return NotTlsError(
             "the server closed the connection during the handshake.",
             stage="tls",
