@@ -83,16 +83,18 @@ async def test_connects_of_one_host_begin_at_a_limited_rate() -> None:
 
 
 async def test_a_single_mailbox_does_not_wait_for_anything() -> None:
-    hosts, begin = Hosts(), time.monotonic()
-    await hosts.connect("mail")
-    assert time.monotonic() - begin < 0.1
+    hosts = Hosts()
+    task = asyncio.ensure_future(hosts.connect("mail"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert task.done()
 
 
 @pytest.mark.usefixtures("unhurried")
 async def test_a_dead_host_holds_few_threads_and_those_who_wait_for_it_are_told_at_once() -> None:
     hosts = Hosts()
     silence = ImapTimeoutError("no answer", stage="tcp")
-    dead = [asyncio.ensure_future(hosts.connect("dead", seconds=0.2, error=silence)) for _ in range(300)]
+    dead = [asyncio.ensure_future(hosts.connect("dead", seconds=1, error=silence)) for _ in range(300)]
     await asyncio.sleep(0)
     await asyncio.gather(*(hosts.connect("alive", seconds=0.001) for _ in range(50)))
     assert not any(task.done() for task in dead), "the others were not held up"
@@ -109,7 +111,7 @@ async def test_dead_hosts_together_leave_threads_to_those_that_answer() -> None:
     await asyncio.gather(*(hosts.connect("alive") for _ in range(5)))
     silence = ImapTimeoutError("no answer", stage="tcp")
     dead = [
-        asyncio.ensure_future(hosts.connect(f"dead{number % 40}", seconds=0.3, error=silence)) for number in range(400)
+        asyncio.ensure_future(hosts.connect(f"dead{number % 40}", seconds=1, error=silence)) for number in range(400)
     ]
     await asyncio.sleep(0)
     await asyncio.gather(*(hosts.connect("alive") for _ in range(20)))

@@ -36,7 +36,7 @@ def to(name: str, key: str) -> Row:
 
 PROXY = [
     Row("tunnel_type", "none", ignored, opens, "http"),
-    Row("tunnel_type", "http", via("tinyproxy", timeout=1), opens, "socks5", TINYPROXY),
+    Row("tunnel_type", "http", via("tinyproxy", timeout=3), opens, "socks5", TINYPROXY),
     Row("tunnel_type", "socks4", via("ssh", "socks4", **HERE), opens, "http", SSH),
     Row("tunnel_type", "socks4a", via("ssh", "socks4a"), opens, "socks4", SSH),
     Row("tunnel_type", "socks5", via("microsocks with login", "socks5", **JOE), opens, "socks4a", MICROSOCKS),

@@ -102,7 +102,7 @@ def test_the_client_itself_is_bounded_too(opened: Opener) -> None:
         peer.wait_for_end()
 
     with ScriptedServer(script) as server:
-        session = opened(settings_for(server, timeout=0.3))
+        session = opened(settings_for(server, timeout=1))
         session.select("INBOX", readonly=True)
         with pytest.raises(ImapTimeoutError):
             session.client.noop()

@@ -144,7 +144,7 @@ def demanding_context(lab: Lab) -> ssl.SSLContext:
 
 
 def full(lab: Lab) -> Settings:
-    return lab.at("127.0.0.1", lab.enter(full_listener()).getsockname()[1], timeout=0.5)
+    return lab.at("127.0.0.1", lab.enter(full_listener()).getsockname()[1], timeout=1)
 
 
 def hashed_for_cram(lab: Lab) -> Settings:
@@ -235,9 +235,9 @@ BROKEN = [
     row("SSH server", lambda lab: lab.scripted(says("SSH-2.0-OpenSSH_9.2p1")), "greeting", "IMAP is usually on 993"),
     row("SSH server, implicit", lambda lab: lab.scripted(says("SSH-2.0-OpenSSH_9.2p1"), security="implicit"), "tls",
         "IMAP is usually on 993"),
-    row("nobody speaks", lambda lab: lab.scripted(quiet, timeout=0.5), "greeting", "check Port (port)"),
+    row("nobody speaks", lambda lab: lab.scripted(quiet, timeout=1), "greeting", "check Port (port)"),
     row("nobody speaks inside TLS", lambda lab: lab.scripted(quiet, server_context(lab.authority.issue("mute")),
-        security="implicit", timeout=0.5), "greeting", "Check Port (port)"),
+        security="implicit", timeout=1), "greeting", "Check Port (port)"),
     row("closes at once", lambda lab: lab.scripted(Peer.close), "greeting", "allows connections from this machine"),
     row("BYE as greeting", lambda lab: lab.scripted(says("* BYE too many connections")), "greeting",
         "raise the server's limit"),
@@ -263,7 +263,7 @@ BROKEN = [
     row("wants a client certificate", lambda lab: lab.scripted(Peer.let_in, demanding_context(lab),
         security="implicit"), "tls", "Client certificate (client_certificate)"),
     row("falls silent in the handshake", lambda lab: lab.scripted(mute,
-        security="implicit", timeout=0.5), "tls", "Choose Security mode Explicit"),
+        security="implicit", timeout=1), "tls", "Choose Security mode Explicit"),
     row("no STARTTLS", lambda lab: lab.scripted(greets_and_waits(CAPABILITIES), security="starttls"), "starttls",
         "Try Security mode Implicit with port 993"),
     row("STARTTLS refused", lambda lab: lab.scripted(starttls_refused, security="starttls"), "starttls",
@@ -273,7 +273,7 @@ BROKEN = [
     row("bytes behind STARTTLS", lambda lab: lab.scripted(starttls_injected, security="starttls"), "starttls",
         "Do not log in over this network"),
     # Logging in.
-    row("silent at capabilities", lambda lab: lab.scripted(silent_at_capabilities, timeout=0.5), "capabilities",
+    row("silent at capabilities", lambda lab: lab.scripted(silent_at_capabilities, timeout=1), "capabilities",
         "Raise Timeout (timeout)"),
     row("another IMAP", lambda lab: lab.scripted(greets_and_waits("IMAP5")), "capabilities", "usually on 993"),
     row("LOGINDISABLED", lambda lab: lab.scripted(greets_and_waits("IMAP4rev1 STARTTLS LOGINDISABLED")),
@@ -285,7 +285,7 @@ BROKEN = [
         "authentication", "Choose another Method (auth_method)", DOVECOT),
     row("an alias without rights", without_rights, "authentication", "mailbox named in Alias (alias)", DOVECOT),
     row("CRAM-MD5 with hashed passwords", hashed_for_cram, "authentication", "choose plain as Method", DOVECOT),
-    row("silent at the login", lambda lab: lab.scripted(silent_at_login, timeout=0.5), "authentication",
+    row("silent at the login", lambda lab: lab.scripted(silent_at_login, timeout=1), "authentication",
         "Raise Timeout (timeout)"),
     row("dies at the login", lambda lab: lab.scripted(dies_at_login), "authentication", "too many connections"),
     row("no backend", lambda lab: lab.scripted(overloaded), "authentication", "goes on by itself"),
@@ -293,8 +293,8 @@ BROKEN = [
     # After it.
     row("no such folder", Lab.real, "folder", "Check its name", DOVECOT, folder="Nowhere"),
     row("no UIDVALIDITY", lambda lab: lab.scripted(without_uidvalidity), "folder", "server's operator"),
-    row("silent at EXAMINE", lambda lab: lab.scripted(deaf("EXAMINE"), timeout=0.5), "folder", "folder may be very"),
-    row("silent at IDLE", lambda lab: lab.scripted(deaf("IDLE"), timeout=0.5), "idle", "does not answer to it"),
+    row("silent at EXAMINE", lambda lab: lab.scripted(deaf("EXAMINE"), timeout=1), "folder", "folder may be very"),
+    row("silent at IDLE", lambda lab: lab.scripted(deaf("IDLE"), timeout=1), "idle", "does not answer to it"),
     # Proxies.
     row("no proxy there", lambda lab: lab.at("127.0.0.1", 993, tunnel=TunnelSettings("http", "127.0.0.1",
         free_port())), "proxy", "Proxy port (tunnel_port)"),
@@ -335,9 +335,9 @@ BROKEN = [
         "token", "OAuth: endpoint (oauth_endpoint)", DOVECOT),
     row("an endpoint that nobody knows", lambda lab: lab.by_token(endpoint="https://no-such-host.invalid/token"),
         "token", "OAuth: endpoint (oauth_endpoint) and the DNS of this machine", DOVECOT),
-    row("a silent endpoint", lambda lab: lab.by_token(Handler.silent, timeout=0.5), "token",
+    row("a silent endpoint", lambda lab: lab.by_token(Handler.silent, timeout=1), "token",
         "The token endpoint does not answer in time", DOVECOT),
-    row("a silent proxy on the way to the endpoint", lambda lab: replace(lab.by_token(timeout=0.5),
+    row("a silent proxy on the way to the endpoint", lambda lab: replace(lab.by_token(timeout=1),
         tunnel=TunnelSettings("http", "127.0.0.1", lab.scripted(mute).port)), "proxy", "Proxy", DOVECOT),
     row("an endpoint that hangs up", lambda lab: lab.by_token(Handler.cut), "token",
         "OAuth: endpoint (oauth_endpoint)", DOVECOT),

@@ -182,7 +182,7 @@ async def test_a_server_that_ends_idle_by_itself_is_told_and_leaves_the_session_
 
 
 async def test_no_answer_to_idle_is_a_timeout(opened: Opener) -> None:
-    async with idle_on(opened, hold, timeout=0.3) as owner:
+    async with idle_on(opened, hold, timeout=1) as owner:
         error = await owner.has_lost()
         assert isinstance(error, ImapTimeoutError)
         assert error.stage == "idle"

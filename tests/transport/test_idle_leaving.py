@@ -55,7 +55,7 @@ async def test_no_confirmation_of_done_is_a_timeout_that_stop_raises(opened: Ope
         assert peer.line() == "DONE"
         peer.wait_for_end()
 
-    async with idle_on(opened, AGREE, ignore, timeout=0.3) as owner:
+    async with idle_on(opened, AGREE, ignore, timeout=1) as owner:
         await agreed(owner)
         with pytest.raises(ImapTimeoutError, match="end of IDLE"):
             await owner.channel.stop()

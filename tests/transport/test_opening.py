@@ -113,7 +113,7 @@ def test_a_silent_server_is_a_timeout_that_names_the_stage(
     script: Callable[[Peer], None], security: str, stage: str, opened: Opener
 ) -> None:
     with ScriptedServer(script) as server, pytest.raises(ImapTimeoutError) as caught:
-        opened(settings_for(server, security=security, timeout=0.3))
+        opened(settings_for(server, security=security, timeout=1))
     assert caught.value.stage == stage
     assert isinstance(caught.value, TimeoutError)
 
@@ -127,17 +127,17 @@ def test_a_dripping_greeting_does_not_last_longer_than_the_budget(opened: Opener
 
 def test_all_stages_together_have_one_budget(opened: Opener) -> None:
     def script(peer: Peer) -> None:
-        peer._server.stopping.wait(0.2)
+        peer._server.stopping.wait(0.3)
         peer.send("* OK ready")
         peer.expect("CAPABILITY")
-        peer._server.stopping.wait(0.2)
+        peer._server.stopping.wait(0.3)
         peer.ok("* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR")
         peer.expect("AUTHENTICATE")
-        peer._server.stopping.wait(0.2)
+        peer._server.stopping.wait(0.9)
         peer.ok()
 
     with ScriptedServer(script) as server, pytest.raises(ImapTimeoutError) as caught:
-        opened(settings_for(server, timeout=0.5))
+        opened(settings_for(server, timeout=1))
     assert caught.value.stage == "authentication"
 
 

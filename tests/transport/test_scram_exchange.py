@@ -203,7 +203,7 @@ def test_silence_in_the_middle_of_the_exchange_is_a_timeout(opened: Opener) -> N
         peer.wait_for_end()
 
     with ScriptedServer(script) as server, pytest.raises(ImapTimeoutError) as caught:
-        opened(settings_for(server, timeout=0.3))
+        opened(settings_for(server, timeout=1))
     assert caught.value.stage == "authentication"
 
 

@@ -109,7 +109,7 @@ def test_no_failure_of_a_login_shows_the_secret(
     no_secret: Callable[[str, str], None],
 ) -> None:
     with ScriptedServer(echoing(answer, capabilities)) as server, pytest.raises(ImapError) as caught:
-        opened(settings_for(server, timeout=0.5, auth=AuthSettings(login=LOGIN, password=secret)))
+        opened(settings_for(server, timeout=1, auth=AuthSettings(login=LOGIN, password=secret)))
     no_secret(everything_about(caught.value), secret)
 
 

@@ -69,7 +69,7 @@ def test_a_server_that_repeats_what_it_got_brings_nothing_into_a_message(
     auth = AuthSettings(method, LOGIN, SECRET, alias)
     with caplog.at_level(logging.DEBUG), ScriptedServer(script) as server:
         with pytest.raises(ImapError) as caught:
-            opened(settings_for(server, timeout=0.5, auth=auth))
+            opened(settings_for(server, timeout=1, auth=auth))
         shown = everything_about(caught.value) + caplog.text
         for hidden in (*forms(SECRET), *sent_lines(bytes(server.received))):
             assert hidden not in shown

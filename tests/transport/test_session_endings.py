@@ -26,7 +26,7 @@ def test_a_timeout_makes_the_session_unusable_and_nothing_more_is_sent(opened: O
         peer.wait_for_end()
 
     with ScriptedServer(after_inbox(silent)) as server:
-        session = open_inbox(opened, server, timeout=0.3)
+        session = open_inbox(opened, server, timeout=1)
         with pytest.raises(ImapTimeoutError) as caught:
             session.search(["ALL"])
         assert caught.value.stage == "SEARCH"
@@ -46,7 +46,7 @@ def test_a_dripping_server_cannot_hold_a_command(opened: Opener) -> None:
         peer.drip(b"* 1 FETCH (UID 1 BODY[] {1000}\r\n" + b"x" * 1000, 0.02)
 
     with ScriptedServer(after_inbox(drip)) as server:
-        session = open_inbox(opened, server, timeout=0.4)
+        session = open_inbox(opened, server, timeout=1)
         with pytest.raises(ImapTimeoutError):
             session.fetch([1], ["BODY.PEEK[]"])
 
@@ -58,7 +58,7 @@ def test_dripping_lines_cannot_hold_a_command_either(opened: Opener) -> None:
             peer.send("* OK still working")
 
     with ScriptedServer(after_inbox(drip)) as server, pytest.raises(ImapTimeoutError):
-        open_inbox(opened, server, timeout=0.4).noop()
+        open_inbox(opened, server, timeout=1).noop()
 
 
 @pytest.mark.dovecot

@@ -286,7 +286,7 @@ def test_a_server_that_does_not_answer_the_handshake_is_a_timeout_at_stage_tls(o
             peer.exactly(1)
 
     with ScriptedServer(silent) as server, pytest.raises(ImapTimeoutError) as caught:
-        opened(settings_for(server, security="implicit", timeout=0.2))
+        opened(settings_for(server, security="implicit", timeout=1))
     assert caught.value.stage == "tls"
 
 
@@ -294,7 +294,7 @@ def test_a_tls_server_on_a_plaintext_port_is_a_timeout_whose_remedy_names_the_mo
     opened: Opener, tls: ssl.SSLContext
 ) -> None:
     with tls_server(tls) as server, pytest.raises(ImapTimeoutError) as caught:
-        opened(settings_for(server, timeout=0.2))
+        opened(settings_for(server, timeout=1))
     assert caught.value.stage == "greeting"
     assert "Implicit" in caught.value.remedy
 

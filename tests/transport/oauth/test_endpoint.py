@@ -126,18 +126,18 @@ def test_an_endpoint_that_drips_or_says_nothing_has_no_more_time_than_all_togeth
 
 
 def test_what_the_endpoint_takes_of_the_time_the_mail_server_does_not_have(world: OAuthWorld) -> None:
-    world.endpoint.delay = 0.6
+    world.endpoint.delay = 2
 
     def silent(peer: Peer) -> None:
         peer.wait_for_end()
 
     with ScriptedServer(silent) as server:
-        settings = asking(world, world.by_secret(world.dovecot.new_user()), timeout=1)
+        settings = asking(world, world.by_secret(world.dovecot.new_user()), timeout=3)
         settings = replace(settings, host=server.host, port=server.port, security="none")
         began = time.monotonic()
         with pytest.raises(ImapTimeoutError, match="greeting"):
             open_session(settings)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 4.5, "two and three seconds are too many"
 
 
 def test_an_endpoint_that_is_not_there_is_told(world: OAuthWorld) -> None:
@@ -354,15 +354,15 @@ def test_the_second_login_has_only_the_time_that_is_left(world: OAuthWorld) -> N
             return
         peer.greet("IMAP4rev1 SASL-IR AUTH=XOAUTH2")
         seen.append(peer.expect("AUTHENTICATE"))
-        time.sleep(0.7)
+        time.sleep(2)
         peer.no("no")
 
     with ScriptedServer(refuse_and_be_silent) as server:
         began = time.monotonic()
-        refusing = replace(settings, host=server.host, port=server.port, security="none", timeout=1.2)
+        refusing = replace(settings, host=server.host, port=server.port, security="none", timeout=3)
         with pytest.raises(ImapTimeoutError):
             open_session(refusing, clock=TwoMinutesLater())
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 4.5, "two and three seconds are too many"
 
 
 @pytest.fixture(autouse=True)

