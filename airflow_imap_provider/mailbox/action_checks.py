@@ -5,18 +5,17 @@ How actions are written is in ``actions``; here is only what is wrong with one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mail.templates import templated
 from airflow_imap_provider.mailbox.choice import Choice
-from airflow_imap_provider.mailbox.forwarding import PEOPLE, Forwarding
+from airflow_imap_provider.mailbox.forwarding import Forwarding
 
 if TYPE_CHECKING:
     from airflow_imap_provider.mailbox.actions import Action
 
-__all__ = ["FOLDERS", "KEYWORDS", "LABELS", "OUTGOING", "check_action", "check_keyword", "check_people"]
+__all__ = ["FOLDERS", "KEYWORDS", "LABELS", "OUTGOING", "check_action", "check_keyword"]
 
 OUTCOMES = ("all", "any", "none", "always", "never")
 KEYWORDS = {"add_keyword": True, "remove_keyword": False}
@@ -76,17 +75,6 @@ def check_keyword(action: Action) -> None:
         )
 
 
-def check_people(options: Mapping[str, Any]) -> None:
-    """Check that whom a mail is forwarded to is told as texts.
-
-    :raises SettingsError: for anything else.
-    """
-    for name in PEOPLE:
-        given = options.get(name, ())
-        if isinstance(given, (bytes, Mapping)) or not isinstance(given, Iterable):
-            raise SettingsError(f"{name}={given!r:.80}; a text or a list of texts is accepted.", stage="settings")
-
-
 def _check_options(action: Action) -> None:
     options = dict(action.options)
     if action.do == "save":
@@ -94,7 +82,6 @@ def _check_options(action: Action) -> None:
             raise SettingsError("the action 'save' needs a path to save to.", stage="settings")
         Choice.from_json(options)
     elif action.do == "forward":
-        check_people(options)
         Forwarding.from_json(options)
     elif not set(options) <= ({"create"} if action.do in FOLDERS else set()):
         raise SettingsError(f"the action {action.do!r} has no option {sorted(options)}.", stage="settings")

@@ -19,7 +19,6 @@ from airflow_imap_provider.mailbox.action_checks import (
     OUTGOING,
     check_action,
     check_keyword,
-    check_people,
 )
 from airflow_imap_provider.mailbox.choice import Choice
 from airflow_imap_provider.mailbox.forwarding import Forwarding
@@ -197,7 +196,6 @@ def Forward(  # noqa: N802
     :param options: ``cc``, ``bcc``, ``reply_to``, ``smtp_conn_id``, ``sender``, ``subject_prefix``, ``style``,
         ``separate``, ``max_size``.
     """
-    check_people({"to": to, **options})
     return Action("forward", "", when, _options(Forwarding.from_json({"to": to, **options}).to_json()))
 
 

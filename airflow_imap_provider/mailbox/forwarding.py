@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -114,11 +114,16 @@ class Forwarding:
                 raise SettingsError(
                     f"{name!r} is no option of forwarding; there are {', '.join(known)}.", stage="settings"
                 )
-            if name in PEOPLE:
-                values[name] = (value,) if isinstance(value, str) else tuple(value)
-            else:
-                values[name] = value
+            values[name] = _listed(name, value) if name in PEOPLE else value
         return cls(**values)
+
+
+def _listed(name: str, value: object) -> tuple[Any, ...]:
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, (bytes, Mapping)) or not isinstance(value, Iterable):
+        raise SettingsError(f"{name}={value!r:.80}; a text or a list of texts is accepted.", stage="settings")
+    return tuple(value)
 
 
 @dataclass(frozen=True)

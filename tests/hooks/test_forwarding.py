@@ -174,6 +174,8 @@ def test_what_the_smtp_server_refuses_is_told(
     [
         ({}, "at least one of to, cc and bcc"),
         ({"to": "ann"}, "one address is accepted"),
+        ({"to": 5}, "to=5; a text or a list of texts is accepted"),
+        ({"to": "ann@example.com", "cc": {"bob@example.com": 1}}, "cc=.*; a text or a list of texts is accepted"),
         ({"to": "a@example.com, b@example.com"}, "Give several as a list"),
         ({"to": "a@example.com\r\nBcc: b@example.com"}, "one address"),
         ({"to": "mail:subject"}, "mail:from"),
