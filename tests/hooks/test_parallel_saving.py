@@ -247,7 +247,7 @@ def test_a_name_that_cannot_be_given_leaves_nothing_behind(tmp_path: Path, monke
     def full(*arguments: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "link", full)
+    monkeypatch.setattr(Path, "hardlink_to", full)
     with pytest.raises(ImapError, match="No space left"):
         draft.commit("a")
     draft.discard()

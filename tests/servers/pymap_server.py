@@ -14,7 +14,6 @@ from contextlib import AsyncExitStack
 
 from pymap.backend.dict import DictBackend
 from pymap.imap import IMAPService
-from pysasl.hashing import Cleartext
 
 from tests.servers.waiting import free_port
 
@@ -91,8 +90,7 @@ class PymapServer:
             demo_user=self.login,
             demo_password=self.password,
         )
-        # Slow hashes protect nobody here.
-        backend, config = await DictBackend.init(arguments, hash_context=Cleartext())
+        backend, config = await DictBackend.init(arguments)
         config.apply_context()
         await backend.start(stack)
         await IMAPService(backend, config).start(stack)
