@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from contextlib import AsyncExitStack
 
 from pymap.backend.dict import DictBackend
+from pymap.concurrent import Subsystem
 from pymap.imap import IMAPService
 
 from tests.servers.waiting import free_port
@@ -90,7 +91,8 @@ class PymapServer:
             demo_user=self.login,
             demo_password=self.password,
         )
-        backend, config = await DictBackend.init(arguments)
+        # Its threads for hashing would leave event loops open.
+        backend, config = await DictBackend.init(arguments, cpu_subsystem=Subsystem.for_asyncio())
         config.apply_context()
         await backend.start(stack)
         await IMAPService(backend, config).start(stack)
