@@ -26,7 +26,16 @@ from airflow_imap_provider.mail.plausibility import MIME_HEADERS, contradiction
 from airflow_imap_provider.mail.structure import is_structure, read_structure
 from airflow_imap_provider.mail.transfer import KNOWN_ENCODINGS, decode_transfer
 
-__all__ = ["TEXT_LIMIT", "fetch_items", "lacks_text", "listed_defects", "mail_from_fetch", "text_items", "with_text"]
+__all__ = [
+    "TEXT_LIMIT",
+    "fetch_items",
+    "header_of",
+    "lacks_text",
+    "listed_defects",
+    "mail_from_fetch",
+    "text_items",
+    "with_text",
+]
 
 TEXT_LIMIT = 256 * 1024
 """Octets of a text part that are fetched and looked at. A long newsletter has 100 KiB; a log pasted into a mail may
@@ -207,19 +216,27 @@ def _text(part: TextPart, data: bytes, code_page: str, defects: list[str]) -> st
     return unflowed(text, delete_space=part.delete_space) if part.flowed else text
 
 
-def _header_fields(response: Mapping[bytes, Any], defects: list[str]) -> tuple[list[tuple[str, bytes]], bool]:
-    """Find the header block, whose name in the answer repeats the fields in the server's own spelling and order.
+def header_of(response: Mapping[bytes, Any]) -> bytes | None:
+    """Return the header block, whose name in the answer repeats the fields in the server's own spelling and order.
 
-    :returns: its fields, and whether there may be more.
+    :returns: ``None`` if the server gives none, which it never does of a mail that it can read.
     """
     for key, value in response.items():
         if key.upper().startswith((b"BODY[HEADER", b"RFC822.HEADER")) and isinstance(value, bytes):
-            problems: list[str] = []
-            fields = header_fields(value, problems)
-            defects += problems
-            return fields, len(value) > HEADER_LIMIT or len(fields) >= FIELDS_LIMIT
-    defects.append("the server gives no header")
-    return [], False
+            return value
+    return None
+
+
+def _header_fields(response: Mapping[bytes, Any], defects: list[str]) -> tuple[list[tuple[str, bytes]], bool]:
+    """Return the header's fields, and whether there may be more."""
+    block = header_of(response)
+    if block is None:
+        defects.append("the server gives no header")
+        return [], False
+    problems: list[str] = []
+    fields = header_fields(block, problems)
+    defects += problems
+    return fields, len(block) > HEADER_LIMIT or len(fields) >= FIELDS_LIMIT
 
 
 def _decoded(name: str, raw: list[bytes], code_page: str, defects: list[str]) -> tuple[str, ...]:

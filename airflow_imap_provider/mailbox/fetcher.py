@@ -84,8 +84,6 @@ class Fetcher:
     def _told(self, session: Session, status: FolderStatus, uids: Sequence[int]) -> Iterator[tuple[Mail, bool]]:
         """Yield mails, and whether there is anything in them to be read."""
         for uid, answer in self.suspects.answers(session, uids, self._items):
-            if not any(key not in (b"UID", b"SEQ") for key in answer):
-                continue
             mail = mail_from_fetch(
                 answer,
                 conn_id=self._conn_id,

@@ -2,8 +2,9 @@
 loses nothing.
 
 Whatever goes wrong with a FETCH may be the mail's fault, or the server's: its storage is away, it has had enough, it is
-about to go down. A mail is only blamed if the server gives another mail's header and body in the same session, and what
-it holds is only given up after :data:`PATIENCE`; until then the folder is held up before it, and everybody is told.
+about to go down. An OK that does not tell what was asked for is no better than a NO. A mail is only blamed if the
+server gives another mail's header and body in the same session, and what it holds is only given up after
+:data:`PATIENCE`; until then the folder is held up before it, and everybody is told.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.errors import ImapError, ProtocolError, RefusedError
+from airflow_imap_provider.mailbox.short_answers import HEADER_ITEMS, tells, with_header
 from airflow_imap_provider.transport.clock import Clock
 from airflow_imap_provider.transport.throttling import recognise
 
@@ -176,9 +178,8 @@ class Suspects:
 
         :param whole: whether they are no half.
         """
-        answers: Mapping[int, Mapping[bytes, Any]]
         if len(uids) == 1:
-            answers = self._alone(session, uids[0], items)
+            yield from self._alone(session, uids[0], items)
         else:
             try:
                 answers = self._guarded(session, uids, items)
@@ -202,9 +203,13 @@ class Suspects:
             except ImapError:
                 self._be_careful(uids)
                 raise
-        for uid in uids:
-            if uid in answers:
-                yield uid, answers[uid]
+            short = [uid for uid in uids if not tells(answers.get(uid), items)]
+            there = self._there(session, short) if short else []
+            for uid in uids:
+                if uid not in short:
+                    yield uid, answers[uid]
+                elif uid in there:
+                    yield from self._alone(session, uid, items)
 
     def _be_careful(self, uids: Sequence[int]) -> None:
         """One of these may have done it, or none: ask for fewer at once, so that it is found with few commands."""
@@ -228,8 +233,8 @@ class Suspects:
 
     # --- one mail -----------------------------------------------------------------------------------------------
 
-    def _alone(self, session: Session, uid: int, items: Sequence[str]) -> Mapping[int, Mapping[bytes, Any]]:
-        """Fetch one mail, and if the server or its answer chokes on it, what can be had of it."""
+    def _alone(self, session: Session, uid: int, items: Sequence[str]) -> Iterator[tuple[int, Mapping[bytes, Any]]]:
+        """Fetch one mail, and if the server or its answer chokes on it, what can be had of it; nothing if gone."""
         key, case = (uid, _HEADER), self._cases.get((uid, _HEADER))
         compared = self._compared(session, key, items)
         without_structure = [item for item in items if item != "BODYSTRUCTURE"]
@@ -237,7 +242,7 @@ class Suspects:
         problem = case.problem if case is not None else ""
         for level in range(self._level(case), len(levels)):
             try:
-                answers = self._guarded(session, [uid], levels[level])
+                answer = self._told(session, uid, levels[level])
             except (ProtocolError, RefusedError) as error:
                 problem = str(error)
                 if not session.usable:
@@ -248,18 +253,32 @@ class Suspects:
                 try:
                     compared = self._blame(session, key, error, compared, items, lossless=level == 0)
                 except GoneError:
-                    return {}
+                    return
             except ImapError as error:
                 self._note(key, error, compared, bare=level == len(levels) - 1)
                 raise
             else:
-                if uid not in answers:
-                    self.done(uid)
-                elif level == len(levels) - 1:
+                if level == len(levels) - 1:
                     self._give_up(uid, "header", problem)
-                return answers
+                yield uid, answer
+                return
         self._give_up(uid, "header", problem)
-        return {uid: {b"UNREADABLE": True}}
+        yield uid, {b"UNREADABLE": True}
+
+    def _told(self, session: Session, uid: int, items: Sequence[str]) -> Mapping[bytes, Any]:
+        """Fetch one mail; a header that is not there is asked for once more.
+
+        :raises RefusedError: also if the answer is OK and does not tell what was asked for.
+        """
+        answer = self._guarded(session, [uid], items).get(uid, {})
+        if tells(answer, items):
+            return answer
+        if tells(answer, ()):
+            more = self._guarded(session, [uid], HEADER_ITEMS).get(uid, {})
+            if (complete := with_header(answer, more, items)) is not None:
+                return complete
+            raise RefusedError("the server answers OK and gives no header of the mail.", stage="FETCH")
+        raise RefusedError("the server answers OK and leaves the mail out, which it still lists.", stage="FETCH")
 
     def _level(self, case: _Case | None) -> int:
         if case is None:
@@ -299,11 +318,11 @@ class Suspects:
             raise error
         if lossless:
             return compared
-        if limit is None and not compared:
+        if limit is None:
             if not self._there(session, key[:1]):
                 self.done(key[0])
                 raise GoneError
-            compared = self._other_works(session, key[:1], items)
+            compared = compared or self._other_works(session, key[:1], items)
         if self._note(key, error, compared).given_up or not self._patient:
             return compared
         raise self._held_up(key)
@@ -332,7 +351,8 @@ class Suspects:
                     raise
                 refused = error  # it may be broken, too
             else:
-                if any(key.startswith(b"BODY[") for key in answer):
+                bodies = [value for key, value in answer.items() if key.startswith(b"BODY[")]
+                if bodies and all(isinstance(value, bytes) for value in bodies) and tells(answer, wanted):
                     return True
         if refused is not None:
             raise refused

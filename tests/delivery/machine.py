@@ -39,6 +39,7 @@ SHORT = (0.005, 0.02, 0.1, 0.5)
 LONG = (1.0, 2.0, 4.0, 10.0, 40.0, 90.0, 400.0, 700.0)
 UNWELL = ("[THROTTLED] too fast", "Server Unavailable. 15", "System Error")
 """Words of a server that is not well. Only the first ones are known for such."""
+SHORT_ANSWERS = ("nothing", "flags", "no header")
 CLOCKS = (0.0, -45.0, 75.0, 400.0)
 """By how many seconds clocks are wrong."""
 
@@ -148,6 +149,11 @@ class DeliveryMachine(RuleBasedStateMachine):
     @rule()
     def a_broken_mail_arrives(self) -> None:
         self.world.deliver_broken()
+
+    # For less than the patience with a broken one.
+    @rule(matches=st.booleans(), how=st.sampled_from(SHORT_ANSWERS), seconds=st.sampled_from((0.03, 5.0, 300.0)))
+    def a_mail_arrives_that_answers_leave_out_at_first(self, matches: bool, how: str, seconds: float) -> None:
+        self.world.deliver_short(matches=matches, how=how, seconds=seconds)
 
     @rule(words=st.sampled_from(UNWELL), seconds=st.sampled_from((5.0, 90.0, 1000.0)), search=st.booleans())
     def the_server_is_not_well(self, words: str, seconds: float, search: bool) -> None:

@@ -98,6 +98,9 @@ class MailServer:
         """Whether SEARCH is then refused too: it may come from an index."""
         self.poison: set[str] = set()
         """Mails whose header is refused, by name."""
+        self.short: dict[str, tuple[str, float]] = {}
+        """Mails, by name, of which a FETCH that is OK gives less than was asked for: ``nothing``, ``flags`` or ``no
+        header``; and until when."""
         self.before_command: Callable[[TwinSession, str], None] = lambda _session, _command: None
         self.after_command: Callable[[TwinSession, str], None] = lambda _session, _command: None
 
@@ -281,15 +284,15 @@ class TwinSession:
         found: dict[int, dict[bytes, Any]] = {}
         for uid in uids:
             mail = self._mails.get(uid)
-            if mail is not None:
-                found[uid] = {
-                    b"UID": uid,
-                    b"FLAGS": tuple(flag.encode() for flag in sorted(mail.flags)),
-                    b"INTERNALDATE": mail.received,
-                    b"RFC822.SIZE": mail.size,
-                    b"BODYSTRUCTURE": TEXT,
-                    b"BODY[HEADER.FIELDS (FROM)]": mail.header,
-                }
+            how, until = self._server.short.get(mail.name, ("", 0.0)) if mail is not None else ("", 0.0)
+            short = how if self._server.universe.now < until else ""
+            if mail is not None and short != "nothing":
+                answer = found[uid] = {b"UID": uid, b"FLAGS": tuple(flag.encode() for flag in sorted(mail.flags))}
+                if short != "flags":
+                    told = {b"INTERNALDATE": mail.received, b"RFC822.SIZE": mail.size, b"BODYSTRUCTURE": TEXT}
+                    answer.update(told)
+                if not short:
+                    answer[b"BODY[HEADER.FIELDS (FROM)]"] = mail.header
         self._done("FETCH")
         return found
 

@@ -326,3 +326,13 @@ def compare_with_broken_mails_only(patch: pytest.MonkeyPatch) -> None:
         return real(self, session, uids, items)
 
     patch.setattr(poison.Suspects, "_other_works", other_works)
+
+
+def take_who_is_left_out_for_gone(patch: pytest.MonkeyPatch) -> None:
+    """An answer that is OK names every mail that there is."""
+    patch.setattr(poison.Suspects, "_there", lambda *_arguments: [])
+
+
+def take_who_has_no_header_for_one_without_subject(patch: pytest.MonkeyPatch) -> None:
+    """An answer that is OK has everything that was asked for."""
+    patch.setattr(poison, "tells", lambda answer, _items: bool(answer))

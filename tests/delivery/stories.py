@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from airflow_imap_provider.mailbox.actions import Action, Copy, Delete, MarkRead, Move
 from tests.delivery import mutations
-from tests.delivery.machine import UNWELL, DeliveryMachine
+from tests.delivery.machine import SHORT_ANSWERS, UNWELL, DeliveryMachine
 
 Story = Callable[[DeliveryMachine], None]
 
@@ -418,6 +418,16 @@ def a_broken_mail_among_many_and_beside_another_broken_one(machine: DeliveryMach
     machine.time_passes(700.0)
 
 
+def left_out_of_answers_at_first(machine: DeliveryMachine) -> None:
+    begin(machine, actions=(MarkRead(),), no_match=(Delete(),))
+    machine.mails_arrive([True, False])
+    for how in SHORT_ANSWERS:
+        for seconds in (0.03, 300.0):
+            machine.a_mail_arrives_that_answers_leave_out_at_first(True, how, seconds)
+            machine.mails_arrive([True, False])
+            machine.time_passes(400.0)
+
+
 TEETH: tuple[tuple[Story, mutations.Mutation], ...] = (
     (edited_with_an_event_on_its_way, mutations.commit_without_grace),
     (quiet_day, mutations.commit_without_confirmation),
@@ -466,4 +476,6 @@ TEETH: tuple[tuple[Story, mutations.Mutation], ...] = (
     (others_are_deleted_and_the_triggerer_is_killed, mutations.drop_owed_actions),
     (others_are_deleted_and_the_triggerer_is_killed, mutations.mistake_the_lists),
     (a_broken_mail_among_many_and_beside_another_broken_one, mutations.compare_with_broken_mails_only),
+    (left_out_of_answers_at_first, mutations.take_who_is_left_out_for_gone),
+    (left_out_of_answers_at_first, mutations.take_who_has_no_header_for_one_without_subject),
 )

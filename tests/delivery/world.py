@@ -306,6 +306,11 @@ class World:
         self.deliver(matches=False)
         self.server.poison.add(f"mail{len(self.arrivals)}")
 
+    def deliver_short(self, *, matches: bool, how: str, seconds: float) -> None:
+        """Let a mail come in that a FETCH leaves out at first, wholly or in part."""
+        self.server.short[f"mail{len(self.arrivals) + 1}"] = how, self.universe.now + seconds
+        self.deliver(matches=matches)
+
     def renumber_folder(self, sessions: str = "lost") -> None:
         """The folder's UIDs begin anew under the same UIDVALIDITY, and below every place."""
         for mail in self.server.inbox.values():

@@ -21,6 +21,7 @@ from airflow_imap_provider.mailbox.reader import Reader, Wish
 from airflow_imap_provider.transport.session import open_session
 from airflow_imap_provider.transport.throttling import LIMITS
 from tests.mailbox.test_reader import STRUCTURE
+from tests.servers.dovecot import Dovecot, User
 from tests.servers.scripted import ClientGoneError, Peer, ScriptedServer
 from tests.transport.conftest import settings_for
 
@@ -28,6 +29,8 @@ BEGIN = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 HOUR = 3600.0
 PATIENCE = poison.PATIENCE
 DROP, GARBLE = "drop", "garble"
+SHORT = ("left out", "nothing but flags", "no header", "NIL", "empty", "blank")
+"""What an answer that is OK may lack of a mail."""
 Trouble = Callable[["Troubled", list[int], str], str]
 """Says for a FETCH of UIDs and items what goes wrong: the words of a NO, a BYE, or one of the above; else nothing."""
 
@@ -101,7 +104,10 @@ class Troubled:
                 peer.send(what)
             peer.close()
             raise ClientGoneError
-        if what and what != GARBLE:
+        if what in SHORT:
+            answers = (answer(uid, items, self.trouble(self, [uid], items)) for uid in asked if uid in self.uids)
+            peer.ok(*filter(None, answers))
+        elif what and what != GARBLE:
             peer.no(what)
         elif what:
             peer.ok(b"* 1 FETCH (UID 2 FLAGS (\\Seen INTERNALDATE (((((")
@@ -109,18 +115,25 @@ class Troubled:
             peer.ok(*(answer(uid, items) for uid in asked if uid in self.uids))
 
 
-def answer(uid: int, items: str) -> bytes:
-    """What is asked for of a mail."""
+def answer(uid: int, items: str, short: str = "") -> bytes:
+    """What is asked for of a mail, or less."""
     header = f"Subject: mail {uid}\r\n\r\n".encode()
+    given = {"NIL": b"NIL", "empty": b'""', "blank": b"{2}\r\n\r\n"}.get(short)
     values = {
         "FLAGS": b"FLAGS ()",
         "INTERNALDATE": b'INTERNALDATE "01-Nov-2026 00:00:00 +0000"',
         "RFC822.SIZE": b"RFC822.SIZE 50",
         "BODYSTRUCTURE": f"BODYSTRUCTURE {STRUCTURE}".encode(),
-        "HEADER": b"BODY[HEADER.FIELDS (SUBJECT)] {%d}\r\n%s" % (len(header), header),
+        "HEADER.FIELDS": b"BODY[HEADER.FIELDS (SUBJECT)] " + (given or b"{%d}\r\n%s" % (len(header), header)),
+        "BODY.PEEK[HEADER]": b"BODY[HEADER]<0> " + (given or b"{%d}\r\n%s" % (len(header), header)),
         "BODY.PEEK[1]": b"BODY[1]<0> {5}\r\nmagic",
-        "BODY.PEEK[]": b"BODY[]<0> {%d}\r\n%smagic" % (len(header) + 5, header),
+        "BODY.PEEK[]": b"BODY[]<0> " + (given or b"{%d}\r\n%smagic" % (len(header) + 5, header)),
     }
+    if short == "left out":
+        return b""
+    if short in ("nothing but flags", "no header"):
+        kept = ("FLAGS",) if short == "nothing but flags" else ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "BODYSTRUCTURE")
+        values = {name: values[name] for name in kept}
     told = b" ".join([f"UID {uid}".encode(), *(value for name, value in values.items() if name in items)])
     return b"* %d FETCH (%s)" % (uid, told)
 
@@ -410,6 +423,81 @@ def test_who_comes_back_is_told_that_the_server_is_not_well() -> None:
         found = watch(folder, server, reader(folder, patient=False), 1.0)
     assert found.subjects == []
     assert found.errors
+
+
+# --- an OK that does not tell what was asked for ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("short", SHORT)
+@pytest.mark.parametrize("removal", [Delete(), Move("Junk")], ids=lambda action: action.do)
+def test_a_mail_that_is_answered_short_for_a_while_is_whole_and_not_removed(short: str, removal: Action) -> None:
+    """An index that is ahead of its storage, say."""
+    trouble = on(2, short, "")
+
+    def ahead(folder: Troubled, uids: list[int], items: str) -> str:
+        return trouble(folder, uids, items) if folder.clock.seconds < 0.5 * PATIENCE else ""
+
+    with scene([1, 2, 3], ahead) as (folder, server):
+        reading = reader(folder, Subject.contains("mail"), on_no_match=(removal,))
+        found = watch(folder, server, reading, 6 * HOUR)
+    assert found.subjects == ["mail 1", "mail 2", "mail 3"]
+    assert (found.todo, found.incomplete) == ({}, [])
+    assert found.held_up
+
+
+@pytest.mark.parametrize("patient", [True, False], ids=["trigger", "sensor"])
+@pytest.mark.parametrize("short", SHORT)
+def test_a_mail_that_is_always_answered_short_is_named_and_not_removed(short: str, *, patient: bool) -> None:
+    with scene([1, 2, 3], on(2, short, "")) as (folder, server):
+        reading = reader(folder, Subject.contains("mail"), on_no_match=(Delete(),), patient=patient)
+        found = watch(folder, server, reading, 6 * HOUR)
+    assert found.subjects == ["mail 1", "mail 3"]
+    assert found.todo == {}
+    assert [line.split(":")[0] for line in found.incomplete] == ["UID 2, without its header"]
+    assert (found.times["mail 3"] >= PATIENCE) is patient
+    assert folder.fetches < 60
+
+
+def test_a_header_that_is_given_when_it_is_asked_for_once_more_is_enough() -> None:
+    with scene([1, 2, 3], on(2, "blank", "HEADER.FIELDS")) as (folder, server):
+        found = watch(folder, server, reader(folder), 1.0)
+    assert found.subjects == ["mail 1", "mail 2", "mail 3"]
+    assert (found.incomplete, found.held_up) == ([], [])
+
+
+def test_a_mail_that_goes_while_it_is_waited_for_holds_nobody_up() -> None:
+    with scene([1, 2, 3], on(2, "left out", "")) as (folder, server):
+        reading = reader(folder)
+        found = watch(folder, server, reading, 1.0)
+        assert found.held_up
+        folder.uids.remove(2)
+        folder.listed.remove(2)
+        found = watch(folder, server, reading, 300.0, place=found.place)
+    assert found.subjects == ["mail 3"]
+    assert found.incomplete == []
+
+
+def test_a_server_that_gives_no_header_at_all_is_no_reason_to_pass_a_mail() -> None:
+    until = 5 * HOUR
+    with scene([1, 2, 3], lambda folder, *_: "NIL" if folder.clock.seconds < until else "") as (folder, server):
+        found = watch(folder, server, reader(folder, Subject.contains("mail")), 9 * HOUR)
+    assert found.subjects == ["mail 1", "mail 2", "mail 3"]
+    assert found.incomplete == []
+
+
+def test_a_mail_without_any_header_is_no_broken_one(dovecot: Dovecot, user: User) -> None:
+    for raw in (b"\r\nno header at all\r\n", b"X-Only: this\r\n\r\nnone that is asked for\r\n"):
+        dovecot.deliver(user, raw)
+    session = open_session(dovecot.settings(user))
+    try:
+        wish = Wish(conn_id="c", folder="INBOX", conditions=Conditions([]), text=True)
+        batch = Reader(wish, patient=True).read(
+            session, session.select("INBOX", readonly=True), first_place("all", BEGIN)
+        )
+    finally:
+        session.close()
+    assert [mail.text for mail in batch.mails] == ["no header at all\n", "none that is asked for\n"]
+    assert (batch.incomplete, batch.held_up) == ((), "")
 
 
 # --- a mail that is gone ------------------------------------------------------------------------------------------
