@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_imap_provider.errors import FolderNotFoundError, RefusedError, SettingsError
+from airflow_imap_provider.errors import FolderNotFoundError, SettingsError
+from airflow_imap_provider.mailbox import removing
 from airflow_imap_provider.mailbox.action_checks import (
     FOLDERS,
     KEYWORDS,
@@ -303,8 +304,7 @@ def perform(session: Session, uids: Sequence[int], actions: Sequence[Action], *,
 
     Mails that are gone are passed over: UID commands ignore UIDs that do not exist (RFC 3501, section 6.4.8).
 
-    :param repeated: an earlier attempt may have been interrupted: on a server without MOVE, a mail that carries
-        ``\Deleted`` by now was copied then and is not copied again.
+    :param repeated: an earlier attempt may have been interrupted; see :func:`~.removing.move`.
     :raises ImapError: what the session raises; the actions before are done then, the ones after are not.
     """
     for action in actions:
@@ -320,9 +320,9 @@ def perform(session: Session, uids: Sequence[int], actions: Sequence[Action], *,
         elif action.do == "copy":
             _to_folder(session, action, lambda folder: lead(session, uids, folder, session.copy))
         elif action.do == "move":
-            _to_folder(session, action, lambda folder: _move(session, uids, folder, repeated=repeated))
+            _to_folder(session, action, lambda folder: removing.move(session, uids, folder, repeated=repeated))
         elif action.do == "delete":
-            _delete(session, uids)
+            removing.delete(session, uids)
         else:
             raise SettingsError(f"the action {action.do!r} is not done by the mail server.", stage="actions")
 
@@ -343,32 +343,3 @@ def _set(session: Session, uids: Sequence[int], flag: str, *, on: bool) -> None:
         session.add_flags(uids, [flag])
     else:
         session.remove_flags(uids, [flag])
-
-
-def _move(session: Session, uids: Sequence[int], folder: str, *, repeated: bool) -> None:
-    if session.has("MOVE"):
-        lead(session, uids, folder, session.move)
-        return
-    _require_uid_expunge(session, "move")
-    to_copy = list(uids)
-    if repeated:
-        answers: Mapping[int, Mapping[bytes, Any]] = session.fetch(uids, ["FLAGS"])
-        to_copy = [uid for uid, answer in answers.items() if b"\\Deleted" not in answer.get(b"FLAGS", ())]
-    if to_copy:
-        lead(session, to_copy, folder, session.copy)
-    _delete(session, uids)
-
-
-def _delete(session: Session, uids: Sequence[int]) -> None:
-    _require_uid_expunge(session, "delete")
-    session.add_flags(uids, ["\\Deleted"])
-    session.expunge(uids)
-
-
-def _require_uid_expunge(session: Session, what: str) -> None:
-    if not session.has("UIDPLUS"):
-        raise RefusedError(
-            f"this server can {what} a mail only together with all others that anyone marked as deleted",
-            stage="actions",
-            remedy="It offers neither MOVE nor UIDPLUS: mark or flag the mail instead.",
-        )

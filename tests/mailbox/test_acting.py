@@ -23,6 +23,7 @@ from airflow_imap_provider.mailbox.actions import (
     Unflag,
     perform,
 )
+from airflow_imap_provider.mailbox.removing import copied_mark
 from airflow_imap_provider.transport.session import Session, open_session
 from tests.mailbox.test_reader import message
 from tests.servers.dovecot import Dovecot, User
@@ -103,11 +104,90 @@ def test_a_move_that_was_interrupted_after_its_copy_does_not_copy_again(
     if not session.has("UIDPLUS") or session.has("MOVE"):
         perform(session, [1], [MarkRead()], repeated=True)
         return  # these servers have no such moment
-    session.copy([1], "Done")
-    session.add_flags([1], ["\\Deleted"])
+    with_expunge, session.expunge = session.expunge, _refused  # type: ignore[method-assign,assignment]
+    with pytest.raises(RefusedError, match="interrupted"):
+        perform(session, [1], [Move("Done")])
+    session.expunge = with_expunge  # type: ignore[method-assign]
     perform(session, [1, 2], [Move("Done")], repeated=True)
     assert uids(server, mailbox) == [3, 4]
     assert len(uids(server, mailbox, folder="Done")) == 2
+    assert uids(server, mailbox, "DELETED", folder="Done") == []
+
+
+def _refused(_uids: object) -> None:
+    raise RefusedError("interrupted", stage="EXPUNGE")
+
+
+def test_a_mail_that_somebody_else_has_marked_as_deleted_is_moved_whole_by_a_repeated_move(
+    server: Dovecot, mailbox: User, session: Session
+) -> None:
+    if not session.has("UIDPLUS"):
+        return
+    session.add_flags([1], ["\\Deleted"])
+    perform(session, [1, 2, 99], [Move("Done")], repeated=True)
+    assert uids(server, mailbox) == [3, 4]
+    assert len(uids(server, mailbox, folder="Done")) == 2
+    if not session.has("MOVE"):
+        assert uids(server, mailbox, "DELETED", folder="Done") == [], "the next expunge there would remove it"
+
+
+class WithoutMove:
+    """A server without MOVE, with mails 1 to 3 in its folder.
+
+    :param flags: what it tells of a mail; of those that are missing nothing.
+    :param keywords: whether it takes such.
+    """
+
+    def __init__(self, flags: dict[int, str], *, keywords: bool = True) -> None:
+        self.flags, self.keywords = flags, keywords
+        self.changes: list[str] = []
+
+    def __call__(self, peer: Peer) -> None:
+        peer.serve_inbox("IMAP4rev1 UIDPLUS AUTH=PLAIN")
+        while True:
+            peer.tag, _, command = peer.line().partition(" ")
+            if command.startswith("UID FETCH"):
+                peer.ok(*(f"* {uid} FETCH (UID {uid} FLAGS ({flags}))" for uid, flags in self.flags.items()))
+            elif command.startswith("UID SEARCH"):
+                peer.ok("* SEARCH 1 2 3")
+            elif command.startswith("NOOP"):
+                peer.ok()
+            else:
+                self.changes.append(command.removeprefix("UID "))
+                if "Imap4-Copied" in command and not self.keywords:
+                    peer.no("no such flag")
+                else:
+                    peer.ok()
+
+
+def move_again(folder: WithoutMove) -> None:
+    with ScriptedServer(folder) as server:
+        session = open_session(settings_for(server))
+        session.select("INBOX", readonly=False)
+        try:
+            perform(session, [1, 2, 3], [Move("Done")], repeated=True)
+        finally:
+            session.close()
+
+
+def test_a_mail_of_which_the_server_tells_nothing_is_neither_copied_nor_removed() -> None:
+    mark = copied_mark("Done")
+    folder = WithoutMove({1: "", 3: f"\\Deleted {mark.upper()}"})
+    with pytest.raises(RefusedError, match="they stay where they are"):
+        move_again(folder)
+    assert folder.changes == ['COPY 1 "Done"', f"STORE 1 +FLAGS.SILENT (\\Deleted {mark})", "EXPUNGE 1,3"]
+
+
+def test_where_no_keyword_can_be_set_a_mail_is_rather_copied_twice() -> None:
+    folder = WithoutMove({1: "\\Deleted", 2: "", 3: "\\Deleted"}, keywords=False)
+    move_again(folder)
+    assert folder.changes == [
+        "STORE 1,3 -FLAGS.SILENT (\\Deleted)",
+        'COPY 1:3 "Done"',
+        f"STORE 1:3 +FLAGS.SILENT (\\Deleted {copied_mark('Done')})",
+        "STORE 1:3 +FLAGS.SILENT (\\Deleted)",
+        "EXPUNGE 1:3",
+    ]
 
 
 def test_a_target_that_is_not_there_is_named_and_nothing_is_lost(
