@@ -37,7 +37,7 @@ from airflow_imap_provider.mail.mark_condition import FlagCondition
 from airflow_imap_provider.mail.number_condition import NumberCondition
 from airflow_imap_provider.mail.text_condition import ADDRESS_FIELDS, TextCondition
 
-__all__ = ["criteria_for", "search_criteria"]
+__all__ = ["EARLIEST", "LATEST", "criteria_for", "search_criteria"]
 
 MARGIN = timedelta(days=1)
 """A day: time zones reach from UTC-12 to UTC+14."""

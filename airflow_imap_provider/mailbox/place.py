@@ -163,7 +163,7 @@ class Place:
         data: dict[str, Any] = {
             "start": self.start,
             "activated": self.activated.isoformat(),
-            "uidvalidity": self.uidvalidity or 0,
+            "uidvalidity": self.uidvalidity,
             "last_uid": self.last_uid,
             "epoch": self.epoch,
             "told_uid": self.told_uid,
@@ -199,7 +199,7 @@ class Place:
         return cls(
             start=data["start"],
             activated=datetime.fromisoformat(data["activated"]),
-            uidvalidity=data["uidvalidity"] or None,
+            uidvalidity=_uidvalidity(data),
             last_uid=data["last_uid"],
             epoch=data["epoch"],
             told_uid=data["told_uid"],
@@ -226,6 +226,12 @@ class Place:
                 known=floor["known"],
             ),
         )
+
+
+def _uidvalidity(data: Mapping[str, Any]) -> int | None:
+    """Return what is stored; earlier versions have 0 for a folder that was not opened, and there are servers with 0."""
+    stored: int | None = data["uidvalidity"]
+    return None if stored == 0 and not data["last_uid"] and not data.get("account") else stored
 
 
 def _moment(text: str) -> datetime | None:
@@ -306,7 +312,7 @@ def rebase(place: Place, uidvalidity: int, highest: int, *, now: datetime | None
             todo=(),
             witness=(0, ""),
         )
-    since = place.last_received - LOOK_BACK
+    since = _earlier(place.last_received, LOOK_BACK)
     if len(place.recent) == RECENT:
         # Older mails could not be recognised any more.
         since = max(since, datetime.fromtimestamp(place.recent[0][0], timezone.utc))
@@ -322,6 +328,14 @@ def rebase(place: Place, uidvalidity: int, highest: int, *, now: datetime | None
     )
 
 
+def _earlier(moment: datetime, by: timedelta) -> datetime:
+    """Return a moment before another one, or the first there is: whoever appends a mail chooses its date."""
+    try:
+        return moment - by
+    except OverflowError:
+        return datetime.min.replace(tzinfo=timezone.utc)
+
+
 def _first_floor(place: Place, highest: int, now: datetime) -> Floor | None:
     if place.start == "all" or highest <= 0:
         return None
@@ -329,6 +343,6 @@ def _first_floor(place: Place, highest: int, now: datetime) -> Floor | None:
         return Floor(until=highest, unread=True)
     if place.start == "new":
         late = not timedelta(0) <= now - place.activated <= PROMPT
-        return Floor(until=highest, since=place.activated - timedelta(seconds=place.slack if late else 0))
+        return Floor(until=highest, since=_earlier(place.activated, timedelta(seconds=place.slack if late else 0)))
     since = datetime.fromisoformat(place.start)
     return Floor(until=highest, since=since)

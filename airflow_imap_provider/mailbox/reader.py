@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.errors import ImapError, RefusedError
@@ -25,7 +25,7 @@ from airflow_imap_provider.mailbox.place import Place, Todo
 from airflow_imap_provider.mailbox.poison import HeldUpError
 from airflow_imap_provider.mailbox.ranges import UidRanges
 from airflow_imap_provider.mailbox.refitting import refit
-from airflow_imap_provider.mailbox.searching import finds_substrings
+from airflow_imap_provider.mailbox.searching import finds_substrings, received_since
 from airflow_imap_provider.mailbox.unwrapping import require_smime
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
 from airflow_imap_provider.transport.throttling import recognise
@@ -272,8 +272,7 @@ class Reader:
                 if floor.unread:
                     criteria.append("UNSEEN")
                 if floor.since is not None:
-                    # SINCE compares dates without time and zone (RFC 3501, section 6.4.4): a day of margin.
-                    criteria += ["SINCE", (floor.since - timedelta(days=1)).date()]
+                    criteria += received_since(floor.since)
             uids = sorted(uid for uid in session.search(["UID", f"{low}:{top}", *criteria]) if low <= uid <= top)
             if uids:
                 return uids, top, True

@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from airflow_imap_provider.errors import LostConnectionError, ProtocolError, RefusedError
 from airflow_imap_provider.mail.fetching import mail_from_fetch
 from airflow_imap_provider.mailbox.place import Place, fingerprint, rebase
+from airflow_imap_provider.mailbox.searching import received_before, received_since
 from airflow_imap_provider.transport.remedies import LATER
 from airflow_imap_provider.transport.throttling import recognise
 
@@ -139,8 +140,8 @@ def _last_told(session: Session, place: Place, highest: int) -> int:
     if not place.recent or not highest:
         return 0
     marks = {mark for _, mark in place.recent}
-    oldest = datetime.fromtimestamp(min(seconds for seconds, _ in place.recent), timezone.utc) - timedelta(days=1)
-    found = session.search(["UID", f"{max(highest - SEARCHED, 1)}:{highest}", "SINCE", oldest.date()])
+    oldest = datetime.fromtimestamp(min(seconds for seconds, _ in place.recent), timezone.utc)
+    found = session.search(["UID", f"{max(highest - SEARCHED, 1)}:{highest}", *received_since(oldest)])
     uids = sorted(found, reverse=True)[:LOOKED_AT]
     for begin in range(0, len(uids), AT_ONCE):
         if known := _known(session, marks, uids[begin : begin + AT_ONCE]):
@@ -171,7 +172,8 @@ def _notice(session: Session, why: str, place: Place) -> str:
     floor = place.floor
     if floor is None or floor.since is None or floor.until < 1:  # the folder is empty
         return text
-    older = session.search(["UID", f"1:{floor.until}", "BEFORE", floor.since.date()])
+    before = received_before(floor.since)
+    older = session.search(["UID", f"1:{floor.until}", *before]) if before else []
     if not older:
         return text
     return (

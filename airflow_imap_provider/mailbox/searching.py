@@ -1,18 +1,36 @@
-"""Which servers search as the standard says. What they are asked is in ``mail/search.py``."""
+"""Which servers search as the standard says, and for which dates. What they are asked is in ``mail/search.py``."""
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+
+from airflow_imap_provider.mail.search import EARLIEST, LATEST
 
 if TYPE_CHECKING:
     from airflow_imap_provider.transport.session import Session
 
-__all__ = ["finds_substrings"]
+__all__ = ["finds_substrings", "received_before", "received_since"]
 
 SUBSTRING_SEARCHERS = ("dovecot", "cyrus")
 """Servers whose SEARCH finds substrings as RFC 3501 (section 6.4.4) asks. Gmail and Exchange find whole words or their
 beginnings instead, and so does any server with a full-text index (Dovecot then announces SEARCH=FUZZY): letting those
 leave mails out would lose some."""
+
+
+def received_since(moment: datetime) -> list[object]:
+    """Return what to SEARCH for to find mails received since a moment, and some of before; nothing if all are.
+
+    SINCE compares dates without time and zone (RFC 3501, section 6.4.4): a day of margin.
+    """
+    day = moment.date()
+    return ["SINCE", min(day - timedelta(days=1), LATEST)] if day > EARLIEST else []
+
+
+def received_before(moment: datetime) -> list[object] | None:
+    """Return what to SEARCH for to find mails received before the day of a moment; ``None`` if none are asked for."""
+    day = moment.date()
+    return ["BEFORE", min(day, LATEST)] if day > EARLIEST else None
 
 
 def finds_substrings(session: Session) -> bool:

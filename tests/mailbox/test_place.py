@@ -13,6 +13,7 @@ from airflow_imap_provider.mail.message import Mail
 from airflow_imap_provider.mailbox.actions import Move
 from airflow_imap_provider.mailbox.place import RECENT, Place, Todo, first_place, parse_start, rebase
 from airflow_imap_provider.mailbox.ranges import UidRanges
+from airflow_imap_provider.mailbox.searching import received_before, received_since
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 345678, tzinfo=timezone.utc)
 LATER = NOON + timedelta(days=300)
@@ -94,6 +95,36 @@ def test_a_place_survives_its_stored_form() -> None:
     assert Place.from_json(json.loads(json.dumps(first_place("all", NOON).to_json()))) == first_place(
         "all", NOON.replace(microsecond=0)
     )
+
+
+def test_a_uidvalidity_of_zero_is_one_and_no_folder_that_was_not_opened() -> None:
+    opened_with_zero = replace(rebase(first_place("all", NOON), 0, 0), account="mine")
+    assert Place.from_json(json.loads(json.dumps(opened_with_zero.to_json()))).uidvalidity == 0
+    told = opened_with_zero.after(3, [mail(3)], now=LATER)
+    assert Place.from_json(json.loads(json.dumps(told.to_json()))) == told
+    of_an_earlier_version = {**first_place("all", NOON).to_json(), "uidvalidity": 0}
+    assert Place.from_json(of_an_earlier_version).uidvalidity is None
+
+
+@pytest.mark.parametrize("day", [date.min, date.max], ids=["first", "last"])
+def test_a_mail_with_the_first_or_the_last_date_there_is_does_no_harm(day: date) -> None:
+    """Who appends a mail chooses it."""
+    odd = datetime(day.year, day.month, day.day, tzinfo=timezone.utc)
+    place = opened("all", 0).after(2, [mail(1, odd), mail(2, odd)], now=LATER)
+    changed = rebase(place, 8, 5)
+    assert not changed.counts(mail(4, odd))
+    assert changed.counts(mail(5, LATER, size=77))
+
+
+@pytest.mark.parametrize("start", ["0001-01-01", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_a_start_at_the_end_of_the_calendar_can_be_searched_for(start: str) -> None:
+    floor = opened(parse_start(start)).floor
+    assert floor is not None
+    assert floor.since is not None
+    first = start.startswith("0001")
+    assert bool(received_since(floor.since)) is not first
+    assert (received_before(floor.since) is None) is first
+    assert opened(parse_start(start)).counts(mail(1, NOON)) is first
 
 
 def test_the_floor_is_gone_once_the_place_has_passed_it() -> None:

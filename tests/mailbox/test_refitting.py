@@ -189,6 +189,22 @@ def test_a_place_above_all_uids_begins_anew_and_loudly() -> None:
     assert (batch.place.epoch, batch.place.last_uid) == (1, 3)
 
 
+def test_a_mail_that_was_told_with_the_first_date_there_is_does_not_stop_the_folder_that_is_made_anew() -> None:
+    told = replace(
+        HANDLED,
+        uidvalidity=6,
+        last_uid=2,
+        last_received=datetime(1, 1, 1, tzinfo=timezone.utc),
+        recent=((-62135596800, "x"),),
+    )
+    with ScriptedServer(numbered_anew([1, 2], [2])) as server:
+        session = open_session(settings_for(server))
+        batch = reader().read(session, session.select("INBOX", readonly=True), told)
+        session.close()
+    assert "has another UIDVALIDITY" in batch.notice
+    assert len(batch.mails) == 2
+
+
 def test_a_status_that_is_older_than_the_place_is_asked_for_again_once() -> None:
     """Another trigger has read on in the same session."""
     opened = [3, 5]
