@@ -8,6 +8,7 @@ from 1. A place above all UIDs would see nothing any more, for ever and without 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Fitted", "account_of", "refit", "reopened"]
 
+log = logging.getLogger(__name__)
+
 LOOKED_AT = 2000
 """Mails among which the last one that was told is looked for, from the newest down: twenty FETCHes at most."""
 
@@ -40,6 +43,9 @@ A_TIME = 100_000_000
 one owner share it by chance. Smaller ones are mostly 1."""
 
 _ITEMS = ["UID", "INTERNALDATE", "RFC822.SIZE", "BODY.PEEK[HEADER.FIELDS (DATE MESSAGE-ID)]"]
+
+_told_wrong: set[tuple[str, str]] = set()
+"""Mailboxes and folders of which was said, in this process, that the server tells a wrong UIDNEXT."""
 
 
 @dataclass(frozen=True)
@@ -86,15 +92,49 @@ def _what_is_wrong(
         return f"has another UIDVALIDITY ({now}, was {was}): it was created anew, or the server has restored it", status
     if place.account and place.account != account and not _is_same_mailbox(session, place):
         return "may be another one: host, login or alias of the connection was edited", status
-    if status.uidnext is not None and place.last_uid >= max(status.uidnext, sound + 1):
+    if _is_above(place, status) and place.last_uid > sound:
         # The status may be older than the place: another trigger may have read on in the same session.
         status = reopened(session, readonly=status.readonly)
-        if status.uidnext is not None and place.last_uid >= status.uidnext:
+        if _is_above(place, status):
+            status = _with_uidnext_proven(session, status, place)
+        if _is_above(place, status):
             return (
                 f"numbers its mails anew under the same UIDVALIDITY (the next UID is {status.uidnext}, and "
                 f"{place.last_uid} was handled): an index was restored, or the connection leads to another mailbox"
             ), status
     return "", status
+
+
+def _is_above(place: Place, status: FolderStatus) -> bool:
+    """Whether a place is above every UID that the folder can have, as far as that was told; zero is no UID."""
+    return bool(status.uidnext) and place.last_uid >= (status.uidnext or 0)
+
+
+def _with_uidnext_proven(session: Session, status: FolderStatus, place: Place) -> FolderStatus:
+    """Return the status of a folder, without UIDNEXT if that is wrong.
+
+    There are servers that tell it from a stale index, or always 1. It is wrong if a mail has a UID above it: the last
+    one that was looked at, at its place, or any that was found before UIDNEXT was told.
+    """
+    uidnext = status.uidnext or 0
+    witness, mark = place.witness
+    if not (witness >= uidnext and _known(session, {mark}, [witness])):
+        highest = max(session.search(["UID", f"{uidnext}:*"]), default=0)
+        if highest < uidnext:
+            return status
+        # It may have come since the folder was opened.
+        status = reopened(session, readonly=status.readonly)
+        if highest < (status.uidnext or 0):
+            return status
+    who = (account_of(session.settings), status.name)
+    if who not in _told_wrong:
+        _told_wrong.add(who)
+        log.warning(
+            "the server tells %s as the next UID of %s, which has mails with higher ones: that is not believed",
+            status.uidnext,
+            status.name,
+        )
+    return replace(status, uidnext=None)
 
 
 def reopened(session: Session, *, readonly: bool) -> FolderStatus:

@@ -169,6 +169,12 @@ class DeliveryMachine(RuleBasedStateMachine):
         if seconds:
             self._take_down(seconds)
 
+    @rule(stale=st.sampled_from((1, 3, 1000)), seconds=st.sampled_from((40.0, 3000.0)))
+    def uidnext_is_told_too_low(self, stale: int, seconds: float) -> None:
+        server = self.world.server
+        server.stale = stale
+        self.world.universe.call_in(seconds, lambda: setattr(server, "stale", 0))
+
     def _take_down(self, seconds: float) -> None:
         server = self.world.server
         server.up = False

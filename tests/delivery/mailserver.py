@@ -98,6 +98,8 @@ class MailServer:
         """Whether SEARCH is then refused too: it may come from an index."""
         self.poison: set[str] = set()
         """Mails whose header is refused, by name."""
+        self.stale = 0
+        """By how much a SELECT tells UIDNEXT too low: from an index that is not kept up."""
         self.short: dict[str, tuple[str, float]] = {}
         """Mails, by name, of which a FETCH that is OK gives less than was asked for: ``nothing``, ``flags`` or ``no
         header``; and until when."""
@@ -231,7 +233,8 @@ class TwinSession:
         self._command("SELECT")
         now = self.within = self._server.folder
         self.others_below = 0
-        status = self._status = FolderStatus(folder, now.uidvalidity, now.uidnext, len(now.mails), readonly)
+        uidnext = max(now.uidnext - self._server.stale, 0)
+        status = self._status = FolderStatus(folder, now.uidvalidity, uidnext, len(now.mails), readonly)
         self._done("SELECT")
         return status
 

@@ -336,3 +336,8 @@ def take_who_is_left_out_for_gone(patch: pytest.MonkeyPatch) -> None:
 def take_who_has_no_header_for_one_without_subject(patch: pytest.MonkeyPatch) -> None:
     """An answer that is OK has everything that was asked for."""
     patch.setattr(poison, "tells", lambda answer, _items: bool(answer))
+
+
+def believe_uidnext(patch: pytest.MonkeyPatch) -> None:
+    """A server that tells it too low begins anew at each opening, and all is done once more."""
+    patch.setattr(refitting, "_with_uidnext_proven", lambda _session, status, _place: status)

@@ -428,6 +428,15 @@ def left_out_of_answers_at_first(machine: DeliveryMachine) -> None:
             machine.time_passes(400.0)
 
 
+def a_uidnext_that_is_told_too_low(machine: DeliveryMachine) -> None:
+    begin(machine, no_match=(Copy("Archive"),))
+    machine.mails_arrive([False, True, False])
+    machine.time_passes(40.0)
+    machine.uidnext_is_told_too_low(3, 3000.0)
+    machine.the_connections_are_lost(5.0, mute=False)
+    machine.time_passes(90.0)
+
+
 TEETH: tuple[tuple[Story, mutations.Mutation], ...] = (
     (edited_with_an_event_on_its_way, mutations.commit_without_grace),
     (quiet_day, mutations.commit_without_confirmation),
@@ -476,6 +485,7 @@ TEETH: tuple[tuple[Story, mutations.Mutation], ...] = (
     (others_are_deleted_and_the_triggerer_is_killed, mutations.drop_owed_actions),
     (others_are_deleted_and_the_triggerer_is_killed, mutations.mistake_the_lists),
     (a_broken_mail_among_many_and_beside_another_broken_one, mutations.compare_with_broken_mails_only),
+    (a_uidnext_that_is_told_too_low, mutations.believe_uidnext),
     (left_out_of_answers_at_first, mutations.take_who_is_left_out_for_gone),
     (left_out_of_answers_at_first, mutations.take_who_has_no_header_for_one_without_subject),
 )

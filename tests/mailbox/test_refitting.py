@@ -11,6 +11,7 @@ import pytest
 from airflow_imap_provider.connection.settings import AuthSettings
 from airflow_imap_provider.errors import LostConnectionError
 from airflow_imap_provider.mail.conditions import Conditions
+from airflow_imap_provider.mailbox import refitting
 from airflow_imap_provider.mailbox.place import CLOCKS_APART, Place, first_place
 from airflow_imap_provider.mailbox.reader import Batch, Reader, Wish
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
@@ -203,6 +204,44 @@ def test_a_mail_that_was_told_with_the_first_date_there_is_does_not_stop_the_fol
         session.close()
     assert "has another UIDVALIDITY" in batch.notice
     assert len(batch.mails) == 2
+
+
+@pytest.mark.parametrize(("known", "openings"), [(False, 3), (True, 2)], ids=["by search", "by the last mail"])
+def test_a_uidnext_that_is_told_wrong_is_not_believed_and_said_once(
+    known: bool, openings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = replace(HANDLED, last_uid=8)
+    if known:
+        with ScriptedServer(numbered_anew([1, 2, 9], [9])) as server:
+            session = open_session(settings_for(server))
+            place = reader().read(session, session.select("INBOX", readonly=True), place).place
+            session.close()
+        assert place.witness[0] == 9
+    place = replace(place, last_uid=9)
+    opened = [3] * 6  # UIDNEXT is 4 each time
+    refitting._told_wrong.clear()
+    with ScriptedServer(numbered_anew([1, 2, 9], opened)) as server:
+        for _ in range(2):
+            before, session, reading = len(opened), open_session(settings_for(server)), reader()
+            session.select("INBOX", readonly=True)
+            for _ in range(3):
+                batch = reading.read(session, session.folder, place)
+                assert (batch.notice, batch.emails, batch.place.epoch, batch.place.last_uid) == ("", (), 0, 9)
+            session.close()
+            assert before - len(opened) == openings, "for each opening, and not for each reading"
+    assert caplog.text.count("that is not believed") == 1
+
+
+def test_a_mail_that_comes_just_then_is_no_proof_against_uidnext() -> None:
+    """It has the UID that was told as the next one."""
+    opened = [2, 2, 3]
+    with ScriptedServer(numbered_anew([1, 2, 3], opened)) as server:
+        session = open_session(settings_for(server))
+        batch = reader().read(session, session.select("INBOX", readonly=True), replace(HANDLED, last_uid=9))
+        session.close()
+    assert "numbers its mails anew" in batch.notice
+    assert batch.place.epoch == 1
+    assert opened == []
 
 
 def test_a_status_that_is_older_than_the_place_is_asked_for_again_once() -> None:
