@@ -1,4 +1,4 @@
-"""Reading what imaplib has collected of an answer: FETCH, SEARCH and LIST responses.
+"""Reading what imaplib has collected of an answer: FETCH, SEARCH, ESEARCH and LIST responses.
 
 IMAPClient's parser does the work; what is here keeps responses apart that belong to different mails, which IMAPClient
 throws together. Pure data: no network. Errors are the parsers' own and are translated at the border.
@@ -14,7 +14,9 @@ from typing import Any
 from imapclient.imap_utf7 import decode
 from imapclient.response_parser import parse_fetch_response
 
-__all__ = ["parse_fetch", "parse_folders", "parse_search"]
+from airflow_imap_provider.transport.limits import MAX_LINE_BYTES
+
+__all__ = ["parse_esearch", "parse_fetch", "parse_folders", "parse_search"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +28,8 @@ _LIST = re.compile(
 )
 """A LIST response up to its name; RFC 5258 allows more behind that. Names that ought to be quoted are taken as they
 are."""
+
+_ALL = re.compile(rb"(?:^| )UID (?:.* )?ALL ((?:\d+(?::\d+)?)(?:,\d+(?::\d+)?)*)(?= |$)", re.IGNORECASE)
 
 
 def parse_fetch(data: Sequence[Any], uids: Iterable[int]) -> dict[int, dict[bytes, Any]]:
@@ -63,6 +67,25 @@ def parse_search(lines: Iterable[Any]) -> list[int]:
     for line in lines:
         numbers, _, _ = (line or b"").partition(b"(")
         uids.extend(map(int, numbers.split()))
+    return uids
+
+
+def parse_esearch(lines: Iterable[Any]) -> list[int]:
+    """The UIDs of ESEARCH responses, with which some servers answer a plain SEARCH (RFC 4731, RFC 9051 section 7.3.4).
+
+    :raises ValueError: they are no UIDs, or more than a SEARCH response has room for: a range of all numbers is short.
+    """
+    uids: list[int] = []
+    for line in lines:
+        found = _ALL.search(line or b"")
+        if not found and b" ALL " in (line or b"").upper():
+            raise ValueError("an ESEARCH response has no UIDs")
+        for item in found[1].split(b",") if found else ():
+            first, _, last = item.partition(b":")
+            low, high = sorted((int(first), int(last or first)))
+            if high - low + len(uids) >= MAX_LINE_BYTES // 8:
+                raise ValueError("an ESEARCH response has too many numbers")
+            uids.extend(range(low, high + 1))
     return uids
 
 

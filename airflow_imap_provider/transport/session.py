@@ -202,13 +202,15 @@ class Session:
         pieces = commands.search_pieces(criteria, charset)
 
         def call() -> list[int]:
-            from airflow_imap_provider.transport.answers import parse_search
+            from airflow_imap_provider.transport.answers import parse_esearch, parse_search
 
             stream = self._stream
             status, words = stream.execute("UID SEARCH", [" ", *pieces], literal_plus=self.has("LITERAL+"))
             if status != "OK":
                 raise stream.error(words)
-            return parse_search(stream.untagged_responses.pop("SEARCH", []))
+            # An OK without either is "nothing": so says iCloud, against RFC 3501 (section 6.4.4).
+            told = stream.untagged_responses
+            return [*parse_search(told.pop("SEARCH", [])), *parse_esearch(told.pop("ESEARCH", []))]
 
         return self._turns.exchange("SEARCH", call)
 

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from airflow_imap_provider.transport.answers import parse_fetch, parse_folders, parse_search
+from airflow_imap_provider.transport.answers import parse_esearch, parse_fetch, parse_folders, parse_search
 
 
 def test_responses_are_filed_by_uid() -> None:
@@ -49,6 +49,15 @@ def test_no_responses_are_no_mails() -> None:
 
 def test_search_answers_of_several_lines_are_joined_and_modseq_is_no_uid() -> None:
     assert parse_search([b"1 2 3", b"", None, b"7 9 (MODSEQ 917)"]) == [1, 2, 3, 7, 9]
+
+
+def test_the_uids_of_an_extended_search_are_read_and_bounded() -> None:
+    lines = [b'(TAG "A1") UID ALL 2,10:12,7:5 MODSEQ 917', b'(TAG "ALL 9") UID', None, b"UID COUNT 3 MIN 4"]
+    assert parse_esearch(lines) == [2, 10, 11, 12, 5, 6, 7]
+    with pytest.raises(ValueError, match="no UIDs"):
+        parse_esearch([b'(TAG "A1") ALL 1:3'])
+    with pytest.raises(ValueError, match="too many"):
+        parse_esearch([b"UID ALL 1:4294967295"])
 
 
 def test_folders_have_plain_unicode_names() -> None:

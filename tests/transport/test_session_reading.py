@@ -72,6 +72,40 @@ def test_a_line_break_in_a_search_value_never_reaches_the_server(opened: Opener)
         assert session.usable
 
 
+@pytest.mark.parametrize(
+    ("told", "uids"),
+    [
+        (['* ESEARCH (TAG "A1") UID ALL 4:5,9'], [4, 5, 9]),
+        (['* ESEARCH (TAG "A1") UID'], []),
+        (["* SEARCH"], []),
+        ([], []),
+    ],
+    ids=["extended", "extended and nothing", "nothing", "no word"],
+)
+def test_a_search_is_read_in_whatever_form_servers_answer_it(opened: Opener, told: list[str], uids: list[int]) -> None:
+    """A line is due even if nothing is found, and iCloud sends none."""
+
+    def search(peer: Peer) -> None:
+        peer.expect("UID SEARCH")
+        peer.ok(*told)
+        peer.expect("UID SEARCH")
+        peer.ok("* SEARCH 7")
+
+    with ScriptedServer(after_inbox(search)) as server:
+        session = open_inbox(opened, server)
+        assert session.search(["ALL"]) == uids
+        assert session.search(["ALL"]) == [7]
+
+
+def test_an_extended_search_that_cannot_be_read_is_an_error_and_not_nothing(opened: Opener) -> None:
+    def search(peer: Peer) -> None:
+        peer.expect("UID SEARCH")
+        peer.ok('* ESEARCH (TAG "A1") UID ALL 1:4294967295')
+
+    with ScriptedServer(after_inbox(search)) as server, pytest.raises(ProtocolError):
+        open_inbox(opened, server).search(["ALL"])
+
+
 def test_a_search_with_200000_hits_is_read(opened: Opener) -> None:
     hits = list(range(4_000_000_000, 4_000_200_000))
 
