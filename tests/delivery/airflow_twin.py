@@ -65,6 +65,8 @@ class Stores:
         self._universe = universe
         self.values: dict[str, dict[str, str]] = {}
         self.inactive: set[str] = set()
+        self.slow = 0.0
+        """Seconds that an operation takes besides, though it succeeds."""
         self.faults: dict[int, Fault] = {}
         """What happens to the n-th write from now."""
         self.on_write: Callable[[str, str, Any], None] = lambda _asset, _key, _value: None

@@ -65,6 +65,8 @@ class DeliveryMachine(RuleBasedStateMachine):
         turn=st.sampled_from((1.0, 1.0, 3.0)),
         ahead=st.sampled_from(CLOCKS),
         down=st.sampled_from((0.0, 0.0, 40.0)),
+        moves=st.booleans(),
+        uidvalidity=st.sampled_from((100, 100, 0)),
     )
     def begin(
         self,
@@ -75,6 +77,8 @@ class DeliveryMachine(RuleBasedStateMachine):
         turn: float,
         ahead: float,
         down: float = 0.0,
+        moves: bool = True,
+        uidvalidity: int = 100,
     ) -> None:
         if shape == "second":
             deeds = tuple(tuple(action for action in part if action.do not in GONE) for part in deeds)  # type: ignore[assignment]
@@ -83,6 +87,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         plan = Plan(*deeds, shape == "second", shape == "twins", batch_size, max_mails, turn, start)
         self.world = World(plan)
         self.world.__enter__()
+        self.world.server.moves, self.world.server.folder.uidvalidity = moves, uidvalidity
         if down:
             self._take_down(down)
         self.judge = Judge(self.world)
@@ -128,6 +133,10 @@ class DeliveryMachine(RuleBasedStateMachine):
     @rule(index=st.integers(0, 5))
     def somebody_removes_a_mail(self, index: int) -> None:
         self.world.remove_mail(index)
+
+    @rule(index=st.integers(0, 5))
+    def somebody_marks_a_mail_as_deleted(self, index: int) -> None:
+        self.world.mark_mail(index)
 
     @rule(restored=st.booleans(), sessions=st.sampled_from(SESSIONS))
     def the_folder_is_made_anew(self, restored: bool, sessions: str = "lost") -> None:
@@ -251,6 +260,12 @@ class DeliveryMachine(RuleBasedStateMachine):
     )
     def a_write_will_fail(self, n: int, how: str, late: float) -> None:
         self.world.database.stores.faults[n] = Fault(how, late)
+
+    @rule(slow=st.sampled_from((0.3, 3.0)), seconds=st.sampled_from((15.0, 90.0)))
+    def the_store_is_slow(self, slow: float, seconds: float) -> None:
+        stores = self.world.database.stores
+        stores.slow = slow
+        self.world.universe.call_in(seconds, lambda: setattr(stores, "slow", 0.0))
 
     @rule(seconds=st.sampled_from((2.0, 15.0, 60.0)), index=st.integers(0, 1))
     def an_asset_is_inactive(self, seconds: float, index: int) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import ConnectError, ImapError, LostConnectionError, RefusedError
+from airflow_imap_provider.mailbox.removing import copied_mark
 from airflow_imap_provider.transport.session import FolderStatus
 from tests.delivery.virtual import EPOCH, HostClock, Universe, VirtualLoop, pause
 
@@ -66,6 +67,8 @@ class Change:
     by: HostClock
     session: TwinSession
     number: int
+    marked: bool = False
+    """Whether the original said already that it was copied."""
 
     @property
     def answered(self) -> bool:
@@ -98,6 +101,8 @@ class MailServer:
         """Whether SEARCH is then refused too: it may come from an index."""
         self.poison: set[str] = set()
         """Mails whose header is refused, by name."""
+        self.moves = True
+        """Whether it has MOVE."""
         self.stale = 0
         """By how much a SELECT tells UIDNEXT too low: from an index that is not kept up."""
         self.short: dict[str, tuple[str, float]] = {}
@@ -193,7 +198,7 @@ class TwinSession:
         return self._failure is None
 
     def has(self, capability: str) -> bool:
-        return capability in {"IDLE", "MOVE", "UIDPLUS"}
+        return capability in {"IDLE", "UIDPLUS", *(["MOVE"] if self._server.moves else [])}
 
     def lose(self, words: str) -> None:
         if self._failure is None:
@@ -360,7 +365,9 @@ class TwinSession:
     def _note(self, folder: str, uid: int, mail: StoredMail) -> None:
         server = self._server
         if self.within is server.folder:  # what comes out of a deleted folder, nobody sees
-            server.changes.append(Change(folder, mail, uid, server.universe.now, self._by, self, self._changes))
+            marked = {"\\Deleted", copied_mark(folder)} <= mail.flags
+            now = server.universe.now
+            server.changes.append(Change(folder, mail, uid, now, self._by, self, self._changes, marked))
 
     # --- waiting and ending -------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from airflow_imap_provider.mailbox import deciding, pacing, poison, reader, refitting, taking, watcher
+from airflow_imap_provider.mailbox import deciding, pacing, place, poison, reader, refitting, removing, taking, watcher
 from airflow_imap_provider.mailbox.place import Place, begin_again, first_place
 from airflow_imap_provider.mailbox.ranges import UidRanges
 from airflow_imap_provider.operators import email as operators
@@ -341,3 +341,13 @@ def take_who_has_no_header_for_one_without_subject(patch: pytest.MonkeyPatch) ->
 def believe_uidnext(patch: pytest.MonkeyPatch) -> None:
     """A server that tells it too low begins anew at each opening, and all is done once more."""
     patch.setattr(refitting, "_with_uidnext_proven", lambda _session, status, _place: status)
+
+
+def take_a_deleted_mail_for_a_copied_one(patch: pytest.MonkeyPatch) -> None:
+    """Whoever has marked a mail, a move that is repeated expunges it."""
+    patch.setattr(removing, "copied_mark", lambda _folder: removing.DELETED)
+
+
+def take_a_uidvalidity_of_zero_for_none(patch: pytest.MonkeyPatch) -> None:
+    """A folder that was opened is opened for the first time after every restart."""
+    patch.setattr(place, "_uidvalidity", lambda data: data["uidvalidity"] or None)

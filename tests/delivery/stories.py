@@ -24,6 +24,8 @@ def begin(
     max_mails: int = 3,
     ahead: float = 0.0,
     down: float = 0.0,
+    moves: bool = True,
+    uidvalidity: int = 100,
 ) -> None:
     machine.begin(
         deeds=(actions, no_match, always),
@@ -33,6 +35,8 @@ def begin(
         turn=1.0,
         ahead=ahead,
         down=down,
+        moves=moves,
+        uidvalidity=uidvalidity,
     )
 
 
@@ -437,6 +441,24 @@ def a_uidnext_that_is_told_too_low(machine: DeliveryMachine) -> None:
     machine.time_passes(90.0)
 
 
+def marked_by_somebody_else_while_a_move_is_owed_without_move(machine: DeliveryMachine) -> None:
+    begin(machine, actions=(Move("Done"),), moves=False)
+    machine.the_server_refuses_changes(1)
+    machine.mails_arrive([True, True])
+    machine.time_passes(10.0)
+    machine.somebody_marks_a_mail_as_deleted(0)
+    machine.time_passes(90.0)
+
+
+def restarted_with_a_uidvalidity_of_zero(machine: DeliveryMachine) -> None:
+    begin(machine, actions=(Copy("Archive"),), uidvalidity=0)
+    machine.mails_arrive([True, True])
+    machine.time_passes(400.0)
+    machine.a_triggerer_is_killed(0)
+    machine.a_triggerer_starts(0.0, 0.5)
+    machine.time_passes(90.0)
+
+
 TEETH: tuple[tuple[Story, mutations.Mutation], ...] = (
     (edited_with_an_event_on_its_way, mutations.commit_without_grace),
     (quiet_day, mutations.commit_without_confirmation),
@@ -485,6 +507,8 @@ TEETH: tuple[tuple[Story, mutations.Mutation], ...] = (
     (others_are_deleted_and_the_triggerer_is_killed, mutations.drop_owed_actions),
     (others_are_deleted_and_the_triggerer_is_killed, mutations.mistake_the_lists),
     (a_broken_mail_among_many_and_beside_another_broken_one, mutations.compare_with_broken_mails_only),
+    (marked_by_somebody_else_while_a_move_is_owed_without_move, mutations.take_a_deleted_mail_for_a_copied_one),
+    (restarted_with_a_uidvalidity_of_zero, mutations.take_a_uidvalidity_of_zero_for_none),
     (a_uidnext_that_is_told_too_low, mutations.believe_uidnext),
     (left_out_of_answers_at_first, mutations.take_who_is_left_out_for_gone),
     (left_out_of_answers_at_first, mutations.take_who_has_no_header_for_one_without_subject),

@@ -50,7 +50,7 @@ class Accessor:
         await self._step()
 
     async def _step(self) -> None:
-        await asyncio.sleep(STORE_LATENCY / 2)
+        await asyncio.sleep((STORE_LATENCY + self._process.database.stores.slow) / 2)
         if self._process.dead:
             raise asyncio.CancelledError
 

@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from typing import Any
 
+from airflow_imap_provider.mailbox.removing import copied_mark
 from tests.delivery.consumer import Consumer
 from tests.delivery.mailserver import Change
 from tests.delivery.world import CLAIMS_KEPT, Arrival, World
@@ -218,6 +219,8 @@ class Judge:
                     lacking.append(f"{mail.name} has not had its {action.do}")
                 if action.do in ("move", "copy") and (action.argument, mail.name) not in moved:
                     lacking.append(f"{mail.name} is not in {action.argument}")
+                if action.do == "move" and mail.name in {each.name for each in server.inbox.values()}:
+                    lacking.append(f"{mail.name} is still there")
                 if action.do == "delete" and mail.name not in gone:
                     lacking.append(f"{mail.name} is not deleted")
         return lacking
@@ -229,11 +232,18 @@ class Judge:
             assert self._is_due(change.mail.name, ("move", "copy"), change.folder), (
                 f"{change.mail.name} is in {change.folder}"
             )
+        copied = {(change.folder, change.mail.name) for change in server.changes}
         for mail in server.deleted:
-            assert self._is_due(mail.name, ("delete",)), f"{mail.name} is deleted"
+            due = [
+                one for one in self.world.plan.due(matches=self.world.arrivals[mail.name].matches) if one.do == "move"
+            ]
+            kept = not server.moves and any((one.argument, mail.name) in copied for one in due)
+            assert kept or self._is_due(mail.name, ("delete",)), f"{mail.name} is deleted"
         for mail in server.inbox.values():
+            removal = self._is_due(mail.name, ("delete",)) or self.world.arrivals[mail.name].doomed
             for do, flag in FLAGS.items():
                 wrong = mail.flags if not flag else mail.flags & {flag}
+                wrong = wrong - self._marks(mail.name) - ({"\\Deleted"} if removal else set())
                 for found in wrong - (set(FLAGS.values()) if not flag else set()):
                     assert self._is_due(mail.name, (do,), "" if flag else found), f"{mail.name} has {found}"
         by_mail: dict[tuple[str, str], list[Change]] = {}
@@ -244,6 +254,13 @@ class Judge:
                 assert self._may_repeat(first, second), (
                     f"{name} was put into {folder} at {first.at} and once more at {second.at}"
                 )
+
+    def _marks(self, name: str) -> set[str]:
+        """Flags of a mail that a move could copy and not expunge, and that was given up then."""
+        if self.world.server.moves or name not in self.world.excused:
+            return set()
+        due = self.world.plan.due(matches=self.world.arrivals[name].matches)
+        return {flag for one in due if one.do == "move" for flag in ("\\Deleted", copied_mark(one.argument))}
 
     def _is_due(self, name: str, kinds: tuple[str, ...], argument: str = "") -> bool:
         mail, world = self.world.arrivals[name], self.world
@@ -261,6 +278,12 @@ class Judge:
         mail = self.world.arrivals[first.mail.name]
         # Who does not match is not known again in a folder that was made anew: nothing is told of it.
         if mail.mistaken or not first.answered or (mail.remade and not mail.matches):
+            return True
+        # Without MOVE, what was refused or lost between the copy and its mark is copied once more.
+        moved = any(
+            one.do == "move" and one.argument == second.folder for one in self.world.plan.due(matches=mail.matches)
+        )
+        if moved and not self.world.server.moves and not second.marked:
             return True
         if first.by is second.by:
             return False
@@ -330,7 +353,7 @@ def settle(world: World) -> None:
     """End all trouble."""
     if world.database.stores.inactive:
         world.run(1.0)  # not inactive for one reading between two writes only
-    world.server.slow = 0.0
+    world.server.slow = world.database.stores.slow = 0.0
     world.server.up, world.server.mute, world.server.refusals, world.server.unwell = True, False, 0, ""
     world.database.scheduling = True
     world.database.stores.inactive.clear()

@@ -116,6 +116,7 @@ class Arrival:
     """A mail that has come in, and what became of it.
 
     :param touched: whether somebody else has removed it from the folder.
+    :param doomed: whether somebody else has marked it as deleted.
     :param remade: whether the folder was made anew with it inside.
     :param mistaken: whether it came into a new folder while a session took that for the old one: nobody can know then
         what an owed action means by its UID.
@@ -126,6 +127,7 @@ class Arrival:
     matches: bool
     at: float
     touched: bool = False
+    doomed: bool = False
     remade: bool = False
     mistaken: bool = False
     unowed: bool = False
@@ -289,6 +291,13 @@ class World:
         if self.server.inbox:
             uid = sorted(self.server.inbox)[index % len(self.server.inbox)]
             self.arrivals[self.server.inbox.pop(uid).name].touched = True
+
+    def mark_mail(self, index: int) -> None:
+        """Another client marks a mail as deleted, and expunges nothing."""
+        if self.server.inbox:
+            uid = sorted(self.server.inbox)[index % len(self.server.inbox)]
+            self.server.inbox[uid].flags.add("\\Deleted")
+            self.arrivals[self.server.inbox[uid].name].doomed = True
 
     def recreate_folder(self, *, restored: bool, sessions: str = "lost") -> None:
         for mail in self.server.inbox.values():
