@@ -1,12 +1,11 @@
 """The entries of watched assets in Airflow's database, for commands that run where the database can be reached.
 
 Triggers and tasks reach their asset's state store through Airflow's API; a person at the command line has neither, and
-goes to the table behind it, as Airflow's own commands go to theirs.
+goes to the table behind it, as Airflow's own commands go to theirs; ``backends.py`` knows where the values are.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,12 +13,11 @@ from typing import Any
 
 from airflow.models.asset import AssetActive, AssetModel
 from airflow.models.asset_state_store import AssetStateStoreModel
-from airflow.state import AssetScope
-from airflow.state.metastore import MetastoreBackend
 from airflow.utils.session import create_session
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from airflow_imap_provider.commands import backends
 from airflow_imap_provider.triggers.store import JOURNALS, Stream
 
 __all__ = ["Entries", "open_entries"]
@@ -46,18 +44,17 @@ class Entries:
         """Return a value."""
         if key not in self.keys:
             return default
-        row = AssetStateStoreModel
-        value = self._session.scalar(select(row.value).where(row.asset_id == self.asset_id, row.key == key))
-        return default if value is None else json.loads(value)
+        value = backends.load(self.asset, self.asset_id, key, self._session)
+        return default if value is None else value
 
     def set(self, key: str, value: Any) -> None:
         """Store a value."""
-        MetastoreBackend().set(AssetScope(asset_id=self.asset_id), key, json.dumps(value), session=self._session)
+        backends.store(self.asset, self.asset_id, key, value, self._session)
         self.keys.add(key)
 
     def delete(self, key: str) -> None:
         """Drop a value."""
-        MetastoreBackend().delete(AssetScope(asset_id=self.asset_id), key, session=self._session)
+        backends.drop(self.asset, self.asset_id, key, self._session)
         self.keys.discard(key)
 
     @property
@@ -77,7 +74,9 @@ def open_entries(asset: str | None = None, *, prefix: str = PREFIX) -> Iterator[
 
     :param asset: the asset's name.
     :param prefix: only entries whose keys begin so; assets without any are left out.
+    :raises SystemExit: if Airflow keeps them where keys cannot be listed.
     """
+    backends.check_that_keys_can_be_listed()
     with create_session() as session:
         query = (
             select(
