@@ -21,7 +21,7 @@ from airflow_imap_provider.mailbox.place import Place
 from airflow_imap_provider.mailbox.reader import Batch, Reader, Wish
 from airflow_imap_provider.mailbox.waiting import within
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
-from airflow_imap_provider.triggers.beginning import stored_place
+from airflow_imap_provider.triggers.beginning import UnknownActionsError, stored_place
 from airflow_imap_provider.triggers.committer import Committer
 from airflow_imap_provider.triggers.complaints import complain
 from airflow_imap_provider.triggers.health import OFTENEST_NEWS, Health
@@ -210,7 +210,7 @@ class Subscriber:
             if str(error) != self._unfit:
                 self._unfit = str(error)
                 log.error("%s cannot be watched: %s", self._stream.name, error)  # noqa: TRY400 - its words say it all
-            await self._note_health()
+            await self._note_health(error.owed if isinstance(error, UnknownActionsError) else 0)
             self._wake_in(UNFIT_RETRY)
         except ImapError as error:
             # The watcher reports it, reconnects and wakes this subscriber.
@@ -274,13 +274,19 @@ class Subscriber:
             self._wake_in(max(self._terms.pace, OFTENEST_NEWS))  # the event first, then the entry that counts it
         return _Step(payload, moved, committer) if payload is not None or moved is not None else None
 
-    async def _note_health(self) -> None:
-        if self._watcher is None or self._committer is None:
+    async def _note_health(self, owed: int = 0) -> None:
+        """Write the health entry if it is time to.
+
+        :param owed: actions that are owed though nobody knows how to do them.
+        """
+        if self._watcher is None or (self._committer is None and not self._unfit):
             return
         state = self._watcher.state
         if self._unfit and state.connected:
             state = replace(state, error=self._unfit)
-        due = await self._health.note(state, self._committer.trouble, self._watcher.connects)
+        nobodys = {"pending_actions": owed, "failed_actions": 0, "last_action_error": ""}
+        trouble = self._committer.trouble if self._committer is not None else nobodys
+        due = await self._health.note(state, trouble, self._watcher.connects)
         if due is not None:
             self._wake_in(max(due, 1.0))
 
@@ -355,6 +361,8 @@ class Subscriber:
         assert self._watcher is not None
         try:
             stored = await self._load_place()
+        except UnknownActionsError:
+            raise
         except Exception as error:  # noqa: BLE001 - Airflow raises its own errors here, and its client's
             # An inactive asset looks empty and refuses writing; believing it would start over.
             if str(error) != self._store_failure:
@@ -383,7 +391,14 @@ class Subscriber:
         return committer
 
     async def _load_place(self) -> Place:
-        place = await stored_place(self._store, self._stream, self._terms.start, self._clock.now())
+        try:
+            place = await stored_place(self._store, self._stream, self._terms.start, self._clock.now())
+        except UnknownActionsError as error:
+            place = await self._resets.honour(error.place)
+            if place is error.place:
+                raise
+            log.error("%s begins anew, and what it owed is given up: %s", self._stream.name, error.problem)  # noqa: TRY400
+            return place
         return await self._resets.honour(place)
 
     async def _let_go_of_place(self) -> bool:
