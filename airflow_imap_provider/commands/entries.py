@@ -18,6 +18,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from airflow_imap_provider.commands import backends
+from airflow_imap_provider.triggers.journal_index import listed
 from airflow_imap_provider.triggers.store import JOURNALS, Stream
 
 __all__ = ["Entries", "open_entries"]
@@ -63,7 +64,7 @@ class Entries:
         prefix = f"{PREFIX}place:"
         names = {key.removeprefix(prefix) for key in self.keys if key.startswith(prefix)}
         # Keys that would have been too long are cut; who told anything stands in the index of journals in full.
-        names |= {journal["stream"] for journal in self.get(JOURNALS) or ()}
+        names |= {journal["stream"] for journal in listed(self.get(JOURNALS))}
         streams = [stream for stream in map(Stream.named, sorted(names)) if stream is not None]
         return [stream for stream in streams if stream.key("place") in self.keys]
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from airflow_imap_provider.errors import SettingsError
 from airflow_imap_provider.mailbox.place import CLOCKS_APART, Place, first_place
+from airflow_imap_provider.triggers.journal_index import listed
 from airflow_imap_provider.triggers.store import JOURNALS, AssetStore, Stream, furthest_behind
 
 __all__ = ["UnknownActionsError", "stored_place"]
@@ -72,7 +73,7 @@ async def _has_run_before(store: AssetStore, stream: Stream) -> bool:
     """Whether the store has something that is written only after a place was: a health entry, or a journal."""
     if any(await store.read(stream.key("health"))):
         return True
-    return any(journal["stream"] == stream.name for index in await store.read(JOURNALS) for journal in index or ())
+    return any(journal["stream"] == stream.name for index in await store.read(JOURNALS) for journal in listed(index))
 
 
 def _understood(record: Mapping[str, Any], store: AssetStore, stream: Stream) -> Place:
