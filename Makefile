@@ -8,7 +8,8 @@ help: ## this list
 	@echo
 	@echo '  make test REQUIRE_SERVERS=1     a missing server is a failure, not a remark'
 	@echo '  make demo ONCE=1                ends by itself; exit status 0 only if every mail was taken exactly once'
-	@echo '  make chaos SEED=7 MINUTES=60    for so long, from that seed on; SCENARIO=name plays only that one'
+	@echo '  make chaos SEED=7 MINUTES=60    for so long, from that seed on; SCENARIO=name plays only that one,'
+	@echo '                                  WITHOUT=name all but that one'
 	@echo '  PYTHON=/path/to/python make … use this interpreter (3.10 to 3.14)'
 
 environment: ## the virtual environment in .venv, made or brought up to date
@@ -28,7 +29,8 @@ demo: environment ## Airflow with a mailbox of its own: watch mails start DAG ru
 
 chaos: servers ## the fault suite: SEED=… SEEDS=… or MINUTES=…, SCENARIO=…; exit status 1 if a mail is lost or taken twice
 	@.venv/bin/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
-		$(if $(MINUTES),--minutes $(MINUTES)) $(foreach name,$(SCENARIO),--scenario $(name)) $(if $(KEEP),--keep $(KEEP))
+		$(if $(MINUTES),--minutes $(MINUTES)) $(foreach name,$(SCENARIO),--scenario $(name)) \
+		$(foreach name,$(WITHOUT),--without $(name)) $(if $(KEEP),--keep $(KEEP))
 
 lint: ## style only
 	@scripts/check lint

@@ -1,12 +1,11 @@
 """The entries of watched assets in Airflow's database, for commands that run where the database can be reached.
 
 Triggers and tasks reach their asset's state store through Airflow's API; a person at the command line has neither, and
-goes to the table behind it, as Airflow's own commands go to theirs.
+goes to the table behind it, as Airflow's own commands go to theirs; ``backends.py`` knows where the values are.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,12 +13,12 @@ from typing import Any
 
 from airflow.models.asset import AssetActive, AssetModel
 from airflow.models.asset_state_store import AssetStateStoreModel
-from airflow.state import AssetScope
-from airflow.state.metastore import MetastoreBackend
 from airflow.utils.session import create_session
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from airflow_imap_provider.commands import backends
+from airflow_imap_provider.triggers.journal_index import listed
 from airflow_imap_provider.triggers.store import JOURNALS, Stream
 
 __all__ = ["Entries", "open_entries"]
@@ -46,18 +45,17 @@ class Entries:
         """Return a value."""
         if key not in self.keys:
             return default
-        row = AssetStateStoreModel
-        value = self._session.scalar(select(row.value).where(row.asset_id == self.asset_id, row.key == key))
-        return default if value is None else json.loads(value)
+        value = backends.load(self.asset, self.asset_id, key, self._session)
+        return default if value is None else value
 
     def set(self, key: str, value: Any) -> None:
         """Store a value."""
-        MetastoreBackend().set(AssetScope(asset_id=self.asset_id), key, json.dumps(value), session=self._session)
+        backends.store(self.asset, self.asset_id, key, value, self._session)
         self.keys.add(key)
 
     def delete(self, key: str) -> None:
         """Drop a value."""
-        MetastoreBackend().delete(AssetScope(asset_id=self.asset_id), key, session=self._session)
+        backends.drop(self.asset, self.asset_id, key, self._session)
         self.keys.discard(key)
 
     @property
@@ -66,7 +64,7 @@ class Entries:
         prefix = f"{PREFIX}place:"
         names = {key.removeprefix(prefix) for key in self.keys if key.startswith(prefix)}
         # Keys that would have been too long are cut; who told anything stands in the index of journals in full.
-        names |= {journal["stream"] for journal in self.get(JOURNALS) or ()}
+        names |= {journal["stream"] for journal in listed(self.get(JOURNALS))}
         streams = [stream for stream in map(Stream.named, sorted(names)) if stream is not None]
         return [stream for stream in streams if stream.key("place") in self.keys]
 
@@ -77,7 +75,9 @@ def open_entries(asset: str | None = None, *, prefix: str = PREFIX) -> Iterator[
 
     :param asset: the asset's name.
     :param prefix: only entries whose keys begin so; assets without any are left out.
+    :raises SystemExit: if Airflow keeps them where keys cannot be listed.
     """
+    backends.check_that_keys_can_be_listed()
     with create_session() as session:
         query = (
             select(

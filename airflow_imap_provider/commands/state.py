@@ -48,9 +48,10 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _asset(entries: Entries) -> dict[str, Any]:
+    from airflow_imap_provider.triggers.journal_index import listed
     from airflow_imap_provider.triggers.store import JOURNALS
 
-    journals = entries.get(JOURNALS) or []
+    journals = listed(entries.get(JOURNALS))
     return {
         "asset": entries.asset,
         "active": entries.active,

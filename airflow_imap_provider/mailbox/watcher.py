@@ -23,6 +23,7 @@ from airflow_imap_provider.errors import (
     SettingsError,
 )
 from airflow_imap_provider.mailbox import executor, garbage, pacing
+from airflow_imap_provider.mailbox.asking import SettingsSource
 from airflow_imap_provider.mailbox.backoff import Backoff
 from airflow_imap_provider.mailbox.entrance import entrance, route
 from airflow_imap_provider.mailbox.members import Member, Members
@@ -68,7 +69,6 @@ class FolderWatcher:
     def __init__(
         self, settings: Callable[[], Awaitable[Settings]], folder: str, conn_id: str, *, clock: Clock = SYSTEM_CLOCK
     ) -> None:
-        self._settings = settings
         self._clock = clock
         self.folder = folder
         self._name = f"{folder} of {conn_id}"
@@ -78,6 +78,7 @@ class FolderWatcher:
         self._lock = asyncio.Lock()
         self._users = 0
         self._changed = Signal()
+        self._settings = SettingsSource(settings, self._name, clock, self._changed.set)
         self._session: Session | None = None
         self.opening: FolderStatus | None = None
         """What the last opening of the folder has said, another object each time: its UIDs mean what they meant to
@@ -88,8 +89,6 @@ class FolderWatcher:
         self._idle_since = 0.0
         self._opened_at = 0.0
         self._for_reading = True  # as it was asked for: a server may open a folder for reading only whatever is asked
-        self._settings_used: Settings | None = None
-        self._settings_seen_at = 0.0
         self._rested = False
         self._host: Hashable = None
         self.connects = 0
@@ -114,6 +113,7 @@ class FolderWatcher:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
+        self._settings.close()
         if self._running:
             await asyncio.wait(self._running, timeout=LOGOUT_LIMIT)
         if self._running and self._session is not None:
@@ -242,20 +242,11 @@ class FolderWatcher:
         pause, end = pacing.glance(delay, len(_watchers)), self._clock.monotonic() + delay
         while (rest := end - self._clock.monotonic()) > 0:
             await asyncio.sleep(min(rest, pause))
-            if rest > pause and await self._settings_have_changed():
+            if rest > pause and await self._settings.have_changed(rest - pause):
                 return
 
-    async def _settings_have_changed(self) -> bool:
-        self._settings_seen_at = self._clock.monotonic()
-        try:
-            return await self._settings() != self._settings_used
-        except Exception:  # noqa: BLE001 - a secrets backend may raise anything; the next attempt to connect tells it
-            return False
-
     async def _connect(self) -> None:
-        self._settings_used = None
-        self._settings_seen_at = self._clock.monotonic()
-        settings = self._settings_used = await self._settings()
+        settings = await self._settings.get()
         readonly = self._for_reading = not self.members.acts
         self._host = route(settings)
 
@@ -293,10 +284,12 @@ class FolderWatcher:
             if self._lost is not None:
                 raise self._lost
             self._changed.clear()
-            if self._until_settings() <= 0 and await self._settings_have_changed():
+            if self._settings.edited:
                 raise _SettingsEditedError
+            if self._settings.until_look() <= 0:
+                self._settings.look()
             if self._users:
-                await self._changed.wait(self._until_settings())
+                await self._changed.wait(self._settings.until_look())
                 continue
             if self._channel is None:
                 if await self._changed.wait(SETTLING):
@@ -325,11 +318,7 @@ class FolderWatcher:
         first, self._rested = not self._rested, True
         wanted = self.members.poll_interval(pacing.IDLE_RENEWAL)
         pause = pacing.poll_pause(wanted, idle=self._channel is not None, first=first, folders=len(_watchers))
-        return min(pause, max(self._until_settings(), 0.0))
-
-    def _until_settings(self) -> float:
-        """Return the seconds until the settings are to be looked at."""
-        return self._settings_seen_at + pacing.SETTINGS_RENEWAL - self._clock.monotonic()
+        return min(pause, max(self._settings.until_look(), 0.0))
 
     async def _stop_idle(self) -> None:
         channel, self._channel = self._channel, None

@@ -21,7 +21,13 @@ from airflow_imap_provider.triggers.store import CONSUMERS, consumer_key
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["EmailActionOperator", "ForwardEmailOperator", "ReceiveEmailsOperator", "SaveEmailOperator"]
+__all__ = [
+    "EmailActionOperator",
+    "ForwardEmailOperator",
+    "ReceiveEmailsOperator",
+    "SaveEmailOperator",
+    "TakenMeanwhileError",
+]
 
 MANUAL_LOOK_BACK = timedelta(hours=1)
 """How far before its start a consumer's very first run looks if no event but a person has started it."""
@@ -40,6 +46,10 @@ CLAIMS_KEPT = 1000
 
 REVISIT = timedelta(days=1)
 """How often a consumer renews its entry in the list of consumers."""
+
+
+class TakenMeanwhileError(RuntimeError):
+    """Another intake of the same task has taken mails at the same time. The next attempt takes what it has left."""
 
 
 class ReceiveEmailsOperator(BaseOperator):
@@ -106,6 +116,7 @@ class ReceiveEmailsOperator(BaseOperator):
 
         :raises AirflowSkipException: if there is nothing to take.
         :raises AirflowFailException: if a cleared run's mails are no longer kept, or the task is mapped.
+        :raises TakenMeanwhileError: if another intake of this task runs beside it, which Airflow's scheduler prevents.
         """
         map_index = context["ti"].map_index
         if map_index is not None and map_index >= 0:
@@ -146,7 +157,7 @@ class ReceiveEmailsOperator(BaseOperator):
             store.set(self._claim_key(old_run), old.to_json())
         # The claim and the ranges stand in one value: there is no moment at which a mail is taken and nobody's.
         if record.to_json() != stored:
-            store.set(key, record.to_json())
+            _replace(store, key, stored, record.to_json())
         self.log.info("Mails taken: %s", [email["key"] for email in taking.emails])
         return taking.emails, claim
 
@@ -178,7 +189,7 @@ class ReceiveEmailsOperator(BaseOperator):
             journal.begin(store, record, moment, before)
         # At once: if this run comes to nothing, the next one begins here and not at its own event.
         begun = record.to_json()
-        store.set(key, begun)
+        _replace(store, key, stored, begun)
         return begun
 
     def _triggering_entries(self, context: Context) -> list[Entry]:
@@ -240,6 +251,27 @@ class ReceiveEmailsOperator(BaseOperator):
                 return
             entry = {"dag_id": self.dag_id, "task_id": self.task_id, "seen": now.isoformat()}
             store.set(CONSUMERS, {**consumers, name: entry})
+
+
+def _replace(store: Any, key: str, before: Any, after: dict[str, Any]) -> None:
+    """Write a record unless somebody else has written it since it was read.
+
+    Airflow's scheduler has one intake at a time, and no more: ``airflow dags test`` asks nobody, and an intake that is
+    marked as failed, or whose run has timed out, works until its next heartbeat. The store knows no condition on a
+    write, so this looks as late as it can, and once more afterwards: the other one may have looked before this one
+    wrote, and written after it.
+
+    :raises TakenMeanwhileError: if somebody has.
+    """
+    unchanged = store.get(key) == before
+    if unchanged:
+        store.set(key, after)
+        unchanged = store.get(key) == after
+    if not unchanged:
+        raise TakenMeanwhileError(
+            "Another run of this task takes mails at the same time (by 'airflow dags test', or it was marked as failed "
+            "and still works): nothing was taken here, and the next attempt takes what is left."
+        )
 
 
 def _listed(value: Any) -> list[Any]:

@@ -2,6 +2,9 @@
 
 The order is the promise: tell, confirm, commit, act. A place never passes a mail whose event may be missing. How the
 place is written stands in ``stored_place.py``, how actions are done in ``acting.py``.
+
+A committer knows both places, the stored one and the one from which reading goes on, and ends as a whole: a step of the
+subscriber keeps to the one with which it began, and what it has read moves nothing once that has ended.
 """
 
 from __future__ import annotations
@@ -77,7 +80,7 @@ class Committer:
 
     :param committed: the stored place, with the actions that it still owes.
     :param on_commit: called with every place that was stored, and the number of told mails that it has passed.
-    :param on_rewind: called with the stored place when promises were revoked: reading goes on from there.
+    :param on_rewind: called when promises were revoked: reading goes on from the stored place.
     :param on_superseded: called when the stored place turns out to be of a later epoch: somebody has begun anew.
         Nothing is written over it, and this committer has ended.
     """
@@ -91,12 +94,14 @@ class Committer:
         journal: Journal,
         clock: Clock,
         on_commit: Callable[[Place, int], None],
-        on_rewind: Callable[[Place], None],
+        on_rewind: Callable[[], None],
         on_superseded: Callable[[], None],
     ) -> None:
         self.clock = clock
         self._name = stream.name
         self._stored = StoredPlace(store, stream, committed, clock)
+        self._place = committed.paid
+        self._ended = False
         self._acting = Acting(stream, self._stored, watcher, clock, self.look)
         self._journal = journal
         self._on_commit = on_commit
@@ -106,6 +111,22 @@ class Committer:
         self._in_flight: list[Promise] = []
         self._look = Signal()
         self._task = asyncio.get_running_loop().create_task(self._work(), name=f"imap4 commit {self._name}")
+
+    @property
+    def place(self) -> Place:
+        """From where reading goes on."""
+        return self._place
+
+    def reads_from(self, place: Place) -> bool:
+        """Whether what was read from ``place`` still counts: nobody has begun anew, or gone back, meanwhile."""
+        return self._place is place and not self._ended
+
+    def advance(self, before: Place, after: Place) -> bool:
+        """Have reading go on from ``after`` if what was read from ``before`` counts; return whether it does."""
+        if not self.reads_from(before):
+            return False
+        self._place = after
+        return True
 
     @property
     def committed(self) -> Place:
@@ -133,6 +154,8 @@ class Committer:
 
     def append(self, promise: Promise) -> None:
         """Take a promise. It is kept when Airflow has confirmed it, or at leisure if nothing was told."""
+        if self._ended:
+            return
         last = self._queue[-1] if self._queue else None
         mergeable = last is not None and last.silent and promise.silent and last not in self._in_flight
         if mergeable and last is not None and last.place.epoch == promise.place.epoch:
@@ -159,13 +182,19 @@ class Committer:
             log.warning("an event may not have been stored; its mails are told again")
             self._queue.clear()
             # What is being written will be written: going back behind it would tell and act twice.
-            self._on_rewind(self._in_flight[-1].place if self._in_flight else self.committed)
+            self._place = self._in_flight[-1].place if self._in_flight else self.committed
+            self._on_rewind()
 
     async def stop(self) -> None:
         """Promises that are not kept by now are left: after a restart their mails are told again."""
+        self._end()
         self._task.cancel()
         await asyncio.wait([self._task])
         await self._acting.stop()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._queue.clear()
 
     async def _work(self) -> None:
         while True:
@@ -174,7 +203,7 @@ class Committer:
                 pauses = [await self._commit_what_is_due(), await self._acting.act()]
             except SupersededError:
                 log.warning("the stored place of %s is of a later epoch: going on from there", self._name)
-                self._queue.clear()
+                self._end()
                 self._on_superseded()
                 await self._acting.stop()
                 return

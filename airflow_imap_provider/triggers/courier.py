@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.mailbox import executor
+from airflow_imap_provider.mailbox.asking import answered
 from airflow_imap_provider.mailbox.entrance import entrance, route
 from airflow_imap_provider.mailbox.refitting import account_of
 
@@ -78,7 +79,7 @@ class Courier:
             from airflow_imap_provider.hooks.settings import async_settings
             from airflow_imap_provider.transport.session import open_session
 
-            settings = await async_settings(self._conn_id)
+            settings = await answered(async_settings(self._conn_id))
             turn = await entrance().enter(route(settings), settings.host)
             self._session = await turn.spend(executor.connecting(lambda: open_session(settings)))
         return self._session

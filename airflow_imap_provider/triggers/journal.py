@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.mailbox.taking import Entry, Record
 from airflow_imap_provider.transport.clock import Clock
+from airflow_imap_provider.triggers.journal_index import Journals, dumped, listed
 from airflow_imap_provider.triggers.store import JOURNALS, AssetStore, Stream, journal_key
 
 if TYPE_CHECKING:
@@ -30,8 +31,7 @@ RETENTION = timedelta(days=30)
 """How long entries are kept: the longest pause of a consumer, and how long runs can be cleared."""
 
 ROLL = timedelta(days=7)
-"""How long one journal is written: what has to be kept is dropped journal by journal. The index of an asset has a line
-of some 165 bytes for each, and so five or six for each folder."""
+"""How long one journal is written: what has to be kept is dropped journal by journal."""
 
 SWEEP = 50
 """Old entries that are dropped after a commit, at most: more than a commit adds."""
@@ -111,10 +111,10 @@ class Journal:
             if name not in known
         ]
         if missing:
-            await self._store.write(JOURNALS, [*(self._closed(journal, now) for journal in index), *missing])
+            await self._store.write(JOURNALS, dumped([*(self._closed(journal, now) for journal in index), *missing]))
         return bool(self._id in known and known[self._id]["ended"])
 
-    def _closed(self, journal: dict[str, Any], now: datetime) -> dict[str, Any]:
+    def _closed(self, journal: dict[str, str], now: datetime) -> dict[str, str]:
         """Mark a journal as ended that this one follows, or whose stream is gone."""
         superseded = journal["stream"] == self._stream.name and journal["id"] != self._id
         forgotten = datetime.fromisoformat(journal["since"]) < now - 3 * ROLL
@@ -128,7 +128,7 @@ class Journal:
                 if await self._drop_last_entries(journal["id"]):
                     async with self._lock:
                         rest = [other for other in await self._index() if other["id"] != journal["id"]]
-                        await self._store.write(JOURNALS, rest)
+                        await self._store.write(JOURNALS, dumped(rest))
                 return
 
     async def _drop_last_entries(self, journal: str) -> bool:
@@ -147,11 +147,11 @@ class Journal:
     async def _has(self, journal: str, number: int) -> bool:
         return any(await self._store.read(journal_key(journal, number)))
 
-    async def _index(self) -> list[dict[str, Any]]:
+    async def _index(self) -> Journals:
         """Return the journals of all assets of this trigger; one that another asset lacks does no harm there."""
-        merged: dict[str, dict[str, Any]] = {}
+        merged: dict[str, dict[str, str]] = {}
         for index in await self._store.read(JOURNALS):
-            for journal in index or ():
+            for journal in listed(index):
                 merged.setdefault(journal["id"], journal)
         return list(merged.values())
 
@@ -163,7 +163,7 @@ def entries(store: AssetStateStoreAccessor, record: Record, now: datetime) -> It
     :param record: the consumer's record. From its positions journals that are gone are dropped, and those that have
         ended and were read to their end are marked with -1.
     """
-    index: Any = store.get(JOURNALS) or []
+    index = listed(store.get(JOURNALS))
     for gone in set(record.positions) - {journal["id"] for journal in index}:
         del record.positions[gone]
     for journal in index:
@@ -187,7 +187,7 @@ def begin(store: AssetStateStoreAccessor, record: Record, moment: datetime, befo
     :param moment: about when it begins.
     :param before: tells whether an entry is too old.
     """
-    index: Any = store.get(JOURNALS) or []
+    index = listed(store.get(JOURNALS))
     moment, starts = min(moment, record.begin or moment), {}
     for journal in index:
         if _over(journal, moment):
@@ -211,7 +211,7 @@ def passed_over(record: Record, told: Entry) -> bool:
     return told.number < record.starts.get(told.journal, 0)
 
 
-def _over(journal: dict[str, Any], moment: datetime) -> bool:
+def _over(journal: dict[str, str], moment: datetime) -> bool:
     """Tell whether a journal had ended long before a moment."""
     return bool(journal["ended"]) and datetime.fromisoformat(journal["ended"]) + LAST_WORDS < moment
 

@@ -21,7 +21,7 @@ from airflow_imap_provider.mailbox.place import Place
 from airflow_imap_provider.mailbox.reader import Batch, Reader, Wish
 from airflow_imap_provider.mailbox.waiting import within
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock
-from airflow_imap_provider.triggers.beginning import stored_place
+from airflow_imap_provider.triggers.beginning import UnknownActionsError, stored_place
 from airflow_imap_provider.triggers.committer import Committer
 from airflow_imap_provider.triggers.complaints import complain
 from airflow_imap_provider.triggers.health import OFTENEST_NEWS, Health
@@ -73,6 +73,20 @@ class Terms:
     idle: bool
 
 
+@dataclass(frozen=True)
+class _Step:
+    """What came of a step.
+
+    :param payload: what to tell.
+    :param place: the place after it, if it has moved.
+    :param committer: who moves the stored one.
+    """
+
+    payload: dict[str, Any] | None
+    place: Place | None
+    committer: Committer
+
+
 class Subscriber:
     """See the module.
 
@@ -91,7 +105,6 @@ class Subscriber:
         self._stream, self._terms, self._store, self._clock = stream, terms, store, clock
         self._key = (stream.conn_id, stream.folder)
         self._reader = Reader(wish, clock=clock, patient=True)
-        self._place: Place | None = None
         self._committer: Committer | None = None
         self._bell: Doorbell | None = None
         self._watcher: watching.FolderWatcher | None = None
@@ -155,13 +168,12 @@ class Subscriber:
                 step = await self._guarded_step()
                 if step is None:
                     continue
-                payload, place = step
-                mails = len(payload["emails"]) if payload is not None else 0
-                if payload is not None:
+                mails = len(step.payload["emails"]) if step.payload is not None else 0
+                if step.payload is not None:
                     self._health.handed_over(mails)
-                    yield payload
+                    yield step.payload
                 # Only now: a subscriber that was taken away while it held the event has promised nothing.
-                self._promise(wake_up, place, told=payload is not None, mails=mails)
+                self._promise(wake_up, step, mails)
         finally:
             await self.leave()
 
@@ -182,23 +194,23 @@ class Subscriber:
         if self._watcher is not None:
             await watching.leave(self._key, self)
 
-    def _promise(self, wake_up: WakeUp, place: Place | None, *, told: bool, mails: int) -> None:
-        if place is None or self._committer is None:
-            return
-        promise = self._committer.promise(place, self._clock.monotonic() if told else None, mails)
-        self._committer.append(promise)
-        wake_up.promises.append(promise)
+    def _promise(self, wake_up: WakeUp, step: _Step, mails: int) -> None:
+        if step.place is not None:
+            told_at = self._clock.monotonic() if step.payload is not None else None
+            promise = step.committer.promise(step.place, told_at, mails)
+            step.committer.append(promise)
+            wake_up.promises.append(promise)
 
     # --- one step -----------------------------------------------------------------------------------------------
 
-    async def _guarded_step(self) -> tuple[dict[str, Any] | None, Place | None] | None:
+    async def _guarded_step(self) -> _Step | None:
         try:
             return await self._step()
         except SettingsError as error:
             if str(error) != self._unfit:
                 self._unfit = str(error)
                 log.error("%s cannot be watched: %s", self._stream.name, error)  # noqa: TRY400 - its words say it all
-            await self._note_health()
+            await self._note_health(error.owed if isinstance(error, UnknownActionsError) else 0)
             self._wake_in(UNFIT_RETRY)
         except ImapError as error:
             # The watcher reports it, reconnects and wakes this subscriber.
@@ -211,37 +223,41 @@ class Subscriber:
             self._wake_in(self._terms.poll_interval)
         return None
 
-    async def _step(self) -> tuple[dict[str, Any] | None, Place | None] | None:
-        """Return what to tell and the place after it, or ``None`` if there is nothing to do."""
+    async def _step(self) -> _Step | None:
+        """Return what to tell and the place after it, or ``None`` if there is nothing to do.
+
+        While it waits for something, the place may turn out to be superseded: it keeps to the committer with which it
+        began, and asks that one whether what it has read still counts.
+        """
         watcher = self._watcher
         assert watcher is not None
         if not self._holds_place():
             return None
         if self._resets.asked and not await self._let_go_of_place():
             return None
-        if not await self._has_place():
+        committer = await self._committer_at_hand()
+        if committer is None:
             return None
-        assert self._place is not None
-        assert self._committer is not None
         await self._note_health()
         if (wait := self._not_before - self._clock.monotonic()) > 0:
             self._wake_in(wait)
             return None
-        self._full = self._committer.told >= UNCOMMITTED
+        self._full = committer.told >= UNCOMMITTED
         if self._full:
             return None  # the next commit wakes this subscriber
-        place = self._place
+        place = committer.place
         batch = await within(watcher.read(self, self._reader, place), READ_LIMIT)
         self._unfit = ""
-        if self._place is not place:
+        if not committer.reads_from(place):
             return None  # somebody has begun anew meanwhile
-        self._committer.has_read(batch.place, batch.opening)
+        committer.has_read(batch.place, batch.opening)
         payload = None
         if batch.emails:
             payload = await self._journaled(self._event(batch))
             if payload is None:
                 return None  # the place has not moved: the batch is read again
-        self._place = batch.place.paid
+        if not committer.advance(place, batch.place.paid):
+            return None  # as above: what the journal has is told again, from where reading goes on
         if batch.notice:
             log.warning("The folder %s of %s %s", self._stream.folder, self._stream.conn_id, batch.notice)
         self._health.caught_up(batch)
@@ -253,18 +269,24 @@ class Subscriber:
         moved = batch.place if batch.place != place else None
         if payload is None:
             await self._note_health()
-            payload = await self._nudge_if_due(batch)
+            payload = await self._nudge_if_due(batch, committer)
         else:
             self._wake_in(max(self._terms.pace, OFTENEST_NEWS))  # the event first, then the entry that counts it
-        return (payload, moved) if payload is not None or moved is not None else None
+        return _Step(payload, moved, committer) if payload is not None or moved is not None else None
 
-    async def _note_health(self) -> None:
-        if self._watcher is None or self._committer is None:
+    async def _note_health(self, owed: int = 0) -> None:
+        """Write the health entry if it is time to.
+
+        :param owed: actions that are owed though nobody knows how to do them.
+        """
+        if self._watcher is None or (self._committer is None and not self._unfit):
             return
         state = self._watcher.state
         if self._unfit and state.connected:
             state = replace(state, error=self._unfit)
-        due = await self._health.note(state, self._committer.trouble, self._watcher.connects)
+        nobodys = {"pending_actions": owed, "failed_actions": 0, "last_action_error": ""}
+        trouble = self._committer.trouble if self._committer is not None else nobodys
+        due = await self._health.note(state, trouble, self._watcher.connects)
         if due is not None:
             self._wake_in(max(due, 1.0))
 
@@ -276,11 +298,10 @@ class Subscriber:
             self._wake_in(STORE_RETRY)
             return None
 
-    async def _nudge_if_due(self, batch: Batch) -> dict[str, Any] | None:
+    async def _nudge_if_due(self, batch: Batch, committer: Committer) -> dict[str, Any] | None:
         if self._nudge.next_in() is None:
             return None
-        assert self._committer is not None
-        committed = self._committer.committed
+        committed = committer.committed
         try:
             due = await self._nudge.due(committed)
         except Exception as error:  # noqa: BLE001 - Airflow raises its own errors here, and its client's
@@ -333,12 +354,15 @@ class Subscriber:
         self._wake_in(1.0 if not self._in_conflict else CONFLICT_WARNING)
         return False
 
-    async def _has_place(self) -> bool:
-        if self._place is not None:
-            return True
+    async def _committer_at_hand(self) -> Committer | None:
+        """Return who moves the place, which is loaded if need be; ``None`` if it cannot be had."""
+        if self._committer is not None:
+            return self._committer
         assert self._watcher is not None
         try:
             stored = await self._load_place()
+        except UnknownActionsError:
+            raise
         except Exception as error:  # noqa: BLE001 - Airflow raises its own errors here, and its client's
             # An inactive asset looks empty and refuses writing; believing it would start over.
             if str(error) != self._store_failure:
@@ -349,9 +373,8 @@ class Subscriber:
                     error,
                 )
             self._wake_in(STORE_RETRY)
-            return False
-        self._place = stored.paid
-        self._committer = Committer(
+            return None
+        self._committer = committer = Committer(
             self._store,
             self._stream,
             stored,
@@ -359,16 +382,23 @@ class Subscriber:
             self._journal,
             self._clock,
             self._committed,
-            self._rewound,
+            self.wake,
             self._superseded,
         )
         self._nudge = Nudge(self._store, self._stream, self._clock)
         self._nudge.expect(stored)
         self._plan_nudge()
-        return True
+        return committer
 
     async def _load_place(self) -> Place:
-        place = await stored_place(self._store, self._stream, self._terms.start, self._clock.now())
+        try:
+            place = await stored_place(self._store, self._stream, self._terms.start, self._clock.now())
+        except UnknownActionsError as error:
+            place = await self._resets.honour(error.place)
+            if place is error.place:
+                raise
+            log.error("%s begins anew, and what it owed is given up: %s", self._stream.name, error.problem)  # noqa: TRY400
+            return place
         return await self._resets.honour(place)
 
     async def _let_go_of_place(self) -> bool:
@@ -380,19 +410,19 @@ class Subscriber:
             if now - since < RESET_PATIENCE:
                 self._wake_in(RESET_RETRY)
                 await self._note_health()
-                if self._watcher is not None and self._place is not None and not committer.knows(self._watcher.opening):
+                if self._watcher is not None and not committer.knows(self._watcher.opening):
                     # Only for the actions, which wait for that after each opening of the folder.
-                    batch = await within(self._watcher.read(self, self._reader, self._place), READ_LIMIT)
+                    batch = await within(self._watcher.read(self, self._reader, committer.place), READ_LIMIT)
                     committer.has_read(batch.place, batch.opening)
                 return False
         self._reset_waits_since = None
-        self._committer = self._place = None
+        self._committer = None
         if committer is not None:
             await committer.stop()
         return True
 
     def _superseded(self) -> None:
-        self._committer = self._place = None
+        self._committer = None
         self.wake()
 
     def _committed(self, place: Place, mails: int) -> None:
@@ -401,10 +431,6 @@ class Subscriber:
             self._plan_nudge()
         if self._full:
             self.wake()
-
-    def _rewound(self, place: Place) -> None:
-        self._place = place
-        self.wake()
 
 
 _holders: dict[tuple[int, tuple[str, ...], str], Subscriber] = {}

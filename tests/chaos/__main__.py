@@ -33,11 +33,12 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
         "--minutes", type=float, default=0.0, help="no new seed after so many minutes (default: no limit)"
     )
     parser.add_argument("--scenario", action="append", default=[], help="only this one; may be given several times")
+    parser.add_argument("--without", action="append", default=[], help="not this one; may be given several times")
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help="scenarios beside the one of the whole house")
     parser.add_argument("--keep", type=Path, help="keep Airflow's home with all logs in this (new) folder")
     parser.add_argument("--list", action="store_true", help="show the scenarios and end")
     chosen = parser.parse_args(words)
-    if unknown := set(chosen.scenario) - set(SCENARIOS):
+    if unknown := {*chosen.scenario, *chosen.without} - set(SCENARIOS):
         parser.error(f"unknown scenario {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
     if not chosen.seeds and not chosen.minutes:
         chosen.seeds = 1
@@ -92,7 +93,9 @@ def main(words: list[str] | None = None) -> int:
         while not (chosen.seeds and seed >= chosen.seed + chosen.seeds):
             if chosen.minutes and time.monotonic() > begun + chosen.minutes * 60:
                 break
-            scenarios = [SCENARIOS[name] for name in chosen.scenario] or choose(seed, chosen.at_once, house)
+            scenarios = [SCENARIOS[name] for name in chosen.scenario] or choose(
+                seed, chosen.at_once, house, chosen.without
+            )
             result = play(house, scenarios, seed)
             for _, verdict in result:
                 log.info("%s %s", "good" if verdict.good else "BAD ", "  ".join(row(verdict)))

@@ -8,7 +8,7 @@ import random
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from tests.chaos import consumer, mailbox, network, processes
 from tests.chaos.house import House
@@ -26,13 +26,14 @@ log = logging.getLogger(__name__)
 assert all((consumer, mailbox, network, processes)), "they have entered their scenarios"
 
 
-def choose(seed: int, at_once: int, house: House | None = None) -> list[Scenario]:
+def choose(seed: int, at_once: int, house: House | None = None, without: Collection[str] = ()) -> list[Scenario]:
     """Return the scenarios of a seed: one of the whole house, and others; consecutive seeds go through all of them.
 
     :param house: leaves out what it cannot play, and takes the next one instead.
+    :param without: names of scenarios that do not take turns: with those that were added since, seeds choose as before.
     """
-    everywhere = [item for item in SCENARIOS.values() if item.whole_house]
-    here = [item for item in SCENARIOS.values() if not item.whole_house]
+    everywhere = [item for item in SCENARIOS.values() if item.whole_house and item.name not in without]
+    here = [item for item in SCENARIOS.values() if not item.whole_house and item.name not in without]
     turns = [everywhere[(seed + step) % len(everywhere)] for step in range(len(everywhere))]
     chosen = [next(item for item in turns if house is None or item.possible(house))]
     chosen += [here[(seed * at_once + step) % len(here)] for step in range(at_once)]

@@ -1,7 +1,7 @@
 """DAG runs with one task each: the production operator's ``execute``, killed between any two of its store operations.
 
 A worker runs it as a strand: other runs, triggers and the scheduler go on between two operations. What Airflow forbids
-(two intakes of one task at once, ``max_active_tis_per_dag=1``) does not happen here either.
+(two intakes of one task at once, ``max_active_tis_per_dag=1``) does not happen here either, unless a test asks for it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from airflow_imap_provider.operators.email import ReceiveEmailsOperator
+from airflow_imap_provider.operators.email import ReceiveEmailsOperator, TakenMeanwhileError
 from tests.delivery.airflow_twin import STORE_LATENCY, AssetEvent, Dag, Database, StoreError, triggering
 from tests.delivery.virtual import HostClock, Strand, Universe, pause
 
@@ -133,11 +133,14 @@ class Consumer:
         run.state, run.attempts = "queued", 0
         self.universe.call_in(STARTING, lambda: self.attempt(run))
 
-    def attempt(self, run: Run) -> None:
-        """Run the task, when no other run's task is running."""
+    def attempt(self, run: Run, *, beside: bool = False) -> None:
+        """Run the task, when no other run's task is running.
+
+        :param beside: it asks nobody, as ``airflow dags test`` does.
+        """
         if run.state not in ("queued", "up_for_retry"):
             return
-        if any(other.strand is not None for other in self.runs):
+        if not beside and any(other.strand is not None for other in self.runs):
             self.universe.call_in(1.0, lambda: self.attempt(run))
             return
         run.state, run.attempts = "running", run.attempts + 1
@@ -187,7 +190,7 @@ class Consumer:
             run.state = "skipped"
             return
         if error is not None:
-            if isinstance(error, AirflowFailException) or not isinstance(error, StoreError):
+            if isinstance(error, AirflowFailException) or not isinstance(error, (StoreError, TakenMeanwhileError)):
                 self._failed(run.run_id, error)
             self.attempt_failed(run)
             return

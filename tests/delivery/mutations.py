@@ -248,7 +248,7 @@ def read_nothing_until_a_reset_is_honoured(patch: pytest.MonkeyPatch) -> None:
         if held is not None and not held.idle:
             self._wake_in(subscriber.RESET_RETRY)
             return False
-        self._committer = self._place = None
+        self._committer = None
         if held is not None:
             await held.stop()
         return True

@@ -1,43 +1,15 @@
 """Short stories for the machine, told by hand: each hits a step of the protocol that must not be left out.
 
-With the production code all end well; with the mutation that stands beside it none does (``test_teeth.py``).
+With the production code all end well; with the mutation that stands beside it none does (``test_teeth.py``). Those of
+folders that are made anew stand in ``stories_of_folders.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from airflow_imap_provider.mailbox.actions import Action, Copy, Delete, MarkRead, Move
-from tests.delivery import mutations
+from airflow_imap_provider.mailbox.actions import Copy, Delete, MarkRead, Move
+from tests.delivery import mutations, stories_of_folders
 from tests.delivery.machine import SHORT_ANSWERS, UNWELL, DeliveryMachine
-
-Story = Callable[[DeliveryMachine], None]
-
-
-def begin(
-    machine: DeliveryMachine,
-    shape: str = "one",
-    *,
-    actions: tuple[Action, ...] = (),
-    no_match: tuple[Action, ...] = (),
-    always: tuple[Action, ...] = (),
-    max_mails: int = 3,
-    ahead: float = 0.0,
-    down: float = 0.0,
-    moves: bool = True,
-    uidvalidity: int = 100,
-) -> None:
-    machine.begin(
-        deeds=(actions, no_match, always),
-        shape=shape,
-        batch_size=2,
-        max_mails=max_mails,
-        turn=1.0,
-        ahead=ahead,
-        down=down,
-        moves=moves,
-        uidvalidity=uidvalidity,
-    )
+from tests.delivery.telling import Story, begin
 
 
 def quiet_day(machine: DeliveryMachine) -> None:
@@ -71,38 +43,6 @@ def intakes_killed_at_every_step(machine: DeliveryMachine) -> None:
         machine.time_passes(4.0)
         machine.mails_arrive([True])
         machine.time_passes(40.0)
-
-
-def a_new_folder_with_the_old_uids(machine: DeliveryMachine) -> None:
-    begin(machine)
-    machine.mails_arrive([True, True, True])
-    machine.time_passes(40.0)
-    machine.the_folder_is_made_anew(restored=False)
-    machine.mails_arrive([True, True])
-    machine.time_passes(40.0)
-
-
-def emptied_with_an_event_untaken(machine: DeliveryMachine) -> None:
-    begin(machine)
-    machine.a_dag_is_paused_or_unpaused(0, 16)
-    machine.mails_arrive([True, True])
-    machine.time_passes(10.0)
-    machine.the_folder_is_made_anew(restored=True)
-    machine.time_passes(10.0)
-    machine.a_triggerer_is_killed(0)
-    machine.a_triggerer_starts(0.0, 0.5)
-    machine.the_folder_is_made_anew(restored=False)
-    machine.time_passes(40.0)
-
-
-def told_and_remade_before_the_commit(machine: DeliveryMachine) -> None:
-    begin(machine)
-    machine.mails_arrive([True, True])
-    machine.time_passes(2.0)
-    machine.a_triggerer_is_killed(0)
-    machine.the_folder_is_made_anew(restored=True)
-    machine.a_triggerer_starts(0.0, 0.5)
-    machine.time_passes(90.0)
 
 
 def frozen_while_another_takes_over(machine: DeliveryMachine) -> None:
@@ -246,40 +186,6 @@ def a_broken_mail(machine: DeliveryMachine) -> None:
     machine.time_passes(400.0)
 
 
-def an_old_mail_moved_here_when_the_folder_was_made_anew(machine: DeliveryMachine) -> None:
-    begin(machine)
-    machine.mails_arrive([True, True])
-    machine.time_passes(40.0)
-    machine.a_triggerer_is_killed(0)
-    machine.somebody_moves_an_old_mail_here(3000.0)
-    machine.the_folder_is_made_anew(restored=True)
-    machine.a_triggerer_starts(0.0, 0.5)
-    machine.time_passes(90.0)
-
-
-def uids_that_begin_anew(machine: DeliveryMachine) -> None:
-    begin(machine)
-    machine.mails_arrive([True, True, True, False])
-    machine.time_passes(40.0)
-    for _ in range(4):
-        machine.somebody_removes_a_mail(0)
-    machine.world.renumber_folder()
-    machine.mails_arrive([True])
-    machine.time_passes(90.0)
-
-
-def an_action_is_owed_when_uids_begin_anew(machine: DeliveryMachine) -> None:
-    begin(machine, actions=(Move("Done"),))
-    machine.mails_arrive([True, True, True, True])
-    machine.the_server_refuses_changes(1)
-    machine.time_passes(10.0)
-    for _ in range(4):
-        machine.somebody_removes_a_mail(0)
-    machine.world.renumber_folder()
-    machine.mails_arrive([False, False])
-    machine.time_passes(90.0)
-
-
 def down_at_first_and_clocks_apart(machine: DeliveryMachine) -> None:
     begin(machine, ahead=75.0, down=40.0)
     machine.mails_arrive([True, True])
@@ -333,50 +239,6 @@ def a_reset_unknown_to_another_owner_that_finds_the_folder_new(machine: Delivery
     machine.a_triggerer_freezes_or_thaws(0)
     machine.mails_arrive([True])
     machine.time_passes(90.0)
-
-
-def made_anew_and_the_session_stays_in_the_old_folder(machine: DeliveryMachine) -> None:
-    begin(machine)
-    machine.mails_arrive([True, True])
-    machine.time_passes(40.0)
-    machine.the_folder_is_made_anew(restored=False, sessions="old")
-    machine.mails_arrive([True, True, False])
-    machine.time_passes(700.0)
-
-
-def made_anew_and_the_session_sees_the_new_mails(machine: DeliveryMachine) -> None:
-    begin(machine)
-    machine.mails_arrive([True, True, True])
-    machine.time_passes(40.0)
-    machine.the_folder_is_made_anew(restored=False, sessions="new")
-    for _ in range(3):
-        machine.mails_arrive([True, True])
-        machine.time_passes(10.0)
-    machine.time_passes(700.0)
-
-
-def uids_that_begin_anew_under_a_session(machine: DeliveryMachine) -> None:
-    begin(machine)
-    machine.mails_arrive([True, True, True, False])
-    machine.time_passes(40.0)
-    for _ in range(4):
-        machine.somebody_removes_a_mail(0)
-    machine.world.renumber_folder("old")
-    machine.mails_arrive([True])
-    machine.time_passes(700.0)
-    machine.time_passes(700.0)
-
-
-def a_reader_finds_another_folder_in_a_shared_session(machine: DeliveryMachine) -> None:
-    begin(machine, "second", actions=(Copy("Archive"),))
-    machine.mails_arrive([True, True])
-    machine.the_server_refuses_changes(3)
-    machine.time_passes(10.0)
-    machine.the_folder_is_made_anew(restored=False, sessions="old")
-    machine.mails_arrive([False, False, False])
-    machine.the_dag_is_edited(0, 0.0)  # a new reader, which does not know up to where was read in this session
-    machine.time_passes(90.0)
-    machine.time_passes(700.0)
 
 
 def edited_while_an_action_is_under_way(machine: DeliveryMachine) -> None:
@@ -464,9 +326,9 @@ TEETH: tuple[tuple[Story, mutations.Mutation], ...] = (
     (quiet_day, mutations.commit_without_confirmation),
     (writes_that_fail, mutations.tell_without_an_entry_in_the_journal),
     (intakes_killed_at_every_step, mutations.claim_beside_the_ranges),
-    (a_new_folder_with_the_old_uids, mutations.forget_the_epoch),
-    (told_and_remade_before_the_commit, mutations.take_a_mail_again_when_the_folder_was_made_anew),
-    (emptied_with_an_event_untaken, mutations.nudge_for_the_new_folder_only),
+    (stories_of_folders.a_new_folder_with_the_old_uids, mutations.forget_the_epoch),
+    (stories_of_folders.told_and_remade_before_the_commit, mutations.take_a_mail_again_when_the_folder_was_made_anew),
+    (stories_of_folders.emptied_with_an_event_untaken, mutations.nudge_for_the_new_folder_only),
     (frozen_while_another_takes_over, mutations.one_journal_for_all),
     (paused_while_mail_comes, mutations.never_nudge),
     (paused_while_mail_comes, mutations.nobody_registers),
@@ -487,9 +349,9 @@ TEETH: tuple[tuple[Story, mutations.Mutation], ...] = (
     (lost_connections, mutations.die_of_a_lost_connection),
     (an_ailing_server, mutations.blame_the_mail),
     (a_broken_mail, mutations.never_give_up),
-    (an_old_mail_moved_here_when_the_folder_was_made_anew, mutations.let_dates_decide),
-    (uids_that_begin_anew, mutations.believe_uidvalidity),
-    (an_action_is_owed_when_uids_begin_anew, mutations.act_before_reading),
+    (stories_of_folders.an_old_mail_moved_here_when_the_folder_was_made_anew, mutations.let_dates_decide),
+    (stories_of_folders.uids_that_begin_anew, mutations.believe_uidvalidity),
+    (stories_of_folders.an_action_is_owed_when_uids_begin_anew, mutations.act_before_reading),
     (down_at_first_and_clocks_apart, mutations.believe_the_clock),
     (two_triggers_restarted, mutations.commit_without_confirmation),
     (quiet_day, mutations.step_over_the_next_mail),
@@ -497,11 +359,11 @@ TEETH: tuple[tuple[Story, mutations.Mutation], ...] = (
     (a_reset_while_an_action_is_owed_and_the_server_is_away, mutations.never_look_for_resets),
     (a_reset_to_new_with_mails_on_their_way, mutations.begin_with_what_comes_after_the_honouring),
     (a_reset_unknown_to_another_owner_that_finds_the_folder_new, mutations.believe_in_epochs_alone),
-    (made_anew_and_the_session_stays_in_the_old_folder, mutations.never_open_again),
-    (made_anew_and_the_session_sees_the_new_mails, mutations.never_open_again),
-    (uids_that_begin_anew_under_a_session, mutations.never_open_again),
-    (uids_that_begin_anew_under_a_session, mutations.go_on_after_any_opening),
-    (a_reader_finds_another_folder_in_a_shared_session, mutations.go_on_after_any_opening),
+    (stories_of_folders.made_anew_and_the_session_stays_in_the_old_folder, mutations.never_open_again),
+    (stories_of_folders.made_anew_and_the_session_sees_the_new_mails, mutations.never_open_again),
+    (stories_of_folders.uids_that_begin_anew_under_a_session, mutations.never_open_again),
+    (stories_of_folders.uids_that_begin_anew_under_a_session, mutations.go_on_after_any_opening),
+    (stories_of_folders.a_reader_finds_another_folder_in_a_shared_session, mutations.go_on_after_any_opening),
     (edited_while_an_action_is_under_way, mutations.leave_an_action_alone),
     (restarted_when_all_is_done, mutations.strike_off_from_memory_only),
     (others_are_deleted_and_the_triggerer_is_killed, mutations.drop_owed_actions),
@@ -513,3 +375,6 @@ TEETH: tuple[tuple[Story, mutations.Mutation], ...] = (
     (left_out_of_answers_at_first, mutations.take_who_is_left_out_for_gone),
     (left_out_of_answers_at_first, mutations.take_who_has_no_header_for_one_without_subject),
 )
+
+OTHERS: tuple[Story, ...] = (stories_of_folders.made_anew_while_its_owner_was_frozen,)
+"""What has gone wrong before by more than one step that was left out."""

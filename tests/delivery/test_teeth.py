@@ -6,7 +6,8 @@ import pytest
 
 from tests.delivery.machine import DeliveryMachine
 from tests.delivery.mutations import Mutation
-from tests.delivery.stories import TEETH, Story
+from tests.delivery.stories import OTHERS, TEETH
+from tests.delivery.telling import Story
 
 HOUR = 3600.0
 
@@ -24,7 +25,9 @@ def told(story: Story) -> None:
         machine.teardown()
 
 
-@pytest.mark.parametrize("story", dict.fromkeys(story for story, _ in TEETH), ids=lambda story: story.__name__)
+@pytest.mark.parametrize(
+    "story", [*dict.fromkeys(story for story, _ in TEETH), *OTHERS], ids=lambda story: story.__name__
+)
 def test_a_story_ends_well(story: Story) -> None:
     told(story)
 

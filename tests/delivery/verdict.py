@@ -11,6 +11,7 @@ from collections import Counter
 from typing import Any
 
 from airflow_imap_provider.mailbox.removing import copied_mark
+from airflow_imap_provider.triggers.journal_index import listed
 from tests.delivery.consumer import Consumer
 from tests.delivery.mailserver import Change
 from tests.delivery.world import CLAIMS_KEPT, Arrival, World
@@ -103,7 +104,7 @@ class Judge:
         """By mail, the resets after which it was told."""
         values = self.world.database.stores.values.get(asset, {})
         found: dict[str, set[str]] = {}
-        for journal in json.loads(values.get("imap4:journals", "[]")):
+        for journal in listed(json.loads(values.get("imap4:journals", "null"))):
             number = 0
             while (text := values.get(f"imap4:journal:{journal['id']}:{number}")) is not None:
                 payload, number = json.loads(text), number + 1

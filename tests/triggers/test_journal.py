@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from airflow_imap_provider.mailbox.taking import Entry, Record
 from airflow_imap_provider.triggers import journal as journals
 from airflow_imap_provider.triggers.journal import LAST_WORDS, RETENTION, ROLL, Journal, begin, entries, passed_over
+from airflow_imap_provider.triggers.journal_index import dumped, listed
 from airflow_imap_provider.triggers.store import JOURNALS, AssetStore, Stream
 from tests.triggers.triggerer import State
 
@@ -94,7 +96,7 @@ async def test_a_journal_is_looked_after_until_its_entries_are_committed_althoug
     state.set(JOURNALS, [])
     await inbox.enlist()
     assert read(state, {}, clock) == [1, 2]
-    assert [bool(journal["ended"]) for journal in state.get(JOURNALS)] == [True, False]
+    assert [bool(journal["ended"]) for journal in listed(state.get(JOURNALS))] == [True, False]
 
 
 async def test_attempts_that_fail_leave_nothing_behind(state: State, clock: Calendar) -> None:
@@ -151,7 +153,7 @@ async def test_what_has_been_kept_long_enough_is_dropped_step_by_step(
         await inbox.append({"n": number})
     clock.time += ROLL * 1.5
     await inbox.append({"n": 11})
-    assert len(state.get(JOURNALS)) == 2, "a new journal for a new day"
+    assert len(listed(state.get(JOURNALS))) == 2, "a new journal for a new day"
     await inbox.sweep()
     assert read(state, {}, clock) == list(range(12))
     clock.time += RETENTION + timedelta(days=1)
@@ -161,7 +163,7 @@ async def test_what_has_been_kept_long_enough_is_dropped_step_by_step(
         await inbox.sweep()
         left.append(sum(key.startswith("imap4:journal:") for key in state.values["inbox"]))
     assert left == [9, 5, 2]
-    assert [journal["ended"] == "" for journal in state.get(JOURNALS)] == [False, True]
+    assert [journal["ended"] == "" for journal in listed(state.get(JOURNALS))] == [False, True]
     positions = {"gone": 3}
     assert read(state, positions, clock) == [11, 12]
     assert "gone" not in positions
@@ -235,4 +237,29 @@ async def test_the_journal_of_a_stream_that_is_gone_is_closed_in_the_end(state: 
     await new(state, clock, "Gone").append({"n": 1})
     clock.time += ROLL * 4
     await new(state, clock).append({"n": 2})
-    assert [bool(journal["ended"]) for journal in state.get(JOURNALS)] == [True, False]
+    assert [bool(journal["ended"]) for journal in listed(state.get(JOURNALS))] == [True, False]
+
+
+async def test_the_index_of_an_earlier_version_is_read_and_written_on(state: State, clock: Calendar) -> None:
+    inbox = new(state, clock)
+    await inbox.append({"n": 1})
+    state.set(JOURNALS, listed(state.get(JOURNALS)))  # the form of before: a list of dicts
+    assert read(state, {}, clock) == [1]
+    await new(state, clock).append({"n": 2})
+    assert read(state, {}, clock) == [1, 2]
+    assert [bool(journal["ended"]) for journal in listed(state.get(JOURNALS))] == [True, False]
+
+
+async def test_a_trigger_that_is_restarted_forty_times_a_day_keeps_its_index_below_what_airflow_warns_of(
+    state: State, clock: Calendar
+) -> None:
+    for _ in range(30 * 40):
+        clock.time += timedelta(minutes=36)
+        journal = {"id": f"{int(clock.time.timestamp()):012x}", "stream": "mail_of_accounting/INBOX.Invoices/default"}
+        moment = clock.time.isoformat()
+        state.set(JOURNALS, dumped([*listed(state.get(JOURNALS)), {**journal, "since": moment, "ended": moment}]))
+    assert len(listed(state.get(JOURNALS))) == 1200
+    assert len(json.dumps(state.get(JOURNALS))) < 60_000
+    await new(state, clock).append({"n": 1})
+    assert len(listed(state.get(JOURNALS))) == 1201
+    assert listed(state.get(JOURNALS))[0]["since"] == "2026-11-23T00:36:00+00:00"
