@@ -17,6 +17,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key, pkcs12
 
+from airflow_imap_provider.connection.files import look
 from airflow_imap_provider.connection.material import is_path
 from airflow_imap_provider.connection.material import pkcs12 as packed
 from airflow_imap_provider.connection.settings import SmimeSettings
@@ -43,13 +44,14 @@ def key_file(path: str) -> tuple[bytes, str]:
     The reason is returned and not raised, so that the caller's error has no foreign exception attached: that names the
     file, which may be a secret.
     """
+    _, problem = look(path)
+    if problem:
+        return b"", problem
     try:
         with Path(path).open("rb") as file:
             return file.read(MAX_FILE_BYTES + 1), ""
     except OSError as exc:
         return b"", exc.strerror or type(exc).__name__
-    except ValueError:
-        return b"", "it is no path"
 
 
 @dataclass(frozen=True)

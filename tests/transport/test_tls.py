@@ -11,11 +11,11 @@ import pytest
 
 from airflow_imap_provider.connection.settings import Security, TlsSettings
 from airflow_imap_provider.errors import ImapTimeoutError, SettingsError, TlsError
-from airflow_imap_provider.transport.tls import CACHED_CONTEXTS, context_for
+from airflow_imap_provider.transport.tls import CACHED_CONTEXTS
 from tests.servers.certificates import Authority, self_signed
 from tests.servers.dovecot import Dovecot
 from tests.servers.scripted import CAPABILITIES, Peer, ScriptedServer
-from tests.transport.conftest import Opener, server_context, settings_for
+from tests.transport.conftest import Opener, context_of, server_context, settings_for
 
 
 def tls_server(context: ssl.SSLContext) -> ScriptedServer:
@@ -33,30 +33,30 @@ def failure(opened: Opener, context: ssl.SSLContext, tls: TlsSettings, host: str
 
 
 def test_equal_settings_share_one_context() -> None:
-    assert context_for(TlsSettings()) is context_for(TlsSettings())
-    assert context_for(TlsSettings()) is not context_for(TlsSettings(verify="chain"))
+    assert context_of(TlsSettings()) is context_of(TlsSettings())
+    assert context_of(TlsSettings()) is not context_of(TlsSettings(verify="chain"))
 
 
 def test_a_changed_ca_bundle_file_makes_a_new_context(authority: Authority, tmp_path: Path) -> None:
     bundle = tmp_path / "ca.pem"
     bundle.write_text(authority.pem)
     settings = TlsSettings(ca_bundle=str(bundle))
-    first = context_for(settings)
-    assert context_for(settings) is first
+    first = context_of(settings)
+    assert context_of(settings) is first
     bundle.write_text(authority.pem * 2)
-    assert context_for(settings) is not first
+    assert context_of(settings) is not first
 
 
 def test_only_so_many_contexts_are_kept() -> None:
-    first = context_for(TlsSettings(verify="none", server_name="first.example.com"))
+    first = context_of(TlsSettings(verify="none", server_name="first.example.com"))
     for number in range(CACHED_CONTEXTS):
-        context_for(TlsSettings(verify="none", server_name=f"{number}.example.com"))
-    assert context_for(TlsSettings(verify="none", server_name="first.example.com")) is not first
+        context_of(TlsSettings(verify="none", server_name=f"{number}.example.com"))
+    assert context_of(TlsSettings(verify="none", server_name="first.example.com")) is not first
 
 
 @pytest.mark.parametrize("strict", [True, False])
 def test_strict_checks_mean_the_same_on_every_python(strict: bool) -> None:
-    flags = context_for(TlsSettings(strict_x509=strict)).verify_flags
+    flags = context_of(TlsSettings(strict_x509=strict)).verify_flags
     assert bool(flags & ssl.VERIFY_X509_STRICT) is strict
     assert flags & ssl.VERIFY_X509_PARTIAL_CHAIN
 
@@ -67,17 +67,17 @@ def test_an_unreadable_ca_bundle_is_a_settings_error_that_names_the_field(conten
     if content is not None:
         bundle.write_text(content)
     with pytest.raises(SettingsError, match=r"CA bundle \(ca_bundle\)"):
-        context_for(TlsSettings(ca_bundle=str(bundle)))
+        context_of(TlsSettings(ca_bundle=str(bundle)))
 
 
 def test_pem_text_without_a_certificate_is_a_settings_error_without_the_text() -> None:
     with pytest.raises(SettingsError, match="the text holds no certificate") as caught:
-        context_for(TlsSettings(ca_bundle="-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"))
+        context_of(TlsSettings(ca_bundle="-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"))
     assert "c2VjcmV0" not in str(caught.value)
 
 
 def test_a_context_with_versions_in_between_left_out_does_not_speak_them() -> None:
-    context = context_for(TlsSettings(versions=("TLSv1.1", "TLSv1.3"), verify="none"))
+    context = context_of(TlsSettings(versions=("TLSv1.1", "TLSv1.3"), verify="none"))
     assert context.options & ssl.OP_NO_TLSv1_2
     assert not context.options & ssl.OP_NO_TLSv1_1
     assert context.maximum_version == ssl.TLSVersion.TLSv1_3
@@ -126,7 +126,7 @@ def test_a_folder_without_a_certificate_is_a_settings_error(content: str | None,
     if content is not None:
         (tmp_path / "some.pem").write_text(content)
     with pytest.raises(SettingsError, match=r"CA bundle \(ca_bundle\): the folder .* holds no certificate"):
-        context_for(TlsSettings(ca_bundle=str(tmp_path)))
+        context_of(TlsSettings(ca_bundle=str(tmp_path)))
 
 
 def test_the_server_name_is_checked_instead_of_the_address(opened: Opener, authority: Authority) -> None:
@@ -208,7 +208,7 @@ def test_the_log_warns_of_versions_that_lower_the_security_level(
     version: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        context_for(TlsSettings(versions=(version,), verify="none", server_name=f"warned-{version.lower()}"))
+        context_of(TlsSettings(versions=(version,), verify="none", server_name=f"warned-{version.lower()}"))
     assert ("tls_versions" in caplog.text and "broken" in caplog.text) is (version in ("TLSv1", "TLSv1.1"))
 
 
