@@ -15,10 +15,10 @@ from functools import partial
 
 from airflow_imap_provider.connection.fields import field
 from airflow_imap_provider.connection.files import look
+from airflow_imap_provider.connection.hosts import without_zone
 from airflow_imap_provider.connection.material import is_path
 from airflow_imap_provider.connection.settings import TlsSettings
 from airflow_imap_provider.connection.shown_path import shown_path
-from airflow_imap_provider.errors import TlsError
 from airflow_imap_provider.transport.authorities import bad_bundle, load_bundle
 from airflow_imap_provider.transport.client_certificate import load_client_certificate, unreadable
 from airflow_imap_provider.transport.clock import Deadline
@@ -46,6 +46,8 @@ _SWITCHES = {
     "TLSv1.2": ssl.OP_NO_TLSv1_2,
     "TLSv1.3": ssl.OP_NO_TLSv1_3,
 }
+_LEGACY_SERVER_CONNECT = getattr(ssl, "OP_LEGACY_SERVER_CONNECT", 0x4)
+"""SSL_OP_LEGACY_SERVER_CONNECT of OpenSSL's ssl.h; Python names it from 3.12 on."""
 _LEGACY = frozenset({"TLSv1", "TLSv1.1"})
 _FILES = ("ca_bundle", "client_certificate", "client_private_key")
 _CHECKED = ("full", "chain")
@@ -76,7 +78,7 @@ def encrypt(
     :raises ImapTimeoutError: stage ``tls``.
     """
     trace.enter("tls")
-    name = settings.server_name or host
+    name = settings.server_name or without_zone(host)
     context = context_for(settings, deadline)
     try:
         # Here, since wrap_socket() loses track of the open socket when it finds this out.
@@ -94,10 +96,10 @@ def encrypt(
     except OSError as exc:
         wrapped.close()
         raise explain(exc, name, settings, explicit=explicit) from exc
-    trace.encrypted(wrapped)
     try:
+        trace.encrypted(wrapped)
         check_pins(wrapped, settings.pins)
-    except TlsError:
+    except BaseException:
         wrapped.close()
         raise
     return wrapped
@@ -166,6 +168,8 @@ def _set_versions(context: ssl.SSLContext, versions: tuple[str, ...]) -> None:
         )
         # OpenSSL 3 refuses their signatures (SHA-1) at any higher level.
         context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        # Most of them know no secure renegotiation (RFC 5746), without which OpenSSL 3 accepts no server.
+        context.options |= _LEGACY_SERVER_CONNECT
     with _warnings_lock, warnings.catch_warnings():
         # Python deprecates naming TLS 1.0 and 1.1, and the switches that are the only way to leave a gap.
         warnings.simplefilter("ignore", DeprecationWarning)

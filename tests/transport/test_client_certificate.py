@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import re
 import ssl
 import stat
 import tempfile
@@ -13,14 +14,15 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from airflow_imap_provider.connection.keys import MAX_FILE_BYTES
 from airflow_imap_provider.connection.parsing import parse
 from airflow_imap_provider.connection.settings import TlsSettings
 from airflow_imap_provider.errors import SettingsError, TlsError
+from airflow_imap_provider.transport.oauth.keys import application_key
 from airflow_imap_provider.transport.tls import _contexts
-from tests.servers.certificates import Authority, self_signed
+from tests.servers.certificates import Authority, odd_certificate, self_signed
 from tests.servers.client_material import PASSPHRASE, Material, in_base64
 from tests.servers.scripted import Peer, ScriptedServer
 from tests.transport.conftest import Opener, context_of, server_context, settings_for
@@ -218,13 +220,36 @@ def test_a_renewed_file_makes_a_new_context(
     assert context_of(tls) is not first
 
 
+@pytest.mark.parametrize("change", ["version", "extension", "names"])
+def test_an_own_certificate_that_only_openssl_can_read_ends_in_our_own_words(
+    change: str, authority: Authority, tmp_path: Path
+) -> None:
+    odd = odd_certificate(tmp_path, change)
+    tls = tls_settings(authority, odd.pem, odd.key.read_text())
+    with pytest.raises(SettingsError, match="damaged") if change == "version" else contextlib.nullcontext():
+        context_of(tls)
+
+
+@pytest.mark.parametrize("passphrase", ["", PASSPHRASE])
+def test_a_private_key_in_der_is_answered_with_how_to_write_it(
+    passphrase: str, authority: Authority, mine: Material, tmp_path: Path
+) -> None:
+    key = load_pem_private_key(mine.key.encode(), None)
+    path = tmp_path / "joe.key"
+    path.write_bytes(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
+    with pytest.raises(SettingsError, match=r"it is a key in DER: write it as PEM by openssl pkey"):
+        context_of(tls_settings(authority, mine.certificate, str(path), passphrase))
+    with pytest.raises(SettingsError, match=r"it is a key in DER: write it as PEM by openssl pkey"):
+        application_key(str(path))
+
+
 # -- what the server says ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
 @pytest.mark.parametrize(
     ("whose", "said"),
-    [("nobody's", "demands|common"), ("expired", "expired"), ("self-signed", "authority|does not accept")],
+    [("nobody's", "demands|does not say why"), ("expired", "expired"), ("self-signed", "authority|does not accept")],
 )
 def test_a_certificate_that_the_server_does_not_accept_is_a_tls_error_about_it(
     whose: str,
@@ -247,6 +272,8 @@ def test_a_certificate_that_the_server_does_not_accept_is_a_tls_error_about_it(
         opened(settings_for(server, security="implicit", tls=tls))
     assert caught.value.stage == "tls"
     assert "client certificate" in caught.value.remedy.lower()
+    if shown is None:
+        assert re.match(r"(Check|Fill in) Client certificate \(client_certificate\)", caught.value.remedy)
 
 
 # -- what cannot be used ----------------------------------------------------------------------------------------------

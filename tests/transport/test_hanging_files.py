@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,6 +105,8 @@ def test_a_token_endpoints_ca_bundle_and_an_applications_key_are_waited_for_no_l
 def test_a_named_pipe_is_refused_before_anybody_waits_for_its_writer(
     field: str, pipe: str, authority: Authority
 ) -> None:
-    values = {"client_certificate": authority.pem, "client_private_key": authority.pem} if field != "ca_bundle" else {}
+    values: dict[str, Any] = (
+        {"client_certificate": authority.pem, "client_private_key": authority.pem} if field != "ca_bundle" else {}
+    )
     with pytest.raises(SettingsError, match=rf"\({field}\): .*it is no file, but a pipe, a socket or a device"):
         context_of(TlsSettings(**{**values, field: pipe}))

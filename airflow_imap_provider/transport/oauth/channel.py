@@ -13,6 +13,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from airflow_imap_provider.connection.files import Stamp, look
+from airflow_imap_provider.connection.hosts import without_zone
 from airflow_imap_provider.connection.material import is_pem
 from airflow_imap_provider.connection.settings import Settings, TunnelSettings
 from airflow_imap_provider.errors import ImapError, TlsError
@@ -102,7 +103,7 @@ def _on_the_way(exc: ImapError, host: str, port: int) -> ImapError:
 def _encrypt(sock: socket.socket, context: ssl.SSLContext, host: str, deadline: Deadline) -> ssl.SSLSocket:
     wrapped = sock
     try:
-        wrapped = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+        wrapped = context.wrap_socket(sock, server_hostname=without_zone(host), do_handshake_on_connect=False)
         wrapped.settimeout(deadline.remaining(TOKEN_STAGE, SILENT))
         wrapped.do_handshake()
     except TimeoutError:
