@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-__all__ = ["LONGEST_NAME", "host_name", "is_address"]
+__all__ = ["LONGEST_NAME", "host_name", "is_address", "without_zone"]
 
 LONGEST_NAME = 253  # RFC 1035, without the final dot
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")  # RFC 1123, and the underscore that internal networks use
@@ -38,7 +38,8 @@ def host_name(text: str) -> str:
             raise ValueError(f"leave out {rest}, the port is a field of its own")
         if not bracket or rest:
             raise ValueError("an IPv6 address looks like 2001:db8::1 or [2001:db8::1]")
-        return _ipv6(inner)
+        # The brackets are a URI's, in which the sign before a zone is written %25 (RFC 6874).
+        return _ipv6(re.sub(r"%25(?=.)", "%", inner, count=1))
     if name.count(":") == 1:
         raise ValueError(f"leave out :{name.partition(':')[2]}, the port is a field of its own")
     if ":" in name:
@@ -53,6 +54,11 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def without_zone(host: str) -> str:
+    """The host without the zone of an IPv6 address (RFC 4007 section 11), which no certificate names."""
+    return host.partition("%")[0]
 
 
 def _ipv6(text: str) -> str:

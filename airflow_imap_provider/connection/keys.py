@@ -15,15 +15,23 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key, pkcs12
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_private_key,
+    load_pem_private_key,
+    pkcs12,
+)
 
+from airflow_imap_provider.connection.files import look
 from airflow_imap_provider.connection.material import is_path
 from airflow_imap_provider.connection.material import pkcs12 as packed
 from airflow_imap_provider.connection.settings import SmimeSettings
 from airflow_imap_provider.connection.shown_path import shown_path
+from airflow_imap_provider.connection.unreadable import UNREADABLE
 from airflow_imap_provider.errors import SettingsError
 
-__all__ = ["MAX_FILE_BYTES", "Identity", "KeyFields", "key_file", "public_bytes", "smime_identities"]
+__all__ = ["MAX_FILE_BYTES", "Identity", "KeyFields", "is_bare_key", "key_file", "public_bytes", "smime_identities"]
 
 MAX_FILE_BYTES = 1024 * 1024
 """Of a certificate's or key's file: a hundred times what any has, and no gigabytes of a path that was mistyped."""
@@ -43,13 +51,14 @@ def key_file(path: str) -> tuple[bytes, str]:
     The reason is returned and not raised, so that the caller's error has no foreign exception attached: that names the
     file, which may be a secret.
     """
+    _, problem = look(path)
+    if problem:
+        return b"", problem
     try:
         with Path(path).open("rb") as file:
             return file.read(MAX_FILE_BYTES + 1), ""
     except OSError as exc:
         return b"", exc.strerror or type(exc).__name__
-    except ValueError:
-        return b"", "it is no path"
 
 
 @dataclass(frozen=True)
@@ -97,7 +106,7 @@ class KeyFields:
         """The certificates in PEM text."""
         try:
             return [x509.load_pem_x509_certificate(found.group()) for found in _CERTIFICATE_BLOCK.finditer(content)]
-        except (ValueError, UnsupportedAlgorithm):
+        except UNREADABLE:
             raise self.unreadable(part, "it is damaged, or of a kind that is not known here.") from None
 
     def open_pkcs12(self, data: bytes, passphrase: bytes | None) -> tuple[PrivateKeyTypes, list[x509.Certificate]]:
@@ -107,8 +116,14 @@ class KeyFields:
         except UnsupportedAlgorithm:
             raise self.unreadable("key", "the PKCS#12 is encrypted in a way that is not known here.") from None
         except ValueError:
+            if is_bare_key(data, passphrase):
+                raise self.unreadable(
+                    "key", "it is a key in DER: write it as PEM by openssl pkey -inform DER -in joe.key -out joe.pem."
+                ) from None
             problem = "it does not open the PKCS#12 (or that is damaged)." if passphrase else "the PKCS#12 needs one."
             raise self.unreadable("passphrase", problem) from None
+        except UNREADABLE:
+            raise self.unreadable("key", "a certificate in the PKCS#12 is of a kind that is not known here.") from None
         if bundle.key is None or bundle.cert is None:
             raise self.unreadable("key", "the PKCS#12 has no private key with a certificate in it.")
         return bundle.key, [entry.certificate for entry in (bundle.cert, *bundle.additional_certs)]
@@ -128,6 +143,17 @@ class KeyFields:
             if passphrase and b"ENCRYPTED" in block:
                 raise self.unreadable("passphrase", "it does not open the key (or that is damaged).") from None
             raise self.unreadable("key", "it is damaged.") from None
+
+
+def is_bare_key(data: bytes, passphrase: bytes | None) -> bool:
+    """Whether this is a private key in DER, which begins like PKCS#12."""
+    try:
+        load_der_private_key(data, passphrase)
+    except TypeError:
+        return True  # a passphrase too many or too few: it was understood so far
+    except UNREADABLE:
+        return False
+    return True
 
 
 def public_bytes(key: object) -> bytes:
@@ -185,7 +211,7 @@ def _identities(content: bytes, passphrase: str) -> tuple[Identity, ...]:
     for certificate in _SMIME.certificates(content, "key"):
         try:
             by_key[public_bytes(certificate.public_key())] = certificate
-        except (ValueError, UnsupportedAlgorithm):
+        except UNREADABLE:
             continue  # an issuer's key of an odd kind: none that opens mail
     encrypted = [b"ENCRYPTED" in block for block in blocks]
     for block, closed in zip(blocks, encrypted, strict=True):

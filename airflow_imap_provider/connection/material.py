@@ -17,6 +17,7 @@ __all__ = ["certificates", "fingerprint", "is_path", "is_pem", "pkcs12", "privat
 PEM_LINE = 64  # characters of base64 a line, RFC 7468
 SHA1_DIGITS, SHA256_DIGITS = 40, 64
 SHA256_BYTES = 32
+SHA256_BASE64 = 43  # characters without the padding
 SHORTEST_PKCS12 = 200  # characters of base64: an empty PKCS#12 is longer, and no path of that length starts like DER
 
 _BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
@@ -53,7 +54,7 @@ def private_key(text: str) -> str:
     if _looks_packed(packed):
         try:
             base64.b64decode(packed, validate=True)
-        except binascii.Error:
+        except ValueError:  # binascii.Error is one, and so is a character beyond ASCII
             raise ValueError("it looks like PKCS#12, but its base64 is damaged or cut off") from None
         return packed
     return _path(stripped)
@@ -81,22 +82,29 @@ def _looks_packed(text: str) -> bool:
 def fingerprint(text: str) -> str:
     """A SHA-256 fingerprint as 64 lower-case hexadecimal digits.
 
-    :param text: hexadecimal with or without colons, as OpenSSL prints it, or base64 as in ``sha256//…`` (curl).
+    :param text: hexadecimal with or without colons, as OpenSSL or ``sha256sum`` print it, or base64 as in
+        ``sha256//…`` (curl), ``SHA256:…`` (OpenSSH) or ``pin-sha256="…"`` (RFC 7469).
     :raises ValueError: with one sentence that says what is wrong.
     """
-    value = re.sub(r"^\s*sha-?256(\s+fingerprint)?\s*(=|:|//?)?\s*", "", text, flags=re.IGNORECASE).strip()
-    digits = re.sub(r"[:\s]", "", value)
+    value = text.strip().removesuffix(";").rstrip()
+    value = re.sub(r"^(pin-)?sha-?256(\s+fingerprint)?\s*(=|:|//?)?\s*", "", value, flags=re.IGNORECASE).strip("\"' ")
+    # What follows in the output of sha256sum is the file's name.
+    value = re.sub(r"^([0-9A-Fa-f]{64})\s+\*?\S.*$", r"\1", value)
+    digits = re.sub(r"[:\s]", "", re.sub(r"^0[xX]", "", value))
     if re.fullmatch(r"[0-9A-Fa-f]+", digits):
         if len(digits) == SHA256_DIGITS:
             return digits.lower()
         if len(digits) == SHA1_DIGITS:
             raise ValueError("this is a SHA-1 fingerprint, which can be forged; take the SHA-256 one")
     try:
-        decoded = base64.b64decode(value, validate=True)
+        # OpenSSH leaves the padding out.
+        decoded = base64.b64decode(f"{value}=" if len(value) == SHA256_BASE64 else value, validate=True)
     except (binascii.Error, ValueError):
         decoded = b""
     if len(decoded) != SHA256_BYTES:
-        raise ValueError("a SHA-256 fingerprint has 64 hexadecimal digits, or 44 characters of base64")
+        raise ValueError(
+            "a SHA-256 fingerprint has 64 hexadecimal digits, or 44 characters of base64; commas stand between several"
+        )
     return decoded.hex()
 
 
@@ -131,7 +139,7 @@ def _pem_body(body: str) -> str:
     data = "".join(body.split())
     try:
         base64.b64decode(data, validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error is one, and so is a character beyond ASCII
         raise ValueError("the PEM text is damaged or cut off: its base64 cannot be decoded") from None
     lines = (data[start : start + PEM_LINE] for start in range(0, len(data), PEM_LINE))
     return header + "".join(f"{line}\n" for line in lines)

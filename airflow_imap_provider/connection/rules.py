@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from typing import cast
+from urllib.parse import urlsplit
 
 from airflow_imap_provider.connection.field import Field
 from airflow_imap_provider.connection.fields import field
@@ -182,10 +183,14 @@ def tunnel_settings(values: Values, host: str) -> TunnelSettings:
     if port is None:
         raise wrong(field("tunnel_port"), f"it is empty, {needs}", remedy="Often it is 3128 or 8080.")
     _tunnel_credentials(values, kind)
-    if kind == "socks4" and values.flag("tunnel_remote_dns") and not is_address(host):
+    # Tokens are asked for through the proxy too.
+    endpoint = urlsplit(values.text("oauth_endpoint")).hostname if _wants_token(values) else None
+    hosts = [host, endpoint] if endpoint else [host]
+    if kind == "socks4" and values.flag("tunnel_remote_dns") and not all(map(is_address, hosts)):
         raise wrong(
             field("tunnel_remote_dns"),
-            "it is on, and SOCKS4 cannot resolve names",
+            "it is on, and SOCKS4 cannot resolve names"
+            + ("" if not is_address(host) else f", as {field('oauth_endpoint').name} has one"),
             remedy="Choose socks4a as Proxy type, or switch it off so that names are resolved on this side.",
         )
     if kind.startswith("socks4") and ":" in host:

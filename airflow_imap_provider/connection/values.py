@@ -301,6 +301,8 @@ def _tls_version(field: Field, item: str) -> str:
 
 
 def _pins(field: Field, raw: object) -> tuple[str, ...]:
+    if isinstance(raw, str):
+        raw = raw.replace(";", ",")  # as RFC 7469 and curl part them; no fingerprint has one in it
     return tuple(dict.fromkeys(_pin(field, item) for item in _items(field, raw)))
 
 

@@ -33,6 +33,12 @@ logger = logging.getLogger(__name__)
 _QUOTABLE = re.compile(r"[\x20-\x7e]*")
 _CANCEL = b"*"  # RFC 9051 section 6.2.2
 _WITHOUT_SECRET = frozenset({"EXTERNAL", "ANONYMOUS"})
+_OTHER_REASON = re.compile(
+    r"\[(?:AUTHORIZATIONFAILED|EXPIRED|PRIVACYREQUIRED|CONTACTADMIN|WEBALERT|LIMIT|REFERRAL|ALERT)\b",
+    re.IGNORECASE,
+)
+"""Response codes that say what a refusal was about (RFC 5530, RFC 2221). Not AUTHENTICATIONFAILED: it is also what
+servers put before every refusal of theirs, and so before that of a binding that they do not know."""
 _COMMAND_WORDS = 64  # bytes for tag, AUTHENTICATE, the longest mechanism's name and the line's end
 
 
@@ -52,6 +58,7 @@ def authenticate(stream: BufferedIMAP4, settings: Settings, capabilities: frozen
             "no password is sent without the encryption that the connection demands.", stage="tls", remedy=ASK_OPERATOR
         )
     _check_sendable(auth)
+    scrubber.begin_login(auth.password)
     binding = binding_of(stream.sock)
     name = choose_mechanism(auth, capabilities, encrypted=encrypted, can_bind=binding is not None)
     if name == "LOGIN":
@@ -60,7 +67,12 @@ def authenticate(stream: BufferedIMAP4, settings: Settings, capabilities: frozen
         mechanism = make_mechanism(name, auth, capabilities, binding, host=settings.host, port=settings.port)
         talk = _Conversation(stream, mechanism, scrubber)
         answer = talk.hold(initial_response="SASL-IR" in capabilities)
-        if answer[0] != "OK" and binding is not None and binding.name != UNIQUE and _was_about_binding(talk):
+        if (
+            answer[0] != "OK"
+            and binding is not None
+            and binding.name != UNIQUE
+            and _was_about_binding(talk, scrubber.reply(answer))
+        ):
             # TLS 1.3, and a server that binds only to what Python's ssl does not give (tls-exporter). It has not seen
             # a proof, so no attempt is lost; without -PLUS it sees what it sees of every client that cannot bind.
             name = name.removesuffix("-PLUS")
@@ -71,12 +83,19 @@ def authenticate(stream: BufferedIMAP4, settings: Settings, capabilities: frozen
         talk.check(answer)
         _require_ok(answer, name, settings, scrubber, talk.refusal)
     stream.state = "AUTH"
+    scrubber.end_login()
     return name
 
 
-def _was_about_binding(talk: _Conversation) -> bool:
-    """Whether an exchange with channel binding failed before the password came into play."""
+def _was_about_binding(talk: _Conversation, reply: str) -> bool:
+    """Whether an exchange with channel binding failed before the password came into play, for no other known reason.
+
+    A server that says why it refuses (a limit, an account that is locked) does not mean the binding, and another
+    attempt would count twice.
+    """
     mechanism = talk.mechanism
+    if _OTHER_REASON.search(reply) or recognise(reply):
+        return False
     return (
         isinstance(mechanism, Scram)
         and mechanism.name.endswith("-PLUS")
@@ -256,6 +275,7 @@ class _Conversation:
         if self.mechanism.name not in _WITHOUT_SECRET:
             # A server that echoes what it got must not bring it into a message.
             self._scrubber.hide(encoded.decode("ascii"), response.decode("utf-8", "replace"))
+            self._scrubber.sent(encoded.decode("ascii"))
         return encoded
 
 

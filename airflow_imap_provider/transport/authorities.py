@@ -12,6 +12,7 @@ import ssl
 from functools import lru_cache
 from pathlib import Path
 
+from airflow_imap_provider.connection.files import Stamp, look
 from airflow_imap_provider.connection.material import is_pem
 from airflow_imap_provider.errors import SettingsError
 
@@ -87,18 +88,15 @@ def _load_folder(context: ssl.SSLContext, folder: str) -> None:
         raise bad_bundle(f"the folder {folder!r} holds no certificate that can be read.")
 
 
-def _stamp(path: str) -> tuple[int, int]:
-    try:
-        found = Path(path).stat()
-    except OSError as exc:
-        raise bad_bundle(f"{path!r} cannot be read ({exc.strerror}).") from None
-    except ValueError:
-        raise bad_bundle("this cannot be a path.") from None
-    return found.st_mtime_ns, found.st_size
+def _stamp(path: str) -> Stamp:
+    stamp, problem = look(path, folder=True)
+    if problem:
+        raise bad_bundle(f"{path!r} cannot be read ({problem}).")
+    return stamp
 
 
 @lru_cache(maxsize=SETS_KEPT)
-def _of_path(path: str, stamp: tuple[int, int]) -> tuple[bytes, ...]:  # noqa: ARG001 - when it changes it is read again
+def _of_path(path: str, stamp: Stamp) -> tuple[bytes, ...]:  # noqa: ARG001 - when it changes it is read again
     try:
         place = Path(path)
         files = sorted(place.iterdir())[:FILES_LIMIT] if place.is_dir() else [place]

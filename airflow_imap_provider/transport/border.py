@@ -6,12 +6,10 @@ a password into an exception, a log or Airflow's page.
 
 from __future__ import annotations
 
-import base64
 import imaplib
 import re
 from collections.abc import Callable, Iterable
 from typing import TypeVar
-from urllib.parse import quote, quote_plus
 
 from airflow_imap_provider.connection.settings import Settings
 from airflow_imap_provider.errors import (
@@ -21,9 +19,18 @@ from airflow_imap_provider.errors import (
     ProtocolError,
     RefusedError,
 )
+from airflow_imap_provider.transport.echoes import forms_of, in_base64, without_pieces
 from airflow_imap_provider.transport.greetings import IMAP, speaker
 from airflow_imap_provider.transport.limits import MAX_REPLY_CHARACTERS, MIN_HIDDEN_CHARACTERS
-from airflow_imap_provider.transport.remedies import ASK_OPERATOR, LATER, MISSING_TARGET, NOT_IMAP, REFUSED, loss_remedy
+from airflow_imap_provider.transport.remedies import (
+    ASK_OPERATOR,
+    LATER,
+    MISSING_TARGET,
+    MOVED,
+    NOT_IMAP,
+    REFUSED,
+    loss_remedy,
+)
 from airflow_imap_provider.transport.stream import BufferedIMAP4
 from airflow_imap_provider.transport.throttling import recognise
 
@@ -48,6 +55,7 @@ _HIDDEN = "***"
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 # The account is meant, not the folder's name; the last is Exchange's way to say that its backend is away.
 _NOT_THE_FOLDER = re.compile(r"\[(?:ALERT|NOPERM|OVERQUOTA|CONTACTADMIN|EXPIRED)\]|not connected", re.IGNORECASE)
+_MOVED = re.compile(r"\[REFERRAL ", re.IGNORECASE)
 _GONE = re.compile(r"\[(?:NONEXISTENT|TRYCREATE)\]", re.IGNORECASE)
 
 
@@ -57,7 +65,7 @@ def ended(stage: str, words: str) -> LostConnectionError:
     :param words: the server's, cleaned.
     """
     limit = recognise(words)
-    remedy = limit.remedy if limit else loss_remedy(stage)
+    remedy = limit.remedy if limit else MOVED if _MOVED.search(words) else loss_remedy(stage)
     return LostConnectionError("the server ended the connection.", stage=stage, reply=words, remedy=remedy)
 
 
@@ -67,10 +75,11 @@ class Scrubber:
     :param settings: whose secrets are taken out, as they are and as SASL, quoted strings and web forms write them.
     """
 
-    __slots__ = ("_secrets",)
+    __slots__ = ("_secrets", "_sent")
 
     def __init__(self, settings: Settings) -> None:
         self._secrets = sorted(set(_forms(settings)), key=len, reverse=True)
+        self._sent: list[str] = []
 
     def hide(self, *texts: str) -> None:
         """Take these out too; what is too short to be a secret is left alone."""
@@ -79,8 +88,20 @@ class Scrubber:
 
     def add(self, *secrets: str) -> None:
         """Take these secrets out too, however short, in all forms in which somebody could repeat them."""
-        forms = {form for secret in secrets if secret for form in _forms_of(secret)}
+        forms = {form for secret in secrets if secret for form in forms_of(secret)}
         self._secrets = sorted(forms.union(self._secrets), key=len, reverse=True)
+
+    def begin_login(self, password: str) -> None:
+        """From now on a server may repeat a part of what it gets: cut off, in capitals, or both."""
+        self._sent = [password] if password else []
+
+    def sent(self, line: str) -> None:
+        """A line with the password in it, as it is sent."""
+        self._sent.append(line)
+
+    def end_login(self) -> None:
+        """The server has taken the login: what it says from now on is not about its words."""
+        self._sent = []
 
     def clean(self, words: object) -> str:
         """The words as one printable line without a secret."""
@@ -88,7 +109,9 @@ class Scrubber:
         for secret in self._secrets:
             text = text.replace(secret, _HIDDEN)
         text = _NOT_PRINTABLE.sub(" ", text).strip()
-        return text if len(text) <= MAX_REPLY_CHARACTERS else f"{text[:MAX_REPLY_CHARACTERS]}…"
+        if len(text) > MAX_REPLY_CHARACTERS:
+            text = f"{text[:MAX_REPLY_CHARACTERS]}…"
+        return without_pieces(text, self._sent) if self._sent else text
 
     def reply(self, answer: tuple[str, list[object]] | None) -> str:
         """The words of a tagged answer."""
@@ -100,30 +123,13 @@ class Scrubber:
 def _forms(settings: Settings) -> Iterable[str]:
     login = settings.auth.login
     for secret in settings.secrets():
-        yield from _forms_of(secret)
-        yield _base64(f"{settings.auth.alias}\0{login}\0{secret}")
+        yield from forms_of(secret)
+        yield in_base64(f"{settings.auth.alias}\0{login}\0{secret}")
     tunnel = settings.tunnel
     if tunnel.password:
         # As Basic sends it to an HTTP proxy.
         for user in (tunnel.login, f"{tunnel.domain}\\{tunnel.login}"):
-            yield _base64(f"{user}:{tunnel.password}")
-
-
-def _forms_of(secret: str) -> Iterable[str]:
-    encoded = secret.encode("utf-8", "surrogatepass")
-    yield secret
-    yield secret.replace("\\", "\\\\").replace('"', '\\"')
-    yield repr(secret)[1:-1]
-    yield repr(encoded)[2:-1]
-    yield _base64(secret)
-    # As a token endpoint gets it, and as others percent-encode what they repeat.
-    yield from (quote_plus(encoded), quote(encoded), quote(encoded, safe=""))
-    # As servers repeat it that take everything for Latin-1.
-    yield encoded.decode("latin-1")
-
-
-def _base64(text: str) -> str:
-    return base64.b64encode(text.encode("utf-8", "surrogatepass")).decode("ascii")
+            yield in_base64(f"{user}:{tunnel.password}")
 
 
 def guarded(
@@ -199,7 +205,7 @@ def _refusal(
     limit = recognise(words)
     if limit is None and refused is FolderNotFoundError and stage in ("COPY", "MOVE"):
         return refused(problem, stage=stage, reply=words, remedy=MISSING_TARGET)
-    remedy = limit.remedy if limit else REFUSED.get(stage, ASK_OPERATOR)
+    remedy = limit.remedy if limit else MOVED if _MOVED.search(words) else REFUSED.get(stage, ASK_OPERATOR)
     return refused(problem, stage=stage, reply=words, remedy=remedy)
 
 

@@ -11,9 +11,9 @@ import socket
 import ssl
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 
+from airflow_imap_provider.connection.unreadable import UNREADABLE
 from airflow_imap_provider.transport.scram import ChannelBinding
 
 __all__ = ["END_POINT", "UNIQUE", "binding_of", "end_point"]
@@ -47,7 +47,7 @@ def end_point(certificate: bytes) -> bytes | None:
         if algorithm is None:
             return None
         digest = hashes.Hash(hashes.SHA256() if algorithm.name in _WEAK else algorithm)
-    except (UnsupportedAlgorithm, ValueError):
+    except UNREADABLE:
         return None
     digest.update(certificate)
     return digest.finalize()

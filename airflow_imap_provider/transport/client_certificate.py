@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from airflow_imap_provider.connection.keys import KeyFields, public_bytes
 from airflow_imap_provider.connection.settings import TlsSettings
+from airflow_imap_provider.connection.unreadable import UNREADABLE
 
 __all__ = ["load_client_certificate", "unreadable"]
 
@@ -80,7 +80,7 @@ def _leaf_first(certificates: list[x509.Certificate], key: PrivateKeyTypes) -> l
         try:
             if public_bytes(certificate.public_key()) == public:
                 return [certificate, *certificates[:number], *certificates[number + 1 :]]
-        except (ValueError, UnsupportedAlgorithm):
+        except UNREADABLE:
             # An issuer's key of an odd kind; the client's own is readable, since the private one was.
             continue
     raise unreadable("key", "it does not belong to the client certificate.")

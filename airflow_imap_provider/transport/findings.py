@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
 from airflow_imap_provider.connection.settings import Settings
+from airflow_imap_provider.connection.unreadable import UNREADABLE
 from airflow_imap_provider.transport.pins import fingerprints
 from airflow_imap_provider.transport.report import Fact
 
@@ -94,7 +94,7 @@ def tls_findings(sock: ssl.SSLSocket, now: datetime) -> Findings:
             "expires": certificate.not_valid_after_utc.strftime("%Y-%m-%d"),
             "days_left": days,
         }
-    except (ValueError, UnsupportedAlgorithm) as exc:
+    except UNREADABLE as exc:
         facts["certificate"] = f"cannot be read ({type(exc).__name__})"
     else:
         if days < SOON_EXPIRED:
@@ -117,6 +117,9 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return ("(none)",)
+    except UNREADABLE as exc:
+        # One name of an odd kind makes them all unreadable here; OpenSSL has looked at them by itself.
+        return (f"(cannot be read: {type(exc).__name__})",)
     names: list[Any] = [*found.get_values_for_type(x509.DNSName), *found.get_values_for_type(x509.IPAddress)]
     return tuple(map(str, names[:SHOWN_NAMES])) + (("…",) if len(names) > SHOWN_NAMES else ())
 

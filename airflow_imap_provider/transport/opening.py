@@ -72,7 +72,7 @@ def connect(
     deadline = Deadline(clock, settings.timeout, within)
     scrubs = scrubber or Scrubber(settings)
     if settings.security != "none":
-        context_for(settings.tls)  # what cannot be read of it is found before anything is sent
+        context_for(settings.tls, deadline)  # what cannot be read of it is found before anything is sent
 
     def log_in(ready: Settings) -> Connection:
         return _connect(ready, clock, deadline, scrubs, trace)
@@ -105,7 +105,7 @@ def _open(settings: Settings, clock: Clock, deadline: Deadline, scrubber: Scrubb
         sock = _dial(settings, deadline, scrubber, trace)
         try:
             return secure(sock, trace) if settings.security == "implicit" else sock
-        except ImapError:
+        except BaseException:
             sock.close()
             raise
 

@@ -6,9 +6,9 @@ import hashlib
 import ssl
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from airflow_imap_provider.connection.unreadable import UNREADABLE
 from airflow_imap_provider.errors import TlsError
 from airflow_imap_provider.transport.remedies import ASK_OPERATOR
 
@@ -48,6 +48,6 @@ def fingerprints(certificate: bytes) -> tuple[str, str]:
     try:
         key = x509.load_der_x509_certificate(certificate).public_key()
         encoded = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except (UnsupportedAlgorithm, ValueError):
+    except UNREADABLE:
         return whole, ""
     return whole, hashlib.sha256(encoded).hexdigest()

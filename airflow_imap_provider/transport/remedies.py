@@ -10,6 +10,7 @@ __all__ = [
     "DEAD_LINE",
     "LATER",
     "MISSING_TARGET",
+    "MOVED",
     "NOT_IMAP",
     "REFUSED",
     "TAMPERING",
@@ -64,10 +65,20 @@ def loss_remedy(stage: str) -> str:
     return _LOSS.get(stage, LATER)
 
 
-_MICROSOFT = re.compile(r"(?:^|\.)(?:office365|outlook|hotmail)\.com$", re.IGNORECASE)
+_MICROSOFT = re.compile(r"(?:^|\.)(?:(?:office365|outlook|hotmail)\.com|office365\.us|outlook\.cn)$", re.IGNORECASE)
 _GOOGLE = re.compile(r"(?:^|\.)(?:gmail|googlemail|google)\.com$", re.IGNORECASE)
 _APP_PASSWORDS = re.compile(r"(?:^|\.)(?:yahoo|aol|fastmail|(?:mail\.)?me|icloud)\.com$", re.IGNORECASE)
-_APP_PASSWORD_WANTED = re.compile(r"app(?:lication)?[- ]specific|app password", re.IGNORECASE)
+_APP_PASSWORD_WANTED = re.compile(r"app(?:lication)?[- ]specific|app(?:lication)? password", re.IGNORECASE)
+_IMAP_OFF = re.compile(
+    r"not enabled for imap|imap (?:access )?(?:is )?(?:disabled|not enabled|turned off)|"
+    r"(?:yet to|please) enable (?:imap|it)",
+    re.IGNORECASE,
+)
+"""Gmail: "Your account is not enabled for IMAP use", "IMAP access is disabled for your domain"; Zoho: "You are yet to
+enable IMAP for your account"; GMX: "(IMAP disabled)"; Yandex: "IMAP is disabled. Please enable it"."""
+
+MOVED = "Enter the server that the answer names as Address (host): it refers to that one."
+"""RFC 2221 and RFC 2193; not followed, since nobody has said that this server may choose who gets the password."""
 
 _BY_CODE = {
     "WEBALERT": "Log in once in a browser, at the address that the answer names, and confirm that it is you.",
@@ -75,9 +86,18 @@ _BY_CODE = {
     "PRIVACYREQUIRED": "Choose SSL or TLS as Cryptographic protocol (encryption): the server wants encryption.",
     "AUTHORIZATIONFAILED": "Check Username (login), Alias (alias) and the account's rights at the server: the password "
     "is right, but does not open this mailbox.",
+    "REFERRAL": MOVED,
     "CONTACTADMIN": "Ask the server's operator: the account needs something that only they can do.",
 }
-"""By response code: RFC 5530, and Gmail's WEBALERT."""
+"""By response code: RFC 5530, RFC 2221, and Gmail's WEBALERT."""
+
+_SWITCH_ON = (
+    "Switch IMAP on in the account's settings at the provider, or ask its administrator to: it is off for this account."
+)
+_MAKE_ANOTHER = (
+    "Make an app password in the account's security settings and enter it as Password (password): the provider does "
+    "not accept the account's own."
+)
 
 _CODE = re.compile(rf"\[({'|'.join(_BY_CODE)})\b", re.IGNORECASE)
 
@@ -88,17 +108,19 @@ def login_remedy(host: str, reply: str) -> str:
     :param host: the server's name.
     :param reply: its words.
     """
+    # Words before names: a host says only what is usual there.
     if code := _CODE.search(reply):
         return _BY_CODE[code[1].upper()]
+    if _IMAP_OFF.search(reply):
+        return _SWITCH_ON
+    if _APP_PASSWORD_WANTED.search(reply):
+        return _MAKE_ANOTHER
     if _MICROSOFT.search(host):
         return "Choose OAuth 2.0 as Method (auth_method): Microsoft no longer accepts passwords for IMAP."
     if _GOOGLE.search(host):
         return "Use an app password or OAuth 2.0: Google does not accept the account's own password for IMAP."
-    if _APP_PASSWORDS.search(host) or _APP_PASSWORD_WANTED.search(reply):
-        return (
-            "Make an app password in the account's security settings and enter it as Password (password): the provider "
-            "does not accept the account's own."
-        )
+    if _APP_PASSWORDS.search(host):
+        return _MAKE_ANOTHER
     return ""
 
 
@@ -132,8 +154,10 @@ def token_remedy(host: str, method: str, reply: str) -> str:
     :param reply: its words.
     """
     code = _CODE.search(reply)
-    if code and code[1].upper() in ("WEBALERT", "CONTACTADMIN"):
+    if code and code[1].upper() in ("WEBALERT", "CONTACTADMIN", "REFERRAL"):
         return _BY_CODE[code[1].upper()]
+    if _IMAP_OFF.search(reply):
+        return _SWITCH_ON
     if method == "bearer":
         return _NOT_RENEWED
     if _MICROSOFT.search(host):

@@ -24,7 +24,7 @@ from airflow_imap_provider.transport import commands
 from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Clock, Deadline
 from airflow_imap_provider.transport.folders import Folder, FolderStatus
 from airflow_imap_provider.transport.limits import MAX_COMMAND_BYTES
-from airflow_imap_provider.transport.remedies import ASK_OPERATOR
+from airflow_imap_provider.transport.remedies import ASK_OPERATOR, MOVED
 from airflow_imap_provider.transport.trace import NO_TRACE, Trace
 from airflow_imap_provider.transport.turns import Turns
 
@@ -164,7 +164,7 @@ class Session:
         try:
             self._opened = self._turns.exchange("folder", call, FolderNotFoundError)
         except RefusedError as exc:
-            remedy = _CHECK_NAME if isinstance(exc, FolderNotFoundError) else exc.remedy
+            remedy = _CHECK_NAME if isinstance(exc, FolderNotFoundError) and exc.remedy != MOVED else exc.remedy
             problem = f"the folder {folder!r} cannot be opened."
             raise type(exc)(problem, stage="folder", reply=exc.reply, remedy=remedy) from None
         return self._opened

@@ -1,7 +1,6 @@
 """TLS contexts and the handshake, as the connection's tab Encryption wants them.
 
-A context costs about 20 ms and 0.9 MiB, so there is one per settings. Pinned fingerprints are checked when the
-handshake is over, before the first byte of IMAP.
+Pinned fingerprints are checked when the handshake is over, before the first byte of IMAP.
 """
 
 from __future__ import annotations
@@ -11,17 +10,19 @@ import socket
 import ssl
 import threading
 import warnings
-from collections import OrderedDict
+from collections.abc import Hashable
 from functools import partial
-from pathlib import Path
 
+from airflow_imap_provider.connection.fields import field
+from airflow_imap_provider.connection.files import look
+from airflow_imap_provider.connection.hosts import without_zone
 from airflow_imap_provider.connection.material import is_path
 from airflow_imap_provider.connection.settings import TlsSettings
 from airflow_imap_provider.connection.shown_path import shown_path
-from airflow_imap_provider.errors import TlsError
 from airflow_imap_provider.transport.authorities import bad_bundle, load_bundle
 from airflow_imap_provider.transport.client_certificate import load_client_certificate, unreadable
 from airflow_imap_provider.transport.clock import Deadline
+from airflow_imap_provider.transport.contexts import Contexts
 from airflow_imap_provider.transport.pins import check_pins
 from airflow_imap_provider.transport.tls_errors import NOT_TLS, explain, tls_error
 from airflow_imap_provider.transport.trace import NO_TRACE, Trace
@@ -45,12 +46,16 @@ _SWITCHES = {
     "TLSv1.2": ssl.OP_NO_TLSv1_2,
     "TLSv1.3": ssl.OP_NO_TLSv1_3,
 }
+_LEGACY_SERVER_CONNECT = getattr(ssl, "OP_LEGACY_SERVER_CONNECT", 0x4)
+"""SSL_OP_LEGACY_SERVER_CONNECT of OpenSSL's ssl.h; Python names it from 3.12 on."""
 _LEGACY = frozenset({"TLSv1", "TLSv1.1"})
+_FILES = ("ca_bundle", "client_certificate", "client_private_key")
 _CHECKED = ("full", "chain")
 """Where the issuer is checked; elsewhere nothing is, or only the pinned fingerprints."""
 
-_contexts: OrderedDict[tuple[TlsSettings, tuple[object, ...]], ssl.SSLContext] = OrderedDict()
-_contexts_lock = threading.Lock()
+_contexts = Contexts(CACHED_CONTEXTS)
+_warnings_lock = threading.Lock()
+"""Python's filters of warnings are the process's: two threads that change them at once leave them changed."""
 
 
 def encrypt(
@@ -73,8 +78,8 @@ def encrypt(
     :raises ImapTimeoutError: stage ``tls``.
     """
     trace.enter("tls")
-    name = settings.server_name or host
-    context = context_for(settings)
+    name = settings.server_name or without_zone(host)
+    context = context_for(settings, deadline)
     try:
         # Here, since wrap_socket() loses track of the open socket when it finds this out.
         name.encode("idna")
@@ -91,33 +96,33 @@ def encrypt(
     except OSError as exc:
         wrapped.close()
         raise explain(exc, name, settings, explicit=explicit) from exc
-    trace.encrypted(wrapped)
     try:
+        trace.encrypted(wrapped)
         check_pins(wrapped, settings.pins)
-    except TlsError:
+    except BaseException:
         wrapped.close()
         raise
     return wrapped
 
 
-def context_for(settings: TlsSettings) -> ssl.SSLContext:
+def context_for(settings: TlsSettings, deadline: Deadline) -> ssl.SSLContext:
     """The context for these settings, made once; made again when a file that they name has changed.
 
+    :param deadline: how long to wait for files.
     :raises SettingsError: the CA bundle, or the client's certificate or key, cannot be read.
+    :raises ImapTimeoutError: stage ``settings``; a file does not answer.
     """
-    with _contexts_lock:
-        key = (settings, _stamps(settings))
-        context = _contexts.get(key)
-        if context is None:
-            context = _contexts[key] = _new_context(settings)
-        _contexts.move_to_end(key)
-        while len(_contexts) > CACHED_CONTEXTS:
-            _contexts.popitem(last=False)
-        return context
+    names = [field(key).name for key in _FILES if is_path(getattr(settings, key))]
+    return _contexts.get(
+        settings,
+        partial(_new_context, settings),
+        deadline,
+        names=names,
+        stamps=partial(_stamps, settings),
+    )
 
 
-def _stamps(settings: TlsSettings) -> tuple[object, ...]:
-    """What changes when a file is replaced: certificates of a few hours' life are renewed in place."""
+def _stamps(settings: TlsSettings) -> Hashable:
     stamps: list[object] = []
     for path, shown, refuse in (
         (settings.ca_bundle, repr, bad_bundle),
@@ -126,17 +131,10 @@ def _stamps(settings: TlsSettings) -> tuple[object, ...]:
     ):
         if not is_path(path):
             continue
-        problem = ""
-        try:
-            found = Path(path).stat()
-        except OSError as exc:
-            problem = exc.strerror or type(exc).__name__
-        except ValueError:
-            problem = "it is no path"
+        stamp, problem = look(path, folder=path is settings.ca_bundle)
         if problem:
-            # Only here, so that the foreign exception is not attached: it names the file, which may be a secret.
             raise refuse(f"{shown(path)} cannot be read ({problem}).")
-        stamps.append((path, found.st_mtime_ns, found.st_size, found.st_ino))
+        stamps.append((path, stamp))
     return tuple(stamps)
 
 
@@ -170,7 +168,9 @@ def _set_versions(context: ssl.SSLContext, versions: tuple[str, ...]) -> None:
         )
         # OpenSSL 3 refuses their signatures (SHA-1) at any higher level.
         context.set_ciphers("DEFAULT:@SECLEVEL=0")
-    with warnings.catch_warnings():
+        # Most of them know no secure renegotiation (RFC 5746), without which OpenSSL 3 accepts no server.
+        context.options |= _LEGACY_SERVER_CONNECT
+    with _warnings_lock, warnings.catch_warnings():
         # Python deprecates naming TLS 1.0 and 1.1, and the switches that are the only way to leave a gap.
         warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version = _VERSIONS[versions[0]]

@@ -43,6 +43,16 @@ _CIPHER_REASONS = frozenset(
     {"SSLV3_ALERT_HANDSHAKE_FAILURE", "NO_SHARED_CIPHER", "DH_KEY_TOO_SMALL", "EE_KEY_TOO_SMALL"}
 )
 
+_OLD_RENEGOTIATION = frozenset({"UNSAFE_LEGACY_RENEGOTIATION_DISABLED"})
+_OLD_SERVER = (
+    "Try TLS 1.0 or 1.1 in Allowed SSL/TLS versions (tls_versions), if this is an old server: that lowers OpenSSL's "
+    "security level. A server that does not accept the client certificate may say the same."
+)
+_MISSING_CERTIFICATE = (
+    "Fill in Client certificate (client_certificate) and Client private key (client_private_key), if the server wants "
+    "one."
+)
+
 CLIENT_CERTIFICATE = (
     "Check Client certificate (client_certificate) and Client private key (client_private_key), "
     "and which authorities the server accepts."
@@ -68,6 +78,10 @@ _UNKNOWN_AUTHORITY = (
     "Put its certificate into CA bundle (ca_bundle). A server that omits intermediate certificates must be mended. "
     f"{_PIN}",
 )
+_TOO_WEAK = (
+    "Ask the server's operator to renew it (RSA with 2048 bits, SHA-256). Until then allow TLS 1.1 too in Allowed "
+    f"SSL/TLS versions (tls_versions), which lowers OpenSSL's security level. {_PIN}"
+)
 # X509_V_ERR_* of OpenSSL's x509_vfy.h: the problem and the remedy for each that has one of its own.
 _CERTIFICATE_PROBLEMS: dict[int, tuple[str, str]] = {
     9: ("the server's certificate is not valid yet", "Check the clock of this machine; else the server needs another."),
@@ -83,6 +97,9 @@ _CERTIFICATE_PROBLEMS: dict[int, tuple[str, str]] = {
         "the certificate chain ends in an authority that is not trusted here",
         f"Put that authority's certificate into CA bundle (ca_bundle). {_PIN}",
     ),
+    66: ("the key of the server's certificate is too weak", _TOO_WEAK),
+    67: ("the key of an authority behind the server's certificate is too weak", _TOO_WEAK),
+    68: ("the server's certificate, or one behind it, is signed with a digest that is too weak", _TOO_WEAK),
     20: _UNKNOWN_AUTHORITY,
     21: _UNKNOWN_AUTHORITY,
 }
@@ -108,12 +125,21 @@ def explain(exc: OSError, name: str, settings: TlsSettings, *, explicit: bool) -
             reason,
             "Change Allowed SSL/TLS versions (tls_versions), or the server.",
         )
+    if reason in _OLD_RENEGOTIATION:
+        return tls_error(
+            "the server knows no secure renegotiation (RFC 5746).",
+            reason,
+            "Ask the server's operator to mend it. Until then allow TLS 1.1 too in Allowed SSL/TLS versions "
+            "(tls_versions), which lets such servers in and lowers OpenSSL's security level.",
+        )
+    if reason == "SSLV3_ALERT_HANDSHAKE_FAILURE" and not settings.client_certificate + settings.client_private_key:
+        # TLS 1.2 has no alert of its own for "a client certificate is missing".
+        return tls_error(
+            "the server refuses the handshake and does not say why.", reason, f"{_MISSING_CERTIFICATE} {_OLD_SERVER}"
+        )
     if reason in _CIPHER_REASONS:
         return tls_error(
-            "the two sides have no cipher, key or signature in common that both accept.",
-            reason,
-            "Try TLS 1.0 or 1.1 in Allowed SSL/TLS versions (tls_versions), if this is an old server. "
-            "That lowers OpenSSL's security level; a server that wants a client certificate may say the same.",
+            "the two sides have no cipher, key or signature in common that both accept.", reason, _OLD_SERVER
         )
     if problem := client_certificate_problem(reason):
         return tls_error(problem, reason, CLIENT_CERTIFICATE)

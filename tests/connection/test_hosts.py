@@ -18,6 +18,8 @@ from airflow_imap_provider.connection.hosts import host_name, is_address
         ("2001:DB8:0:0::1", "2001:db8::1"),
         ("[2001:db8::1]", "2001:db8::1"),
         ("fe80::1%eth0", "fe80::1%eth0"),
+        ("[fe80::1%25eth0]", "fe80::1%eth0"),
+        ("fe80::1%25", "fe80::1%25"),
         ("::FFFF:c000:207", "::ffff:192.0.2.7"),
         ("::ffff:192.0.2.7%eth0", "::ffff:192.0.2.7%eth0"),
         ("bücher.example", "xn--bcher-kva.example"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_imap_provider.connection.material import certificates, fingerprint, private_key
 
-from .builders import CERTIFICATE, KEY, PIN, PKCS12
+from .builders import CERTIFICATE, KEY, PIN, PKCS12, connect
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +104,11 @@ def test_a_service_account_must_have_its_address_and_key() -> None:
         "SHA256:" + PIN,
         "sha256//" + base64.b64encode(bytes.fromhex(PIN)).decode(),
         base64.b64encode(bytes.fromhex(PIN)).decode(),
+        f"{PIN}  -",
+        f"{PIN} *mail.der",
+        f"0x{PIN}",
+        f'pin-sha256="{base64.b64encode(bytes.fromhex(PIN)).decode()}"',
+        "SHA256:" + base64.b64encode(bytes.fromhex(PIN)).decode().rstrip("="),
     ],
 )
 def test_fingerprints_are_understood_as_tools_print_them(written: str) -> None:
@@ -113,6 +118,21 @@ def test_fingerprints_are_understood_as_tools_print_them(written: str) -> None:
 @given(st.binary(min_size=32, max_size=32))
 def test_every_fingerprint_reads_the_same_in_hexadecimal_and_base64(digest: bytes) -> None:
     assert fingerprint(digest.hex()) == fingerprint(base64.b64encode(digest).decode()) == digest.hex()
+
+
+def test_characters_beyond_ascii_are_answered_in_our_own_words() -> None:
+    for reader in (certificates, private_key):
+        with pytest.raises(ValueError, match="damaged or cut off"):
+            reader("-----BEGIN CERTIFICATE-----\nYWJjä\n-----END CERTIFICATE-----\n")
+    with pytest.raises(ValueError, match="it looks like PKCS#12, but its base64 is damaged"):
+        private_key("M" * 250 + "ä")
+    with pytest.raises(ValueError, match=r"64 hexadecimal digits.*commas"):
+        fingerprint("ä" * 44)
+
+
+def test_several_pins_may_have_semicolons_between_them() -> None:
+    base = base64.b64encode(bytes.fromhex(PIN)).decode()
+    assert connect(pins=f'pin-sha256="{base}"; {"cd" * 32}').tls.pins == (PIN, "cd" * 32)
 
 
 def test_a_sha1_fingerprint_is_refused_as_one() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -83,6 +84,19 @@ def test_socks4_cannot_resolve_names_and_says_so() -> None:
     assert tunnel("socks4", tunnel_remote_dns=False).tunnel.remote_dns is False
     assert tunnel("socks4", host="192.0.2.7").tunnel.type == "socks4"
     assert tunnel("socks4a").tunnel.remote_dns is True
+
+
+def test_socks4_cannot_resolve_a_token_endpoints_name_either() -> None:
+    oauth = {
+        "auth_method": "oauth-client-credentials",
+        "oauth_client_id": "id",
+        "oauth_client_secret": "secret",
+        "oauth_scope": "mail",
+    }
+    for endpoint in ("https://192.0.2.9/token", "https://login.example.com/token"):
+        named = "example" in endpoint
+        with pytest.raises(SettingsError, match=r"endpoint \(oauth_endpoint\)") if named else contextlib.nullcontext():
+            assert tunnel("socks4", host="192.0.2.7", oauth_endpoint=endpoint, **oauth).tunnel.type == "socks4"
 
 
 @pytest.mark.parametrize("kind", ["socks4", "socks4a"])

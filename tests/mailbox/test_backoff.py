@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_imap_provider.errors import AuthenticationError, LostConnectionError, RefusedError, SettingsError
+from airflow_imap_provider.errors import (
+    AuthenticationError,
+    ImapTimeoutError,
+    LostConnectionError,
+    RefusedError,
+    SettingsError,
+)
 from airflow_imap_provider.mailbox.backoff import Backoff
 
 
@@ -19,6 +25,26 @@ def test_back_off_doubles_spreads_and_waits_longer_after_a_refused_login() -> No
         backoff.reset()
         assert 20 < backoff.next(error) < 40
     assert max(backoff.next(AuthenticationError("x")) for _ in range(12)) <= 900 * 1.3
+
+
+@pytest.mark.parametrize("kind", [LostConnectionError, ImapTimeoutError])
+def test_logins_without_an_answer_are_soon_taken_for_refused_ones(kind: type[LostConnectionError]) -> None:
+    backoff = Backoff()
+    error = kind("x", stage="authentication")
+    delays = [backoff.next(error) for _ in range(9)]
+    assert max(delays[:2]) < 3, "a server that is restarted"
+    assert min(delays[2:]) > 60
+    assert max(delays) <= 900 * 1.3
+    assert sum(delay for delay in delays) > 3600
+    backoff.reset()
+    assert backoff.next(error) < 2
+    assert max(backoff.next(kind("x", stage="IDLE")) for _ in range(9)) <= 78
+
+
+def test_a_login_ended_with_words_about_a_limit_waits_as_these_call_for() -> None:
+    backoff = Backoff()
+    error = LostConnectionError("x", stage="authentication", reply="[UNAVAILABLE] later")
+    assert max(backoff.next(error) for _ in range(12)) <= 600 * 1.3
 
 
 def test_a_suggested_time_is_honoured_and_spread_upwards_only() -> None:

@@ -7,6 +7,7 @@ is for production: the keys are small in effort and short in life.
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -109,6 +110,35 @@ def self_signed(folder: Path, label: str, *, names: tuple[str, ...] = ("localhos
     subject = _name(label)
     builder = _builder(subject, subject, key, days=(-1, 30)).add_extension(_alternatives(names, ("127.0.0.1",)), False)
     return _write(folder, label, builder.sign(key, hashes.SHA256()), key)
+
+
+def odd_certificate(folder: Path, change: str) -> ServerCertificate:
+    """A certificate that breaks the rules in a way that OpenSSL lets pass.
+
+    :param change: ``version``, ``extension`` (one stands twice in it) or ``names`` (of a kind that nobody has).
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = _name("odd")
+    builder = _builder(subject, subject, key, days=(-1, 30))
+    extensions = {
+        "version": [],
+        "extension": [("1.2.3.4", b"\x04\x00"), ("1.2.3.5", b"\x04\x00")],
+        "names": [("2.5.29.17", bytes.fromhex("3006a504a1020c00"))],  # ediPartyName
+    }[change]
+    for identifier, value in extensions:
+        odd = x509.UnrecognizedExtension(x509.ObjectIdentifier(identifier), value)
+        builder = builder.add_extension(odd, critical=False)
+    der = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    if change == "version":
+        der = der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x03", 1)
+    if change == "extension":
+        der = der.replace(b"\x06\x03\x2a\x03\x05", b"\x06\x03\x2a\x03\x04")
+    written = ServerCertificate(folder / "odd.crt", folder / "odd.key")
+    written.certificate.write_text(ssl.DER_cert_to_PEM_cert(der))
+    written.key.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return written
 
 
 def _new_key(*, rsa_key: bool) -> PrivateKey:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_imap_provider.connection.settings import AuthSettings, Settings, TlsSettings
+from airflow_imap_provider.transport.clock import SYSTEM_CLOCK, Deadline
 from airflow_imap_provider.transport.session import Session, open_session
+from airflow_imap_provider.transport.tls import context_for
 from tests.servers.certificates import Authority, ServerCertificate
 from tests.servers.scripted import ScriptedServer
 
@@ -42,6 +44,11 @@ def server_context(certificate: ServerCertificate) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate.certificate, certificate.key)
     return context
+
+
+def context_of(settings: TlsSettings) -> ssl.SSLContext:
+    """The client's side of TLS for these settings."""
+    return context_for(settings, Deadline(SYSTEM_CLOCK, 60))
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from airflow_imap_provider.connection.settings import AuthSettings, TlsSettings
-from airflow_imap_provider.errors import AuthenticationError, RefusedError, SettingsError
+from airflow_imap_provider.errors import AuthenticationError, FolderNotFoundError, RefusedError, SettingsError
+from airflow_imap_provider.transport.remedies import login_remedy, token_remedy
 from tests.servers.dovecot import Dovecot
 from tests.servers.scripted import CAPABILITIES, Peer, ScriptedServer
 from tests.transport.conftest import LOGIN, PASSWORD, Opener, settings_for
@@ -233,6 +234,12 @@ def test_a_server_that_cannot_check_now_does_not_blame_the_credentials(words: st
         ("Sorry, you need to create an 'app password' to use this service", "Make an app password"),
         ("[WEBALERT https://accounts.example.com/x] Web login required.", "in a browser"),
         ("[EXPIRED] too old", "has expired"),
+        ("[REFERRAL imap://joe@other.example.com/] go there", "the server that the answer names as Address (host)"),
+        ("[ALERT] Your account is not enabled for IMAP use. Please visit your settings", "Switch IMAP on"),
+        ("[ALERT] IMAP access is disabled for your domain.", "Switch IMAP on"),
+        ("[ALERT] You are yet to enable IMAP for your account.", "Switch IMAP on"),
+        ("[AUTHENTICATIONFAILED] Authentication failed (IMAP disabled)", "Switch IMAP on"),
+        ("NEOBHODIM parol prilozheniya / Application password is REQUIRED", "Make an app password"),
         ("[PRIVACYREQUIRED] encrypt", "(encryption)"),
         ("[AUTHORIZATIONFAILED] not yours", "does not open this mailbox"),
         ("[CONTACTADMIN] Account disabled", "operator"),
@@ -251,6 +258,23 @@ def test_the_remedy_fits_the_servers_words(words: str, remedy: str, opened: Open
     assert remedy in caught.value.remedy
 
 
+def test_the_servers_words_go_before_its_name() -> None:
+    assert login_remedy("imap.gmail.com", "[ALERT] IMAP access is disabled for your domain.").startswith("Switch IMAP")
+    assert login_remedy("imap.gmail.com", "[AUTHENTICATIONFAILED] Invalid credentials").startswith("Use an app")
+    assert token_remedy("imap.gmail.com", "oauth-refresh-token", "(IMAP disabled)").startswith("Switch IMAP on")
+
+
+def test_a_folder_that_is_at_another_server_says_so(opened: Opener) -> None:
+    def script(peer: Peer) -> None:
+        peer.let_in()
+        peer.expect("EXAMINE")
+        peer.no("[REFERRAL imap://other.example.com/INBOX] elsewhere")
+
+    with ScriptedServer(script) as server, pytest.raises(FolderNotFoundError) as caught:
+        opened(settings_for(server)).select("INBOX", readonly=True)
+    assert "the answer names" in caught.value.remedy
+
+
 def test_a_refusal_before_all_literals_are_sent_is_understood(opened: Opener) -> None:
     def script(peer: Peer) -> None:
         peer.greet("IMAP4rev1")
@@ -265,6 +289,8 @@ def test_a_refusal_before_all_literals_are_sent_is_understood(opened: Opener) ->
     ("host", "remedy"),
     [
         ("outlook.office365.com", "OAuth 2.0"),
+        ("outlook.office365.us", "OAuth 2.0"),
+        ("partner.outlook.cn", "OAuth 2.0"),
         ("imap.gmail.com", "Use an app password"),
         ("imap.mail.yahoo.com", "Make an app password"),
         ("imap.mail.me.com", "Make an app password"),

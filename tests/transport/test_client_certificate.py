@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import re
 import ssl
 import stat
 import tempfile
@@ -13,17 +14,18 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from airflow_imap_provider.connection.keys import MAX_FILE_BYTES
 from airflow_imap_provider.connection.parsing import parse
 from airflow_imap_provider.connection.settings import TlsSettings
 from airflow_imap_provider.errors import SettingsError, TlsError
-from airflow_imap_provider.transport.tls import _contexts, context_for
-from tests.servers.certificates import Authority, self_signed
+from airflow_imap_provider.transport.oauth.keys import application_key
+from airflow_imap_provider.transport.tls import _contexts
+from tests.servers.certificates import Authority, odd_certificate, self_signed
 from tests.servers.client_material import PASSPHRASE, Material, in_base64
 from tests.servers.scripted import Peer, ScriptedServer
-from tests.transport.conftest import Opener, server_context, settings_for
+from tests.transport.conftest import Opener, context_of, server_context, settings_for
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +118,7 @@ def test_every_form_is_shown_to_the_server_and_leaves_no_file_behind(
 ) -> None:
     tls = tls_settings(authority, *FORMS[form](mine, tmp_path))
     open_files = len(list(Path("/proc/self/fd").iterdir()))
-    context_for(tls)
+    context_of(tls)
     assert len(list(Path("/proc/self/fd").iterdir())) == open_files
     assert let_in(tls)
 
@@ -182,7 +184,7 @@ def test_the_temporary_file_goes_even_if_openssl_does_not_take_it(
     monkeypatch.delattr(os, "memfd_create", raising=False)
     weak = clients.issue_client("weak", key_size=1024)
     with pytest.raises(SettingsError, match=r"OpenSSL does not take it .*TOO_SMALL"):
-        context_for(tls_settings(authority, weak.pem, weak.key.read_text()))
+        context_of(tls_settings(authority, weak.pem, weak.key.read_text()))
 
 
 @pytest.mark.parametrize("rsa_key", [True, False])
@@ -209,13 +211,36 @@ def test_a_renewed_file_makes_a_new_context(
     path = Path(_write(tmp_path, clients.issue_client("first").pem + mine.key))
     tls = tls_settings(authority, str(path), "")
     with pytest.raises(SettingsError, match="does not belong"):
-        context_for(tls)
+        context_of(tls)
     path.write_text(mine.certificate + mine.key)
     assert let_in(tls)
-    first = context_for(tls)
-    assert context_for(tls) is first
+    first = context_of(tls)
+    assert context_of(tls) is first
     path.write_text(mine.certificate + "\n" + mine.key)
-    assert context_for(tls) is not first
+    assert context_of(tls) is not first
+
+
+@pytest.mark.parametrize("change", ["version", "extension", "names"])
+def test_an_own_certificate_that_only_openssl_can_read_ends_in_our_own_words(
+    change: str, authority: Authority, tmp_path: Path
+) -> None:
+    odd = odd_certificate(tmp_path, change)
+    tls = tls_settings(authority, odd.pem, odd.key.read_text())
+    with pytest.raises(SettingsError, match="damaged") if change == "version" else contextlib.nullcontext():
+        context_of(tls)
+
+
+@pytest.mark.parametrize("passphrase", ["", PASSPHRASE])
+def test_a_private_key_in_der_is_answered_with_how_to_write_it(
+    passphrase: str, authority: Authority, mine: Material, tmp_path: Path
+) -> None:
+    key = load_pem_private_key(mine.key.encode(), None)
+    path = tmp_path / "joe.key"
+    path.write_bytes(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
+    with pytest.raises(SettingsError, match=r"it is a key in DER: write it as PEM by openssl pkey"):
+        context_of(tls_settings(authority, mine.certificate, str(path), passphrase))
+    with pytest.raises(SettingsError, match=r"it is a key in DER: write it as PEM by openssl pkey"):
+        application_key(str(path))
 
 
 # -- what the server says ---------------------------------------------------------------------------------------------
@@ -224,7 +249,7 @@ def test_a_renewed_file_makes_a_new_context(
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
 @pytest.mark.parametrize(
     ("whose", "said"),
-    [("nobody's", "demands|common"), ("expired", "expired"), ("self-signed", "authority|does not accept")],
+    [("nobody's", "demands|does not say why"), ("expired", "expired"), ("self-signed", "authority|does not accept")],
 )
 def test_a_certificate_that_the_server_does_not_accept_is_a_tls_error_about_it(
     whose: str,
@@ -247,6 +272,8 @@ def test_a_certificate_that_the_server_does_not_accept_is_a_tls_error_about_it(
         opened(settings_for(server, security="implicit", tls=tls))
     assert caught.value.stage == "tls"
     assert "client certificate" in caught.value.remedy.lower()
+    if shown is None:
+        assert re.match(r"(Check|Fill in) Client certificate \(client_certificate\)", caught.value.remedy)
 
 
 # -- what cannot be used ----------------------------------------------------------------------------------------------
@@ -325,7 +352,7 @@ def test_what_cannot_be_used_is_a_settings_error_that_names_the_field_and_shows_
 ) -> None:
     (certificate, key, passphrase), said = _broken(mine, tmp_path)[case]
     with pytest.raises(SettingsError) as caught:
-        context_for(tls_settings(authority, certificate, key, passphrase))
+        context_of(tls_settings(authority, certificate, key, passphrase))
     assert said in str(caught.value)
     assert caught.value.stage == "settings"
     texts = [str(caught.value), repr(caught.value), str(caught.value.__cause__), str(caught.value.__context__)]
@@ -334,7 +361,7 @@ def test_what_cannot_be_used_is_a_settings_error_that_names_the_field_and_shows_
 
 
 def test_the_cache_of_contexts_shows_no_secret(authority: Authority, mine: Material) -> None:
-    context_for(tls_settings(authority, mine.certificate, mine.encrypted(), PASSPHRASE))
+    context_of(tls_settings(authority, mine.certificate, mine.encrypted(), PASSPHRASE))
     shown = repr(list(_contexts))
     assert PASSPHRASE not in shown
     assert "PRIVATE KEY" not in shown

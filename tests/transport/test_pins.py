@@ -15,11 +15,10 @@ from airflow_imap_provider.connection.parsing import parse
 from airflow_imap_provider.connection.settings import TlsSettings, Verification
 from airflow_imap_provider.errors import TlsError
 from airflow_imap_provider.transport.pins import fingerprints
-from airflow_imap_provider.transport.tls import context_for
 from tests.servers.certificates import Authority, ServerCertificate, self_signed
 from tests.servers.dovecot import Dovecot
 from tests.servers.scripted import Peer, ScriptedServer
-from tests.transport.conftest import Opener, server_context, settings_for
+from tests.transport.conftest import Opener, context_of, server_context, settings_for
 
 OTHER = "ab" * 32
 
@@ -161,7 +160,7 @@ def test_a_certificate_whose_key_nobody_knows_can_be_pinned_as_a_whole() -> None
 
 @pytest.mark.parametrize("verify", ["pinned", "none"])
 def test_without_a_check_of_the_issuer_no_authority_is_loaded(verify: Verification) -> None:
-    context = context_for(TlsSettings(verify=verify, pins=(OTHER,)))
+    context = context_of(TlsSettings(verify=verify, pins=(OTHER,)))
     assert context.verify_mode is ssl.CERT_NONE
     assert not context.check_hostname
     assert context.cert_store_stats()["x509_ca"] == 0

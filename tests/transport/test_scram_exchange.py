@@ -11,7 +11,7 @@ import pytest
 import scramp
 
 from airflow_imap_provider.connection.settings import AuthSettings, TlsSettings
-from airflow_imap_provider.errors import AuthenticationError, ImapTimeoutError, RefusedError
+from airflow_imap_provider.errors import AuthenticationError, ImapError, ImapTimeoutError, RefusedError
 from airflow_imap_provider.transport.session import Session
 from tests.servers.certificates import Authority, ServerCertificate
 from tests.servers.scripted import CAPABILITIES, Peer, ScriptedServer
@@ -275,6 +275,24 @@ def test_a_server_that_binds_only_to_what_python_does_not_give_is_logged_in_to_w
 
     with ScriptedServer(script, tls=speaking(certificate, ssl.TLSVersion.TLSv1_3)) as server:
         assert opened(settings_for(server, security="implicit", tls=trusting)).usable
+
+
+@pytest.mark.parametrize(
+    "words", ["[UNAVAILABLE] later", "Too many login attempts", "[CONTACTADMIN] locked", "[AUTHORIZATIONFAILED] no"]
+)
+def test_a_refusal_that_is_not_about_the_binding_is_not_answered_by_another_attempt(
+    words: str, opened: Opener, certificate: ServerCertificate, trusting: TlsSettings
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.greet(PLUS)
+        assert peer.expect("AUTHENTICATE").startswith("SCRAM-SHA-256-PLUS ")
+        peer.no(words)
+        peer.wait_for_end()
+
+    with ScriptedServer(script, tls=speaking(certificate, ssl.TLSVersion.TLSv1_3)) as server:
+        with pytest.raises(ImapError):
+            opened(settings_for(server, security="implicit", tls=trusting))
+        assert server.received.count(b"AUTHENTICATE") == 1
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

@@ -14,6 +14,7 @@ import pytest
 from airflow_imap_provider.connection.settings import AuthSettings, Settings, TlsSettings
 from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.transport.border import Scrubber
+from airflow_imap_provider.transport.diagnosis import diagnose
 from airflow_imap_provider.transport.session import Session, open_session
 from tests.servers.scripted import CAPABILITIES, Peer, ScriptedServer
 from tests.transport.conftest import LOGIN, Opener, settings_for
@@ -111,6 +112,54 @@ def test_no_failure_of_a_login_shows_the_secret(
     with ScriptedServer(echoing(answer, capabilities)) as server, pytest.raises(ImapError) as caught:
         opened(settings_for(server, timeout=1, auth=AuthSettings(login=LOGIN, password=secret)))
     no_secret(everything_about(caught.value), secret)
+
+
+PIECE = 6
+"""Characters of a secret in a row that must not be shown, in capitals or not."""
+
+CHANGES: dict[str, Callable[[str], str]] = {
+    "capitals": str.upper,
+    "cut by 3": lambda line: line[:-3],
+    "cut by 7": lambda line: line[:-7],
+    "cut in front": lambda line: line[len(line) // 2 :],
+    "cut and in capitals": lambda line: line[:-4].swapcase(),
+}
+
+
+@pytest.mark.parametrize("kind", ["NO", "BAD", "BYE"])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize(
+    "capabilities", [CAPABILITIES, "IMAP4rev1 AUTH=PLAIN", "IMAP4rev1"], ids=["ir", "plain", "login"]
+)
+def test_no_piece_of_what_was_sent_is_shown(
+    capabilities: str,
+    change: Callable[[str], str],
+    kind: str,
+    opened: Opener,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    script = echoing(lambda peer, line: ANSWERS[kind](peer, change(line)), capabilities)
+    auth = AuthSettings(login=LOGIN, password=PLAIN_SECRET)
+    with caplog.at_level(logging.DEBUG), ScriptedServer(script) as server:
+        with pytest.raises(ImapError) as caught:
+            opened(settings_for(server, timeout=5, auth=auth))
+        report = diagnose(settings_for(server, timeout=5, auth=auth))
+    shown = "\n".join([everything_about(caught.value), caplog.text, report.line(), report.text()]).casefold()
+    # Without the name, which may be shown and stands in the line too.
+    for form in map(str.casefold, (PLAIN_SECRET, base64.b64encode(f"\0{LOGIN}\0{PLAIN_SECRET}".encode()).decode())):
+        for at in range(len(form) - PIECE + 1):
+            assert form[at : at + PIECE] not in shown
+
+
+def test_words_that_are_no_echo_stay_readable() -> None:
+    scrubber = Scrubber(
+        Settings(conn_id="x", host="h", port=1, auth=AuthSettings(login=LOGIN, password="unavailable-1"))
+    )
+    scrubber.begin_login("unavailable-1")
+    assert scrubber.clean(f"[UNAVAILABLE] no room for {LOGIN}") == f"[UNAVAILABLE] no room for {LOGIN}"
+    assert scrubber.clean("said UNAVAILABL to it") == "said ***"
+    scrubber.end_login()
+    assert scrubber.clean("said UNAVAILABL to it") == "said UNAVAILABL to it"
 
 
 @pytest.mark.parametrize("secret", [PLAIN_SECRET, ODD_SECRET])

@@ -1,21 +1,32 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import ipaddress
 import logging
+import socket
 import ssl
 import subprocess
+import threading
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from airflow_imap_provider.connection.settings import Security, TlsSettings
+from airflow_imap_provider.connection.settings import AuthSettings, Security, Settings, TlsSettings, Verification
 from airflow_imap_provider.errors import ImapTimeoutError, SettingsError, TlsError
-from airflow_imap_provider.transport.tls import CACHED_CONTEXTS, context_for
-from tests.servers.certificates import Authority, self_signed
+from airflow_imap_provider.transport.diagnosis import diagnose
+from airflow_imap_provider.transport.tls import CACHED_CONTEXTS
+from airflow_imap_provider.transport.tls_errors import explain
+from tests.servers.certificates import Authority, ServerCertificate, odd_certificate, self_signed
 from tests.servers.dovecot import Dovecot
 from tests.servers.scripted import CAPABILITIES, Peer, ScriptedServer
-from tests.transport.conftest import Opener, server_context, settings_for
+from tests.transport.conftest import Opener, context_of, server_context, settings_for
 
 
 def tls_server(context: ssl.SSLContext) -> ScriptedServer:
@@ -33,30 +44,30 @@ def failure(opened: Opener, context: ssl.SSLContext, tls: TlsSettings, host: str
 
 
 def test_equal_settings_share_one_context() -> None:
-    assert context_for(TlsSettings()) is context_for(TlsSettings())
-    assert context_for(TlsSettings()) is not context_for(TlsSettings(verify="chain"))
+    assert context_of(TlsSettings()) is context_of(TlsSettings())
+    assert context_of(TlsSettings()) is not context_of(TlsSettings(verify="chain"))
 
 
 def test_a_changed_ca_bundle_file_makes_a_new_context(authority: Authority, tmp_path: Path) -> None:
     bundle = tmp_path / "ca.pem"
     bundle.write_text(authority.pem)
     settings = TlsSettings(ca_bundle=str(bundle))
-    first = context_for(settings)
-    assert context_for(settings) is first
+    first = context_of(settings)
+    assert context_of(settings) is first
     bundle.write_text(authority.pem * 2)
-    assert context_for(settings) is not first
+    assert context_of(settings) is not first
 
 
 def test_only_so_many_contexts_are_kept() -> None:
-    first = context_for(TlsSettings(verify="none", server_name="first.example.com"))
+    first = context_of(TlsSettings(verify="none", server_name="first.example.com"))
     for number in range(CACHED_CONTEXTS):
-        context_for(TlsSettings(verify="none", server_name=f"{number}.example.com"))
-    assert context_for(TlsSettings(verify="none", server_name="first.example.com")) is not first
+        context_of(TlsSettings(verify="none", server_name=f"{number}.example.com"))
+    assert context_of(TlsSettings(verify="none", server_name="first.example.com")) is not first
 
 
 @pytest.mark.parametrize("strict", [True, False])
 def test_strict_checks_mean_the_same_on_every_python(strict: bool) -> None:
-    flags = context_for(TlsSettings(strict_x509=strict)).verify_flags
+    flags = context_of(TlsSettings(strict_x509=strict)).verify_flags
     assert bool(flags & ssl.VERIFY_X509_STRICT) is strict
     assert flags & ssl.VERIFY_X509_PARTIAL_CHAIN
 
@@ -67,17 +78,17 @@ def test_an_unreadable_ca_bundle_is_a_settings_error_that_names_the_field(conten
     if content is not None:
         bundle.write_text(content)
     with pytest.raises(SettingsError, match=r"CA bundle \(ca_bundle\)"):
-        context_for(TlsSettings(ca_bundle=str(bundle)))
+        context_of(TlsSettings(ca_bundle=str(bundle)))
 
 
 def test_pem_text_without_a_certificate_is_a_settings_error_without_the_text() -> None:
     with pytest.raises(SettingsError, match="the text holds no certificate") as caught:
-        context_for(TlsSettings(ca_bundle="-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"))
+        context_of(TlsSettings(ca_bundle="-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"))
     assert "c2VjcmV0" not in str(caught.value)
 
 
 def test_a_context_with_versions_in_between_left_out_does_not_speak_them() -> None:
-    context = context_for(TlsSettings(versions=("TLSv1.1", "TLSv1.3"), verify="none"))
+    context = context_of(TlsSettings(versions=("TLSv1.1", "TLSv1.3"), verify="none"))
     assert context.options & ssl.OP_NO_TLSv1_2
     assert not context.options & ssl.OP_NO_TLSv1_1
     assert context.maximum_version == ssl.TLSVersion.TLSv1_3
@@ -126,7 +137,7 @@ def test_a_folder_without_a_certificate_is_a_settings_error(content: str | None,
     if content is not None:
         (tmp_path / "some.pem").write_text(content)
     with pytest.raises(SettingsError, match=r"CA bundle \(ca_bundle\): the folder .* holds no certificate"):
-        context_for(TlsSettings(ca_bundle=str(tmp_path)))
+        context_of(TlsSettings(ca_bundle=str(tmp_path)))
 
 
 def test_the_server_name_is_checked_instead_of_the_address(opened: Opener, authority: Authority) -> None:
@@ -208,8 +219,113 @@ def test_the_log_warns_of_versions_that_lower_the_security_level(
     version: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        context_for(TlsSettings(versions=(version,), verify="none", server_name=f"warned-{version.lower()}"))
+        context_of(TlsSettings(versions=(version,), verify="none", server_name=f"warned-{version.lower()}"))
     assert ("tls_versions" in caplog.text and "broken" in caplog.text) is (version in ("TLSv1", "TLSv1.1"))
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+def test_servers_that_know_no_secure_renegotiation_are_let_in_with_old_versions_only(
+    legacy: bool, opened: Opener
+) -> None:
+    """No library of today can play one, so only its first words are said: what the client thinks of them shows it."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    said = bytearray()
+
+    def answer() -> None:
+        sock, _ = listener.accept()
+        with sock, contextlib.suppress(OSError):
+            sock.settimeout(20)
+            sock.recv(65536)
+            # ServerHello: TLS 1.2, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, without an extension.
+            body = b"\x03\x03" + bytes(range(32)) + b"\x00\xc0\x2f\x00"
+            hello = b"\x02" + len(body).to_bytes(3, "big") + body
+            sock.sendall(b"\x16\x03\x03" + len(hello).to_bytes(2, "big") + hello)
+            # Then something that is no handshake, so that a client which goes on has an end too.
+            sock.sendall(b"\x15\x03\x03\x00\x02\x02\x50")
+            said.extend(sock.recv(65536))
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    versions = ("TLSv1.1", "TLSv1.2") if legacy else ("TLSv1.2",)
+    tls = TlsSettings(versions=versions, verify="none")
+    with pytest.raises(TlsError) as caught:
+        opened(
+            Settings(
+                "old", "127.0.0.1", listener.getsockname()[1], "implicit", timeout=20, tls=tls, auth=AuthSettings()
+            )
+        )
+    thread.join()
+    listener.close()
+    refused = "UNSAFE_LEGACY_RENEGOTIATION_DISABLED" in str(caught.value)
+    assert refused is not legacy
+    assert ("allow TLS 1.1 too" in caught.value.remedy) is not legacy
+
+
+def weak_certificate(folder: Path, *, bits: int) -> ServerCertificate:
+    key = rsa.generate_private_key(65537, bits)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "weak")])
+    now = datetime.now(timezone.utc)
+    alternatives = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=9))
+    certificate = builder.add_extension(alternatives, critical=False).sign(key, hashes.SHA256())
+    written = ServerCertificate(folder / "weak.crt", folder / "weak.key")
+    written.certificate.write_bytes(certificate.public_bytes(Encoding.PEM))
+    written.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return written
+
+
+def test_a_key_that_is_too_weak_says_so_and_both_remedies_work(opened: Opener, tmp_path: Path) -> None:
+    weak = weak_certificate(tmp_path, bits=1024)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    context.load_cert_chain(weak.certificate, weak.key)
+    trusting = TlsSettings(ca_bundle=weak.pem, strict_x509=False)
+    error = failure(opened, context, trusting)
+    assert "too weak" in error.problem
+    assert "2048" in error.remedy
+    pin = hashlib.sha256(ssl.PEM_cert_to_DER_cert(weak.pem)).hexdigest()
+    lowered = replace(trusting, versions=("TLSv1.1", "TLSv1.2", "TLSv1.3"))
+    for remedied in (lowered, TlsSettings(verify="pinned", pins=(pin,))):
+        with tls_server(context) as server:
+            assert opened(settings_for(server, security="implicit", tls=remedied)).usable
+
+
+@pytest.mark.parametrize("code", [66, 67, 68])
+def test_each_weakness_of_a_certificate_has_words_of_its_own(code: int) -> None:
+    exc = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    exc.verify_code, exc.verify_message = code, "weak"
+    error = explain(exc, "mail.example.com", TlsSettings(), explicit=False)
+    assert "too weak" in error.problem
+    assert "TLS 1.1" in error.remedy
+
+
+@pytest.mark.parametrize("change", ["version", "extension", "names"])
+@pytest.mark.parametrize("verify", ["none", "pinned"])
+def test_a_certificate_that_only_openssl_can_read_ends_no_session_and_no_test(
+    change: str, verify: Verification, opened: Opener, tmp_path: Path
+) -> None:
+    odd = odd_certificate(tmp_path, change)
+    der = ssl.PEM_cert_to_DER_cert(odd.pem)
+    tls = TlsSettings(verify=verify, pins=(hashlib.sha256(der).hexdigest(),) if verify == "pinned" else ())
+    with tls_server(server_context(odd)) as server:
+        settings = settings_for(server, security="implicit", tls=tls)
+        assert opened(settings).usable
+        report = diagnose(settings)
+    assert "cannot be read" in report.text()
+    assert report.fact("certificate_pin") == hashlib.sha256(der).hexdigest()
+
+
+def test_a_zone_is_no_part_of_the_name_that_a_certificate_has(
+    opened: Opener, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = server_context(authority.issue("zoned", names=(), addresses=("fe80::1",)))
+    with tls_server(context) as server:
+        # No machine of the tests is sure to have an address with a zone.
+        address = (socket.AF_INET, socket.SOCK_STREAM, 6, "", (server.host, server.port))
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [address])
+        tls = TlsSettings(ca_bundle=authority.pem)
+        assert opened(settings_for(server, security="implicit", tls=tls, host="fe80::1%eth0")).usable
 
 
 # -- handshakes that fail, and what they say --------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store, VerificationError
 
-from airflow_imap_provider.mail.smime.errors import UNREADABLE
+from airflow_imap_provider.connection.unreadable import UNREADABLE
 
 __all__ = ["addresses_of", "chain_problem", "key_problem"]
 

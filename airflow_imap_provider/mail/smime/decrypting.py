@@ -25,8 +25,9 @@ from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from airflow_imap_provider.connection.keys import Identity
+from airflow_imap_provider.connection.unreadable import UNREADABLE
 from airflow_imap_provider.mail.smime.digests import digest_named
-from airflow_imap_provider.mail.smime.errors import UNREADABLE, DamagedError, UnsupportedError
+from airflow_imap_provider.mail.smime.errors import DamagedError, UnsupportedError
 
 __all__ = ["NoKeyError", "decrypted", "means"]
 

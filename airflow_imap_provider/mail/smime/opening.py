@@ -18,10 +18,11 @@ from typing import Any
 from asn1crypto import cms
 
 from airflow_imap_provider.connection.keys import Identity
+from airflow_imap_provider.connection.unreadable import UNREADABLE
 from airflow_imap_provider.mail.raw import RAW_LIMIT, Entity, RawMail
 from airflow_imap_provider.mail.smime.decrypting import NoKeyError, decrypted
 from airflow_imap_provider.mail.smime.elements import check_elements
-from airflow_imap_provider.mail.smime.errors import UNREADABLE, DamagedError, UnsupportedError
+from airflow_imap_provider.mail.smime.errors import DamagedError, UnsupportedError
 from airflow_imap_provider.mail.smime.outcome import SignatureOutcome, SmimeOutcome, best, capped
 from airflow_imap_provider.mail.smime.verifying import Trust, verified
 from airflow_imap_provider.mail.structure import read_structure

@@ -17,11 +17,12 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
+from airflow_imap_provider.connection.unreadable import UNREADABLE
 from airflow_imap_provider.mail.charsets import one_line
 from airflow_imap_provider.mail.smime.chain import addresses_of, chain_problem, key_problem
 from airflow_imap_provider.mail.smime.decrypting import means
 from airflow_imap_provider.mail.smime.digests import WEAK, digest_named
-from airflow_imap_provider.mail.smime.errors import UNREADABLE, DamagedError, UnsupportedError
+from airflow_imap_provider.mail.smime.errors import DamagedError, UnsupportedError
 from airflow_imap_provider.mail.smime.outcome import SignatureOutcome
 
 __all__ = ["Trust", "verified"]

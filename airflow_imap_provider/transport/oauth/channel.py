@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import socket
 import ssl
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from urllib.parse import urlsplit
 
+from airflow_imap_provider.connection.files import Stamp, look
+from airflow_imap_provider.connection.hosts import without_zone
 from airflow_imap_provider.connection.material import is_pem
 from airflow_imap_provider.connection.settings import Settings, TunnelSettings
 from airflow_imap_provider.errors import ImapError, TlsError
 from airflow_imap_provider.transport.authorities import bad_bundle, load_bundle
 from airflow_imap_provider.transport.clock import Deadline
+from airflow_imap_provider.transport.contexts import Contexts
 from airflow_imap_provider.transport.dial import Party, dial
 from airflow_imap_provider.transport.oauth.remedies import CHECK_ENDPOINT, SILENT, TOKEN_STAGE, UNREACHED
 from airflow_imap_provider.transport.proxy.tunnel import open_tunnel
@@ -38,8 +39,7 @@ _EXPIRED, _NOT_YET = 10, 9  # X509_V_ERR_CERT_HAS_EXPIRED and _NOT_YET_VALID
 _NAMES = frozenset({62, 64})  # X509_V_ERR_HOSTNAME_MISMATCH and _IP_ADDRESS_MISMATCH
 _STRICT = range(79, 96)  # what VERIFY_X509_STRICT adds
 
-_contexts: OrderedDict[tuple[str, bool, object], ssl.SSLContext] = OrderedDict()
-_contexts_lock = threading.Lock()
+_contexts = Contexts(CACHED_CONTEXTS)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def open_channel(url: str, route: Route, deadline: Deadline, clean: Callable[[ob
     host = parts.hostname or ""
     encrypted = parts.scheme == "https"
     port = parts.port or (HTTPS_PORT if encrypted else HTTP_PORT)
-    context = _context_for(route) if encrypted else None
+    context = _context_for(route, deadline) if encrypted else None
     sock = _connect(host, port, route, deadline, clean, encrypted=encrypted)
     return sock if context is None else _encrypt(sock, context, host, deadline)
 
@@ -103,7 +103,7 @@ def _on_the_way(exc: ImapError, host: str, port: int) -> ImapError:
 def _encrypt(sock: socket.socket, context: ssl.SSLContext, host: str, deadline: Deadline) -> ssl.SSLSocket:
     wrapped = sock
     try:
-        wrapped = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+        wrapped = context.wrap_socket(sock, server_hostname=without_zone(host), do_handshake_on_connect=False)
         wrapped.settimeout(deadline.remaining(TOKEN_STAGE, SILENT))
         wrapped.do_handshake()
     except TimeoutError:
@@ -140,26 +140,24 @@ def _explain(exc: Exception, host: str) -> TlsError:
     )
 
 
-def _context_for(route: Route) -> ssl.SSLContext:
+def _context_for(route: Route, deadline: Deadline) -> ssl.SSLContext:
     path = "" if not route.ca_bundle or is_pem(route.ca_bundle) else route.ca_bundle
-    with _contexts_lock:
-        key = (route.ca_bundle, route.strict_x509, _stamp(path) if path else None)
-        context = _contexts.get(key)
-        if context is None:
-            context = _contexts[key] = _new_context(route)
-        _contexts.move_to_end(key)
-        while len(_contexts) > CACHED_CONTEXTS:
-            _contexts.popitem(last=False)
-        return context
+    return _contexts.get(
+        (route.ca_bundle, route.strict_x509),
+        partial(_new_context, route),
+        deadline,
+        names=("CA bundle (ca_bundle)",) if path else (),
+        stamps=partial(_stamp, path),
+    )
 
 
-def _stamp(path: str) -> tuple[int, int, int]:
-    """What changes when the file is replaced."""
-    try:
-        found = Path(path).stat()
-    except (OSError, ValueError) as exc:
-        raise bad_bundle(f"{path!r} cannot be read ({getattr(exc, 'strerror', None) or 'no path'}).") from None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+def _stamp(path: str) -> Stamp:
+    if not path:
+        return ()
+    stamp, problem = look(path, folder=True)
+    if problem:
+        raise bad_bundle(f"{path!r} cannot be read ({problem}).")
+    return stamp
 
 
 def _new_context(route: Route) -> ssl.SSLContext:

@@ -11,10 +11,11 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
 
-from airflow_imap_provider.connection.keys import MAX_FILE_BYTES, key_file
+from airflow_imap_provider.connection.keys import MAX_FILE_BYTES, is_bare_key, key_file
 from airflow_imap_provider.connection.material import is_path
 from airflow_imap_provider.connection.material import pkcs12 as packed
 from airflow_imap_provider.connection.shown_path import shown_path
+from airflow_imap_provider.connection.unreadable import UNREADABLE
 from airflow_imap_provider.errors import SettingsError
 
 __all__ = ["ServiceAccount", "SigningKey", "application_key", "service_account"]
@@ -129,10 +130,16 @@ def _open_pkcs12(data: bytes) -> tuple[PrivateKey, list[x509.Certificate]]:
     except UnsupportedAlgorithm:
         raise _unreadable("the PKCS#12 is encrypted in a way that is not known here.") from None
     except ValueError:
+        if is_bare_key(data, None):
+            raise _unreadable(
+                "it is a key in DER: write it as PEM by openssl pkey -inform DER -in app.key -out app.pem."
+            ) from None
         raise _unreadable(
             "the PKCS#12 is damaged, or has a passphrase, for which there is no field: "
             "write it without one by openssl pkcs12 -in app.p12 -nodes -out app.pem."
         ) from None
+    except UNREADABLE:
+        raise _unreadable("a certificate in the PKCS#12 is of a kind that is not known here.") from None
     if bundle.key is None:
         raise _unreadable("the PKCS#12 has no private key in it.")
     entries = [bundle.cert, *bundle.additional_certs] if bundle.cert is not None else bundle.additional_certs
@@ -172,14 +179,14 @@ def _algorithm(key: PrivateKey) -> str:
 def _certificates(content: bytes) -> list[x509.Certificate]:
     try:
         return [x509.load_pem_x509_certificate(found.group()) for found in _CERTIFICATE_BLOCK.finditer(content)]
-    except (ValueError, UnsupportedAlgorithm):
+    except UNREADABLE:
         raise _unreadable("the certificate is damaged, or of a kind that is not known here.") from None
 
 
 def _key_of(certificate: x509.Certificate) -> object:
     try:
         return certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except UNREADABLE:
         return None
 
 

@@ -7,12 +7,16 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import astuple, replace
+from functools import partial
 from typing import TypeVar
 
+from airflow_imap_provider.connection.fields import field
+from airflow_imap_provider.connection.material import is_path
 from airflow_imap_provider.connection.settings import AuthSettings, Settings
 from airflow_imap_provider.errors import LoginRefusedError
 from airflow_imap_provider.transport.border import Scrubber
 from airflow_imap_provider.transport.clock import Clock, Deadline
+from airflow_imap_provider.transport.flights import Flights
 from airflow_imap_provider.transport.oauth.answers import Refusal, Token, read_answer, refused
 from airflow_imap_provider.transport.oauth.cache import Granted, TokenCache
 from airflow_imap_provider.transport.oauth.channel import Route, route_of
@@ -32,6 +36,7 @@ T = TypeVar("T")
 
 _cache = TokenCache()
 _refusals = Refusals()
+_reading: Flights[TokenRequest] = Flights()
 
 
 def with_token(
@@ -97,6 +102,14 @@ class _Source:
             return False
         return not _refusals.counts(mailbox, now)
 
+    def _request(self, refresh_token: str, deadline: Deadline) -> TokenRequest:
+        auth = self._settings.auth
+        make = partial(token_request, auth, self._clock.now(), refresh_token)
+        if not is_path(auth.oauth.private_key):
+            return make()
+        names = (field("oauth_private_key").name,)
+        return _reading.run((self._key, refresh_token), make, deadline, tab="Authentication", names=names)
+
     def _fetch(self, deadline: Deadline) -> Token:
         auth = self._settings.auth
         host = ""
@@ -108,7 +121,7 @@ class _Source:
 
         def ask(refresh_token: str = "") -> Token | Refusal:
             nonlocal host
-            request = token_request(auth, self._clock.now(), refresh_token)
+            request = self._request(refresh_token, deadline)
             host = request.host
             self._trace.told(TOKEN_STAGE, endpoint=host)
             outcome = send(request)

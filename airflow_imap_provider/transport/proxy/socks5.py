@@ -46,8 +46,11 @@ def socks5_connect(host: str, port: int, credentials: Credentials | None) -> Han
         answer = yield Read(2)
         # The first byte is a version that some proxies get wrong; the second tells. RFC 1929: closes after a refusal.
         if len(answer) < 2:
-            raise closed(
-                "Check Proxy username (tunnel_login) and Proxy password (tunnel_password), which it may not accept."
+            raise ProxyAuthenticationError(
+                "the proxy closed the connection when it had got the login.",
+                stage="proxy",
+                remedy="Check Proxy username (tunnel_login) and Proxy password (tunnel_password), which it may not "
+                "accept.",
             )
         if answer[1] != 0:
             raise login_refused(f"status {answer[1]}", "username and password")

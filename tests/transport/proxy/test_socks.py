@@ -160,8 +160,9 @@ def test_another_answer_than_socks5s_is_an_error(answer: bytes, words: str) -> N
 
 
 def test_a_proxy_that_closes_after_the_login_may_not_accept_it() -> None:
-    with pytest.raises(ProxyError, match="Proxy password"):
-        play(socks5_connect("192.0.2.7", 993, JOE), b"\5\2\1")
+    for answer in (b"\5\2", b"\5\2\1"):
+        with pytest.raises(ProxyAuthenticationError, match="Proxy password"):
+            play(socks5_connect("192.0.2.7", 993, JOE), answer)
 
 
 @given(st.binary(max_size=40), st.sampled_from([b"", b"\5\0", b"\5\2\1\0", b"\0\x5a"]))
