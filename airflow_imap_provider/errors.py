@@ -11,6 +11,7 @@ __all__ = [
     "AuthenticationError",
     "CertificateError",
     "ConnectError",
+    "CutOffError",
     "ExhaustedError",
     "FolderNotFoundError",
     "ImapError",
@@ -100,6 +101,10 @@ class ProxyAuthenticationError(ProxyError, AuthenticationError):
 
 class ProtocolError(ImapError):
     """The server's answer breaks the protocol or a bound of ours."""
+
+
+class CutOffError(ProtocolError):
+    """The server gives far less of a mail or a part than it has announced, and says that this is all."""
 
 
 class RefusedError(ImapError):

@@ -1,8 +1,9 @@
 """The attachments of one mail and their content, from wherever it can be had, so that none is lost.
 
 As a rule that is the server, part by part. Where it tells no structure that can be the mail's, or does not give a part
-that it tells, the whole mail is fetched into a temporary file and read by :mod:`~airflow_imap_provider.mail.raw`. What
-S/MIME has closed is opened if that is asked for, and never written to a temporary file.
+that it tells, or not all of it, the whole mail is fetched into a temporary file and read by
+:mod:`~airflow_imap_provider.mail.raw`. What S/MIME has closed is opened if that is asked for, and never written to a
+temporary file.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from zlib import crc32
 
 from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.mail.fetching import lacks_text, text_items, with_text
@@ -19,6 +21,7 @@ from airflow_imap_provider.mail.raw import RawMail, structured_by
 from airflow_imap_provider.mailbox.download import decoded, transferred
 from airflow_imap_provider.mailbox.spool import PIECE, spooled
 from airflow_imap_provider.mailbox.unwrapping import decrypted, is_smime
+from airflow_imap_provider.transport.limits import SURELY
 from airflow_imap_provider.transport.session import Session
 
 __all__ = ["Contents", "opened_contents"]
@@ -111,13 +114,53 @@ class Contents:
             problem = error
         else:
             if first or not attachment.octets:
-                return attachment, _joined(first, pieces)
+                return attachment, self._continued(attachment, first, pieces, session)
             problem = ImapError(
                 f"the server tells of the attachment {attachment.name!r} of mail {uid} and does not give it",
                 stage="fetch",
                 remedy="Save the mail as it is (what='message').",
             )
-        log.warning("Mail %s is read whole, for its part %s is not given: %s", uid, attachment.part, problem)
+        twin = self._instead(attachment, problem)
+        return twin, self._of_whole(twin)
+
+    def _continued(
+        self, attachment: Attachment, first: bytes, pieces: Generator[bytes, None, None], session: Session
+    ) -> Generator[bytes, None, None]:
+        """Yield a part; where the server stops giving it, the rest of it from the whole mail."""
+        piece, given, sum_of_given = first, 0, 0
+        with closing(pieces):
+            while piece:
+                given, sum_of_given = given + len(piece), crc32(piece, sum_of_given)
+                yield piece
+                try:
+                    piece = next(pieces, b"")
+                except ImapError as error:
+                    if not session.usable:
+                        raise
+                    problem = error
+                    break
+            else:
+                return
+        twin = self._instead(attachment, problem)
+        left, sum_of_twin = given, 0
+        for each in self._of_whole(twin):
+            passed, rest = each[:left], each[left:]
+            left, sum_of_twin = left - len(passed), crc32(passed, sum_of_twin)
+            if rest and (sum_of_twin != sum_of_given or twin.encoding != attachment.encoding):
+                raise problem
+            if rest:
+                yield rest
+        # The line end before a boundary belongs to the boundary; some servers give it with the part.
+        ends = [end for end in (b"", b"\n", b"\r\n") if len(end) == left]
+        if not any(crc32(end, sum_of_twin) == sum_of_given for end in ends):
+            raise problem
+
+    def _instead(self, attachment: Attachment, problem: ImapError) -> Attachment:
+        """Return an attachment that the server does not give as it is in the whole mail.
+
+        :param problem: what is raised if it is not there either.
+        """
+        log.warning("Mail %s is read whole, for its part %s is not given: %s", self._told.uid, attachment.part, problem)
         try:
             whole, found = self._read_whole()
         except ImapError as error:
@@ -125,7 +168,11 @@ class Contents:
         twin = _twin(attachment, self._told.attachments, whole.attachments)
         if twin is None or twin.part not in found.sections:
             raise problem
-        return twin, self._of_whole(twin)
+        begin, end = found.sections[twin.part]
+        # What a boundary ends is whole, whatever its size was told to be; what ends with the mail may be cut off there.
+        if end == len(found.raw) and end - begin < attachment.octets * SURELY:
+            raise problem
+        return twin
 
     def _needs_whole(self) -> bool:
         return not self._told.structured or (self._decrypt and is_smime(self._told))
@@ -161,13 +208,6 @@ def opened_contents(mail: Mail, opened: Callable[[], Session], *, decrypt: bool 
     """
     with ExitStack() as stack:
         yield Contents(mail, opened, stack, decrypt=decrypt)
-
-
-def _joined(first: bytes, rest: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
-    with closing(rest):
-        if first:
-            yield first
-        yield from rest
 
 
 def _twin(wanted: Attachment, told: Iterable[Attachment], counted: Iterable[Attachment]) -> Attachment | None:

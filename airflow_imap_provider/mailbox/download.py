@@ -12,9 +12,12 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
-from airflow_imap_provider.errors import ImapError
+from airflow_imap_provider.errors import CutOffError, ImapError
+from airflow_imap_provider.mail.mime_fields import mime_fields
+from airflow_imap_provider.mail.structure import read_structure
 from airflow_imap_provider.mail.transfer import Base64Decoder, decode_quoted_printable
 from airflow_imap_provider.mail.uuencoding import UUENCODINGS, uudecoded
+from airflow_imap_provider.transport.limits import SURELY
 from airflow_imap_provider.transport.session import Session
 
 __all__ = ["Measured", "decoded", "download", "part_content", "transferred"]
@@ -23,6 +26,9 @@ log = logging.getLogger(__name__)
 
 PROGRESS = 16 * 1024 * 1024
 """Bytes of a download between two lines in the log; most attachments are smaller and cause none."""
+
+TAIL = 16 * 1024
+"""Bytes at the end of a mail in which its closing boundary is looked for: list servers write footers behind it."""
 
 LONGEST_LINE = 64 * 1024
 """Bytes of a quoted-printable line that are kept back until its end comes. RFC 2045 allows 76."""
@@ -36,6 +42,7 @@ def download(session: Session, uid: int, part: str, encoding: str, *, octets: in
     :param part: the part's number; empty for the mail itself, as it is.
     :param encoding: its transfer encoding.
     :param octets: its size as the server tells it, for the log and to judge the end; 0 if unknown.
+    :raises CutOffError: far less comes than was announced, and nothing shows that it is all.
     :raises ImapError: the mail is gone, the connection ends, or of the mail itself nothing comes.
     """
     with closing(transferred(session, uid, part, octets=octets)) as pieces:
@@ -44,13 +51,19 @@ def download(session: Session, uid: int, part: str, encoding: str, *, octets: in
 
 def transferred(session: Session, uid: int, part: str, *, octets: int = 0) -> Generator[bytes, None, None]:
     """Yield the content of a part as it is transferred; the same as :func:`download` in all else."""
-    nothing = True
-    with closing(session.fetch_part(uid, part, octets=octets)) as pieces:
-        for piece in _watched(pieces, uid, part, octets):
-            nothing = False
-            yield piece
+    given, tail = 0, b""
+    try:
+        with closing(session.fetch_part(uid, part, octets=octets)) as pieces:
+            for piece in _watched(pieces, uid, part, octets):
+                given += len(piece)
+                tail = (tail + piece[-TAIL:])[-TAIL:]
+                yield piece
+    except CutOffError as error:
+        if part or not _is_all(session, uid, given, tail):
+            raise
+        log.warning("The source of mail %s is whole as its parts show, although %s", uid, error.problem)
     # A part may be empty; of a mail at least a header comes. Who took nothing for it would delete what was not kept.
-    if nothing and not part and (octets or not _is_empty(session, uid)):
+    if not given and not part and (octets or not _is_empty(session, uid)):
         raise ImapError(
             f"the server tells of mail {uid} and does not give it: its answer is OK and empty.",
             stage="fetch",
@@ -63,6 +76,25 @@ def _is_empty(session: Session, uid: int) -> bool:
     """Ask for the size of a mail, if it was not told: a storage that was full may have left an empty one."""
     answer: Mapping[bytes, Any] = session.fetch([uid], ["RFC822.SIZE"]).get(uid, {})
     return answer.get(b"RFC822.SIZE") == 0
+
+
+def _is_all(session: Session, uid: int, given: int, tail: bytes) -> bool:
+    """Tell whether a mail is whole that has far less than its RFC822.SIZE.
+
+    Exchange reckons that one without writing the mail, unless its operator wants the exact one; for the structure it
+    has to write it.
+    A multipart is whole if it is closed, any other mail if its header and its one part are as long as they are told.
+
+    :param given: how many bytes of it came, :param tail: and the last of them.
+    """
+    answer: Mapping[bytes, Any] = session.fetch([uid], ["BODYSTRUCTURE", "BODY.PEEK[HEADER]"]).get(uid, {})
+    header = answer.get(b"BODY[HEADER]")
+    if not isinstance(header, bytes):
+        return False
+    if boundary := mime_fields(header, b"text/plain").boundary:
+        return b"\n--" + boundary + b"--" in tail
+    only = read_structure(answer.get(b"BODYSTRUCTURE"), "").only
+    return only is not None and only.octets > 0 and given >= SURELY * (len(header) + only.octets)
 
 
 def part_content(session: Session, uid: int, part: str, encoding: str, *, octets: int = 0) -> bytes:

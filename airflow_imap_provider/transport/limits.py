@@ -14,6 +14,7 @@ __all__ = [
     "MIN_HIDDEN_CHARACTERS",
     "RECEIVE_BYTES",
     "STRANGER_LIMIT",
+    "SURELY",
 ]
 
 RECEIVE_BYTES = 64 * 1024
@@ -52,3 +53,7 @@ GREETING_PATIENCE = 3.0
 
 STRANGER_LIMIT = 2.0
 """Seconds for each answer to that: whoever understands the question answers at once."""
+
+SURELY = 0.9
+"""The share of an announced size that must come: Exchange reckons sizes, and is wrong by a few parts in a hundred; and
+who counts a line end as two bytes and gives one is short by one in seventy-eight in base64."""

@@ -2,7 +2,8 @@
 
 However large the part is, memory holds a few pieces. What servers tell about sizes is not believed: a part ends where
 nothing more comes, a piece may be shorter than asked for, and a mail that vanishes in the middle is an error and not
-an end.
+an end. Only where far less comes than was announced, and the server stays with that, is it an error: whoever took it
+for the whole would delete what was not kept.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from typing import Any
 
-from airflow_imap_provider.errors import ImapError, ProtocolError, RefusedError
+from airflow_imap_provider.errors import CutOffError, ImapError, ProtocolError, RefusedError
 from airflow_imap_provider.transport.border import Scrubber, guarded
+from airflow_imap_provider.transport.limits import SURELY
 from airflow_imap_provider.transport.remedies import ASK_OPERATOR
 from airflow_imap_provider.transport.stream import BufferedIMAP4
 
@@ -31,9 +33,6 @@ AHEAD = 2
 
 LARGEST_OFFSET = 2**32 - 1
 """Offsets are 32-bit numbers (RFC 9051, section 9, ``partial``): where a part without end is ended."""
-
-SURELY = 0.9
-"""The share of an announced size that must come: Exchange reckons sizes, and is wrong by a few parts in a hundred."""
 
 _KEY = re.compile(rb"BODY\[[^\]]*\](?:<(\d+)>)?", re.IGNORECASE)
 
@@ -51,8 +50,9 @@ def part_pieces(
 
     :param claim: takes the session, :param release: gives it back.
     :param section: such as ``2`` or ``1.3``; empty for the whole mail.
-    :param octets: what the server has told as the size; only to know a refusal behind the end for an end.
+    :param octets: what the server has told as the size, 0 if unknown; to judge the end.
     :raises RefusedError: the server refuses.
+    :raises CutOffError: less than :data:`~.limits.SURELY` of that comes, asked twice; all that comes is yielded.
     :raises ImapError: the mail is gone, at the beginning or in the middle.
     """
     claim("FETCH")
@@ -97,17 +97,14 @@ def _pieces(
                 return  # some servers refuse what begins behind the end
             raise
         if not piece:
-            if not full or wanted >= octets:
+            # Of what is not given at all others know better whether it is empty.
+            cut_off = 0 < wanted < octets * SURELY
+            if again or not (cut_off or (full and wanted < octets)):
+                if cut_off:
+                    raise _cut_off(wanted, octets)
                 return
-            if again:
-                if wanted < octets * SURELY:
-                    raise ProtocolError(
-                        f"the server gives {wanted} of the {octets} bytes that it announces, and then nothing more.",
-                        stage="FETCH",
-                        remedy=ASK_OPERATOR,
-                    )
-                return
-            # The end after a piece that is as long as it could be: a storage that could not be read looks the same.
+            # The end too early, or after a piece that is as long as it could be: a storage that could not be read
+            # looks the same.
             while requests.under_way:
                 run(partial(requests.answer, discard=True))
             following, ahead, again = wanted, 1, True
@@ -116,6 +113,8 @@ def _pieces(
         yield piece
         wanted += len(piece)
         if requests.whole:
+            if wanted < octets * SURELY:
+                raise _cut_off(wanted, octets)
             return
         if wanted > LARGEST_OFFSET:
             raise ProtocolError(
@@ -128,6 +127,15 @@ def _pieces(
                 run(partial(requests.answer, discard=True))
             following = wanted
             ahead = 1
+
+
+def _cut_off(given: int, octets: int) -> CutOffError:
+    return CutOffError(
+        f"the server gives {given} of the {octets} bytes that it announces, and then nothing more.",
+        stage="FETCH",
+        remedy="Try again; if that does not help, look at the mail in a mail program: the server's storage may have "
+        "lost the rest.",
+    )
 
 
 class _Requests:

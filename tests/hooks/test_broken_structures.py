@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 from airflow.sdk import Context
 
-from airflow_imap_provider.errors import ImapError
+from airflow_imap_provider.errors import CutOffError, ImapError
 from airflow_imap_provider.hooks.imap4 import Imap4Hook
 from airflow_imap_provider.mail.conditions import Body
 from airflow_imap_provider.mail.raw import RawMail, mail_from_raw
@@ -22,6 +22,7 @@ from airflow_imap_provider.mail.transfer import decode_transfer
 from airflow_imap_provider.mailbox import spool
 from airflow_imap_provider.mailbox.actions import Delete, Forward, MarkRead, Save
 from airflow_imap_provider.sensors.email import EmailSensor
+from airflow_imap_provider.transport import partial
 from tests.mail.corpus.kinds import KINDS
 from tests.mail.corpus.pieces import HEADER, attachment, encoded, mixed, part, single, text
 from tests.mail.test_corpus import storable
@@ -130,10 +131,13 @@ class Liar:
     :param structure: what it tells as the mail's structure.
     :param parts: its answer to FETCH of a part: the part's whole content, ``None`` for NIL, ``"NO"`` for a refusal, and
         ``""`` for an OK without the part. That of the mail itself is named ``""``, and is the mail if it is left out.
+    :param size: what it tells as the mail's size; the true one if it is left out.
     """
 
-    def __init__(self, structure: str, parts: dict[str, bytes | str | None], mail: bytes = MAIL) -> None:
-        self.structure, self.parts, self.mail = structure, parts, mail
+    def __init__(
+        self, structure: str, parts: dict[str, bytes | str | None], mail: bytes = MAIL, *, size: int = 0
+    ) -> None:
+        self.structure, self.parts, self.mail, self.size = structure, parts, mail, size or len(mail)
         self.commands: list[str] = []
 
     def __call__(self, peer: Peer) -> None:
@@ -161,11 +165,12 @@ class Liar:
         if "BODYSTRUCTURE" in command and self.structure == "NO":
             peer.no("cannot parse it")
             return
-        if "HEADER.FIELDS" in command:
-            told = f"RFC822.SIZE {len(self.mail)} "
+        if name := re.search(r"BODY\.PEEK\[(HEADER(?:\.FIELDS)?)[] ]", command):
+            told = f"RFC822.SIZE {self.size} "
             if "BODYSTRUCTURE" in command:
                 told += f"BODYSTRUCTURE {self.structure} "
-            data = b"BODY[HEADER.FIELDS (SUBJECT)] {%d}\r\n%b)" % (len(head), head)
+            section = name[1] + " (SUBJECT)" * (name[1] != "HEADER")
+            data = b"BODY[%b] {%d}\r\n%b)" % (section.encode(), len(head), head)
             peer.ok(f'* 1 FETCH (UID 1 FLAGS () INTERNALDATE "01-Nov-2026 00:00:00 +0000" {told}'.encode() + data)
             return
         if "BODY" not in command:
@@ -237,6 +242,92 @@ def test_a_part_that_the_server_tells_and_does_not_give_is_taken_from_the_whole_
         hook.forward(email, "ann@example.com", style="inline")
     assert files(tmp_path) == [PDF, b"a;b\n1;2\n"]
     assert [each.get_content() for each in outbox.messages[0].iter_attachments()] == [PDF, b"a;b\n1;2\n"]
+
+
+BIG = bytes(range(256)) * 8_000
+CUT = [100, 77, partial.PIECE, 900_000]
+
+
+def deletes(liar: Liar) -> bool:
+    return any("EXPUNGE" in command for command in liar.commands)
+
+
+@pytest.mark.parametrize("given", CUT)
+def test_a_part_of_which_the_server_gives_a_beginning_is_taken_from_the_whole_mail(
+    given: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outbox: Outbox
+) -> None:
+    mail = mixed(text(b"Hello"), attachment(b"filename=a.pdf", BIG))
+    told = f'({TEXT}{FILE % (len(encoded(BIG)), "a.pdf")} "MIXED" ("BOUNDARY" "corpus") NIL NIL)'
+    liar = Liar(told, {"1": b"Hello", "2": encoded(BIG)[:given]}, mail)
+    with mailbox(liar, monkeypatch) as hook:
+        [email] = hook.search()
+        assert contents(hook, email) == [("a.pdf", BIG)]
+        hook.forward(email, "ann@example.com", style="inline")
+        hook.act(email, [Save(str(tmp_path)), Delete()])
+    assert files(tmp_path) == [BIG]
+    assert [each.get_content() for each in outbox.messages[0].iter_attachments()] == [BIG]
+    assert deletes(liar)
+
+
+@pytest.mark.parametrize("given", CUT)
+def test_a_mail_of_which_the_server_gives_a_beginning_is_neither_saved_nor_forwarded_and_so_not_deleted(
+    given: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outbox: Outbox
+) -> None:
+    mail = mixed(text(b"Hello"), attachment(b"filename=a.pdf", BIG))
+    told = f'({TEXT}{FILE % (len(encoded(BIG)), "a.pdf")} "MIXED" ("BOUNDARY" "corpus") NIL NIL)'
+    liar = Liar(told, {"1": b"Hello", "2": encoded(BIG)[:given], "": mail[:given]}, mail)
+    with mailbox(liar, monkeypatch) as hook:
+        [email] = hook.search()
+        for action in (
+            Save(str(tmp_path), what="message"),
+            Save(str(tmp_path)),
+            Forward("ann@example.com", max_size="100 MB"),
+            Forward("ann@example.com", style="inline", max_size="100 MB"),
+        ):
+            with pytest.raises(ImapError, match=f"gives {given} of the .* bytes that it announces"):
+                hook.act(email, [action, Delete()])
+    assert files(tmp_path) == []
+    assert outbox.messages == []
+    assert not deletes(liar)
+
+
+PLAIN = single(b"Content-Type: text/plain", b"Hello, this is all.\r\n" * 20)
+PLAIN_TOLD = '("TEXT" "PLAIN" NIL NIL NIL "7BIT" 420 20)'
+
+
+@pytest.mark.parametrize(("structure", "mail"), [(TRUE, MAIL), (PLAIN_TOLD, PLAIN)], ids=["multipart", "one part"])
+def test_a_mail_whose_size_is_reckoned_far_too_large_is_saved_if_all_of_it_is_there(
+    structure: str, mail: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    liar = Liar(structure, {}, mail, size=len(mail) * 2)
+    with mailbox(liar, monkeypatch) as hook:
+        hook.act(hook.search(), [Save(str(tmp_path), what="message"), Delete()])
+    assert files(tmp_path) == [mail]
+    assert deletes(liar)
+    cut = Liar(structure, {"": mail[: -len(mail) // 3]}, mail, size=len(mail) * 2)
+    with mailbox(cut, monkeypatch) as hook, pytest.raises(CutOffError):
+        hook.act(hook.search(), [Save(str(tmp_path), what="message", on_exists="overwrite"), Delete()])
+    assert not deletes(cut)
+
+
+def test_a_part_whose_size_is_told_far_too_large_is_whole_where_the_next_boundary_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = TRUE.replace(str(len(encoded(PDF))), str(2 * len(encoded(PDF))))
+    liar = Liar(told, GIVEN)
+    with mailbox(liar, monkeypatch) as hook:
+        hook.act(hook.search(), [Save(str(tmp_path)), Delete()])
+    assert files(tmp_path) == [PDF, b"a;b\n1;2\n"]
+
+
+def test_a_part_that_differs_from_its_beginning_in_the_whole_mail_is_not_put_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    liar = Liar(TRUE, {**GIVEN, "2": b"QUJD" + encoded(PDF)[4:100]})
+    with mailbox(liar, monkeypatch) as hook, pytest.raises(CutOffError):
+        hook.act(hook.search(), [Save(str(tmp_path)), Delete()])
+    assert files(tmp_path) == []
+    assert not deletes(liar)
 
 
 def test_parts_that_the_server_counts_in_another_way_are_recognised_by_name_and_type(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_imap_provider.errors import ImapError, LostConnectionError, ProtocolError, RefusedError
+from airflow_imap_provider.errors import CutOffError, ImapError, LostConnectionError, ProtocolError, RefusedError
 from airflow_imap_provider.mail.transfer import decode_transfer
 from airflow_imap_provider.mailbox.download import decoded, download, part_content
 from airflow_imap_provider.transport import partial
@@ -201,6 +201,46 @@ def test_a_server_that_stops_after_a_full_piece_far_before_the_end_has_not_given
         fetched(hole, octets=len(CONTENT))
     assert fetched(hole, octets=330) == CONTENT[:300], "sizes may be reckoned"
     assert fetched(hole) == CONTENT[:300]
+
+
+@pytest.mark.parametrize("longest", [100, 37])
+def test_a_server_that_stops_anywhere_far_before_the_end_is_asked_again_and_has_not_given_the_mail(
+    longest: int,
+) -> None:
+    asked: list[int] = []
+
+    def stops(offset: int) -> bytes:
+        asked.append(offset)
+        return CONTENT[:333][offset : offset + longest]
+
+    with pytest.raises(CutOffError, match=f"gives 333 of the {len(CONTENT)} bytes"):
+        fetched(stops, octets=len(CONTENT))
+    assert asked.count(333) == 2
+
+    def pauses(offset: int) -> bytes:
+        asked.append(offset)
+        return CONTENT[offset : offset + 37] if offset != 37 * 9 or asked.count(offset) > 1 else b""
+
+    asked.clear()
+    assert fetched(pauses, octets=len(CONTENT)) == CONTENT
+    assert fetched(stops, octets=350) == CONTENT[:333], "sizes may be reckoned"
+
+
+def test_a_server_that_ignores_the_offset_and_gives_far_too_little_has_not_given_the_mail() -> None:
+    def script(peer: Peer) -> None:
+        peer.serve_inbox()
+        for _ in range(2):
+            peer.expect("UID")
+            peer.send_raw(b"* 1 FETCH (UID 1 BODY[2] {%d}\r\n%s)\r\n" % (100, CONTENT[:100]))
+            peer.ok()
+
+    with ScriptedServer(script) as server:
+        session = open_session(settings_for(server))
+        session.select("INBOX", readonly=True)
+        with pytest.raises(CutOffError, match="gives 100 of the 2000"):
+            part_content(session, 1, "2", "7bit", octets=len(CONTENT))
+        assert session.usable
+        session.close()
 
 
 def test_a_server_that_ignores_the_offset_is_believed_once() -> None:
