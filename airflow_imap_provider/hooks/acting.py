@@ -72,9 +72,24 @@ def act(
                     found = [(keys[uid], mail) for uid, mail in mails.items()]
                     results += _sent_out(session, found, action, sent, held, saved)
                 elif uids := not_held(left, action, held):
-                    perform(session, uids, [action], repeated=repeated)
+                    if action.do == "copy" and sent is not None:
+                        _copy(session, [email for email in left if email["uid"] in uids], action, sent)
+                    else:
+                        perform(session, uids, [action], repeated=repeated)
     raise_all(errors)
     return results
+
+
+def _copy(session: Session, emails: Sequence[Mapping[str, Any]], action: Action, copied: SentRecord) -> None:
+    """Copy those mails of the open folder that no earlier attempt has copied: each copy would be one more."""
+    prints = {email["uid"]: _fingerprint(str(email["key"]), action) for email in emails}
+    due = [uid for uid, known in prints.items() if copied.get(known) is None]
+    if len(due) < len(prints):
+        log.info("%s of %s mails were copied to %r before", len(prints) - len(due), len(prints), action.argument)
+    if due:
+        perform(session, due, [action])
+    for uid in due:
+        copied[prints[uid]] = {"copied": action.argument}
 
 
 def _opened(
@@ -152,7 +167,7 @@ def _saved_before(
 
 
 def _fingerprint(key: str, action: Action) -> str:
-    """Return what tells this save of a mail from any other, in 64 hexadecimal digits."""
+    """Return what tells this action on a mail from any other, in 64 hexadecimal digits."""
     return hashlib.sha256(json.dumps([key, dump_actions(action)]).encode()).hexdigest()
 
 

@@ -318,7 +318,7 @@ class Imap4Hook(BaseHook):
         :param emails: mails as the trigger, the operators and this hook return them.
         :param actions: see :mod:`airflow_imap_provider.mailbox.actions`.
         :param repeated: an earlier attempt may have been interrupted.
-        :param sent: keeps what was forwarded, and what it has is not sent again; a ``dict`` will do.
+        :param sent: keeps what was forwarded or copied, and what it has is not done again; a ``dict`` will do.
         :param saved: keeps what was saved; a ``dict`` will do. With it a mail that is gone is not passed over by Save:
             what this has of it is returned, and without that it is an error.
         :param missing: ``"ignore"`` makes that a warning.

@@ -10,7 +10,7 @@ __all__ = ["SentRecord", "TaskRecord"]
 
 
 class SentRecord(Protocol):
-    """What is known of forwards or saves by their fingerprint (a mail's key and the options); a ``dict`` is one."""
+    """What was done to mails, by a fingerprint of the mail's key and the action with its options; a ``dict`` is one."""
 
     def get(self, name: str, /) -> Any:
         """Return what was kept, or ``None``."""
@@ -23,7 +23,7 @@ class TaskRecord:
     """Keeps it for a task instance, over its retries; and which mails it has come to deleting.
 
     :param store: ``context["task_state_store"]``.
-    :param done: what was done to the mails: ``sent`` or ``saved``.
+    :param done: what was done to the mails: ``sent``, which copies are too, or ``saved``.
     """
 
     def __init__(self, store: Any, done: str = "sent") -> None:

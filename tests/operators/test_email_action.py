@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_imap_provider.errors import ImapError
+from airflow_imap_provider.errors import FolderNotFoundError, ImapError
 from airflow_imap_provider.hooks.imap4 import Imap4Hook
 from airflow_imap_provider.mailbox.actions import Copy, Delete, Flag, Forward, Move, Save
 from airflow_imap_provider.mailbox.lookup import NotFoundError
@@ -84,6 +84,18 @@ def test_a_mail_that_somebody_moves_before_it_was_saved_is_not_taken_for_a_delet
     assert [(each["folder"], len(each["files"])) for each in done] == [("Elsewhere", 1)]
     assert (subjects("Elsewhere"), subjects("Archive")) == ([], ["one"])
     assert attempt(email, 4, store, actions=actions) == done, "a retry knows what was saved, too"
+
+
+def test_a_retry_does_not_copy_again(email: dict[str, Any]) -> None:
+    store, actions = Store(), [Copy("Kept", create=True), Flag(), Move("Nope")]
+    for number in (1, 2, 3):
+        with pytest.raises(FolderNotFoundError):
+            attempt(email, number, store, actions=actions)
+    assert subjects("Kept") == ["one"]
+    with Imap4Hook("mailbox") as hook:
+        hook.get_conn().create_folder("Nope")
+    assert attempt(email, 4, store, actions=actions)[0]["folder"] == "Nope"
+    assert (subjects("Kept"), subjects("Nope")) == (["one"], ["one"])
 
 
 def test_a_mail_whose_forward_is_held_back_is_not_deleted(

@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 from airflow.sdk import Context
 
-from airflow_imap_provider.errors import ImapError
+from airflow_imap_provider.errors import FolderNotFoundError, ImapError
 from airflow_imap_provider.hooks.imap4 import Imap4Hook
-from airflow_imap_provider.mailbox.actions import Action, Delete, Flag, MarkRead, Move, Save
+from airflow_imap_provider.mailbox.actions import Action, Copy, Delete, Flag, MarkRead, Move, Save
 from airflow_imap_provider.mailbox.lookup import NotFoundError
 from airflow_imap_provider.sensors.email import EmailSensor
 from tests.hooks.test_saving import mail, tree
@@ -75,6 +75,17 @@ def test_a_retry_saves_anew_what_is_still_there(hook: Imap4Hook, tmp_path: Path)
     again = attempt(store, Save(str(tmp_path)), MarkRead())
     assert [[file["existed"] for file in email["files"]] for email in again] == [[False], [True]]
     assert sorted(tree(tmp_path).values()) == [b"one", b"two"]
+
+
+def test_a_retry_copies_only_what_no_attempt_before_has_copied(dovecot: Dovecot, user: User, hook: Imap4Hook) -> None:
+    store = Store()
+    for _ in range(3):
+        with pytest.raises(FolderNotFoundError):
+            attempt(store, Copy("Done"), Move("Nope"))
+    assert subjects(hook, "Done") == ["one", "two"]
+    dovecot.create_folder(user, "Nope")
+    attempt(store, Copy("Done"), Move("Nope"))
+    assert subjects(hook, "Done") == subjects(hook, "Nope") == ["one", "two"]
 
 
 @pytest.mark.parametrize("last", [[MarkRead(), Move("Done")], [Delete()], []], ids=["move", "delete", "nothing"])
