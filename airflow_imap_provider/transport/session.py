@@ -100,6 +100,7 @@ class Session:
         self._scrubber = connection.scrubber
         self._turns = Turns(connection.stream, connection.scrubber)
         self._opened: FolderStatus | None = None
+        self._copied: list[Any] = []
 
     def has(self, capability: str) -> bool:
         """Whether the server announces a capability."""
@@ -317,6 +318,7 @@ class Session:
         :raises FolderNotFoundError: there is no such folder.
         """
         self._require_folder("COPY")
+        self._copied = []
         self._for_sets("COPY", uids, self._mailbox(folder))
 
     def move(self, uids: Sequence[int], folder: str) -> None:
@@ -326,6 +328,7 @@ class Session:
         :raises RefusedError: the server has no MOVE, or the folder is open for reading only.
         """
         self._require_capability("MOVE", "MOVE")
+        self._copied = []
         self._change("MOVE", uids, self._mailbox(folder))
 
     def expunge(self, uids: Sequence[int]) -> None:
@@ -338,7 +341,7 @@ class Session:
 
     def copied_to(self) -> tuple[int, int] | None:
         """UIDVALIDITY and last UID that the last COPY or MOVE has given, if the server says (COPYUID, RFC 4315)."""
-        told: list[Any] = self._stream.untagged_responses.get("COPYUID", [])
+        told = self._copied
         numbers = re.fullmatch(rb"(\d+) [\d:,]+ (?:[\d:,]*[:,])?(\d+)", told[-1].strip()) if told and told[-1] else None
         return (int(numbers[1]), int(numbers[2])) if numbers else None
 
@@ -379,6 +382,7 @@ class Session:
         stream = self._stream
         for text, _ in self._sets(uids, *arguments):
             self._turns.command(command, partial(stream.uid, command, text, *arguments))
+            self._copied = stream.untagged_responses.get("COPYUID", self._copied)
 
     def _sets(self, uids: Sequence[int], *arguments: str) -> Iterable[tuple[str, list[int]]]:
         return commands.uid_sets(uids, MAX_COMMAND_BYTES - commands.OVERHEAD - sum(map(len, arguments)))

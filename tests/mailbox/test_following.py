@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -236,19 +235,61 @@ def test_a_mail_is_deleted_where_the_operator_before_has_left_it(dovecot: Doveco
 
 
 @pytest.mark.parametrize("lacking", ["message_id", "size", "received"])
-def test_a_mail_without_an_identity_is_acted_on_where_it_was_seen_and_not_followed(
-    dovecot: Dovecot, user: User, hook: Imap4Hook, lacking: str, caplog: pytest.LogCaptureFixture
+def test_a_mail_without_an_identity_is_followed_by_the_uid_that_the_server_gives_it(
+    dovecot: Dovecot, user: User, hook: Imap4Hook, lacking: str
 ) -> None:
     email = told(dovecot, user, hook, letter(message_id="") if lacking == "message_id" else None)
     if lacking != "message_id":
         del email[lacking]
-    with caplog.at_level(logging.WARNING):
-        [moved] = hook.follow(email, Move("Processed"))
-    assert "is not known again there" in caplog.text
-    assert moved["folder"] == "INBOX"
+    # So that UIDs there are others.
+    dovecot.deliver(user, letter(b"ATTACKER", message_id=""), "Processed", received=ARRIVED)
+    moved = hook.follow(email, [Copy("Archive"), Move("Processed")])
+    assert [(each["folder"], each["uid"]) for each in moved] == [("Processed", 2)]
+    [moved] = hook.follow(moved, [Flag(), Move("Done")])
+    assert (moved["folder"], moved["key"]) == ("Done", email["key"])
+    assert contents(dovecot, user, "Done") == [GENUINE]
+    hook.act(moved, Move("INBOX"))
     with pytest.raises(NotFoundError, match="without Message-ID, size and date of arrival"):
-        hook.follow(moved, Move("Done"))
-    assert contents(dovecot, user, "Processed") == [GENUINE]
+        hook.follow(moved, Flag())
+    assert contents(dovecot, user, "INBOX") == [GENUINE]
+
+
+@pytest.mark.parametrize("capabilities", ["UIDPLUS", "MOVE", "UIDPLUS MOVE"])
+@pytest.mark.parametrize("tells", [True, False], ids=["tells", "does not tell"])
+def test_a_move_that_ends_with_other_commands_is_followed_too(
+    capabilities: str, tells: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without MOVE the mail is marked and expunged after the COPY that has told its UID."""
+    header = b"BODY[HEADER.FIELDS (SUBJECT)] {16}\r\nSubject: one\r\n\r\n)"
+
+    def script(peer: Peer) -> None:
+        peer.let_in(f"IMAP4rev1 AUTH=PLAIN SASL-IR {capabilities}")
+        while True:
+            line = peer.line()
+            peer.tag, _, command = line.partition(" ")
+            if command.startswith(("SELECT", "EXAMINE")):
+                access = "READ-ONLY" if command.startswith("EXAMINE") else "READ-WRITE"
+                peer.ok("* 1 EXISTS", "* OK [UIDVALIDITY 7] v", "* OK [UIDNEXT 4] n", words=f"[{access}]")
+            elif command.startswith("UID FETCH"):
+                peer.ok(b'* 1 FETCH (UID 3 FLAGS () INTERNALDATE "01-Nov-2026 00:00:00 +0000" RFC822.SIZE 60 ' + header)
+            elif command.startswith(("UID COPY", "UID MOVE")) and tells:
+                peer.ok(words="[COPYUID 9 3 41] done")
+            elif command.startswith("LOGOUT"):
+                peer.send("* BYE")
+                peer.ok()
+                return
+            else:
+                peer.ok()
+
+    with ScriptedServer(script) as server:
+        extra = {"encryption": "none", "timeout": 5}
+        stored = {"conn_type": "imap4", "host": server.host, "port": server.port, "login": "me", "password": "pw"}
+        monkeypatch.setenv("AIRFLOW_CONN_MAILBOX", json.dumps({**stored, "extra": extra}))
+        seen = {"key": "mail.m.i.1.7.3", "folder": "INBOX", "uid": 3, "uidvalidity": 7}
+        with Imap4Hook("mailbox") as opened:
+            [moved] = opened.follow(seen, Move("Done"))
+    place = (moved["folder"], moved["uid"], moved["uidvalidity"])
+    assert place == (("Done", 41, 9) if tells else ("INBOX", 3, 7))
 
 
 def test_a_mail_whose_message_id_was_shortened_is_found_again(dovecot: Dovecot, user: User, hook: Imap4Hook) -> None:
