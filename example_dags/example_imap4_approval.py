@@ -3,7 +3,7 @@
 The question carries the run's id in its subject, and so does the answer; a sensor waits for it in the triggerer. Only
 an answer of the person asked counts, proven by what the mailbox's own server has found out by DMARC: From alone is a
 claim that anybody can make. What a program answers, such as a note that the person is out of office, does not count
-either. And only "yes" lets the run go on.
+either. And only "yes", alone in the first line, lets the run go on.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def example_imap4_approval():
             smtp.send_email_smtp(
                 to=BOSS,
                 subject=f"May it be published? [{run_id}]",
-                html_content="Answer this mail with <b>yes</b> or <b>no</b> in its first line.",
+                html_content="Answer this mail with <b>yes</b> or <b>no</b> alone in its first line.",
             )
 
     answer = EmailSensor(
@@ -56,8 +56,9 @@ def example_imap4_approval():
 
     @task.short_circuit
     def approved(answers: list[dict[str, Any]]) -> bool:
-        """Tell whether the answer begins with yes."""
-        return answers[0]["text"].strip().lower().startswith("yes")
+        """Tell whether the first line of the answer is yes, and nothing else: "Yes, but not today" is none."""
+        lines = [line.strip(" \t.,;:!*\"'") for line in answers[0].get("text", "").splitlines()]
+        return next((line for line in lines if line), "").casefold() == "yes"
 
     @task
     def publish() -> str:

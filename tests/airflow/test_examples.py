@@ -133,7 +133,7 @@ def test_an_answer_lets_the_run_go_on(new_inbox: NewInbox) -> None:
             (proven, "eve@example.com", "yes"),
             (b"", "boss@example.com", "yes, says somebody else"),
             (proven + b"Auto-Submitted: auto-replied\r\n", "boss@example.com", "I am out of office."),
-            (proven, "boss@example.com", "Yes, please.\r\n> no?"),
+            (proven, "boss@example.com", "\r\n Yes.\r\n> no?"),
         ]:
             inbox.dovecot.deliver(inbox.user, head + message(f"Re: {question}", sender, text))
         [run] = inbox.airflow.wait_runs("example_imap4_approval", seconds=240)
