@@ -70,8 +70,11 @@ class Fetcher:
                 mail = self._structured(session, told) if readable and not told.structured else told
                 if is_smime(mail) and (self._smime or (self._text and not mail.text_parts)):
                     mail = self._opened(session, mail)
-                if self._text and mail.text_parts and mail.text is None:
-                    mail = self._with_text(session, mail)
+                if self._text and mail.text is None:
+                    if mail.text_parts:
+                        mail = self._with_text(session, mail)
+                    elif mail.structured and readable and not _is_closed(mail):
+                        mail = replace(mail, text="")  # known to have none
             except GoneError:
                 continue
             yield mail.uid, mail
@@ -133,3 +136,8 @@ class Fetcher:
             if whole.text is not None:
                 return replace(mail, text=whole.text)
         return with_text(mail, answer, self._page(session))
+
+
+def _is_closed(mail: Mail) -> bool:
+    """Tell whether a mail without a text may have one within what nobody has opened."""
+    return is_smime(mail) or "pgp-encrypted" in mail.protection

@@ -20,6 +20,7 @@ from tests.servers.scripted import Peer, ScriptedServer
 from tests.transport.conftest import settings_for
 
 MAIL = mixed(text(b"Hello"), attachment())
+NOW = datetime(2026, 11, 1, tzinfo=timezone.utc)
 HEADER = b"Subject: Invoice 4711\r\nContent-Type: multipart/mixed; boundary=corpus\r\n\r\n"
 
 
@@ -38,6 +39,29 @@ def fetched(session: Session, reader: Reader, uids: Sequence[int], monkeypatch: 
 
     monkeypatch.setattr(session, "fetch", noted)
     return reader.mails(session, session.select("INBOX", readonly=True), uids), " ".join(asked)
+
+
+LONE = {
+    "pdf": b"Content-Type: application/pdf; name=scan.pdf\r\n\r\n%PDF",
+    "picture": b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
+    b"Content-Type: image/jpeg\r\n\r\nx\r\n--b--\r\n",
+    "calendar": b"Content-Type: text/calendar; method=REPLY\r\n\r\nBEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n",
+    "nothing": b"\r\n",
+}
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_mail_without_a_text_has_an_empty_one_if_the_text_is_wanted(
+    dovecot: Dovecot, user: User, wanted: bool
+) -> None:
+    dovecot.deliver_all(user, [b"Subject: x\r\nMIME-Version: 1.0\r\n" + body for body in LONE.values()])
+    session = open_session(dovecot.settings(user))
+    try:
+        reader = Reader(replace(wish(Body.not_contains("paid")), text=wanted))
+        batch = reader.read(session, session.select("INBOX", readonly=True), first_place("all", NOW))
+    finally:
+        session.logout()
+    assert [email.get("text") for email in batch.emails] == [("" if wanted else None)] * len(LONE)
 
 
 @pytest.mark.parametrize(
