@@ -23,7 +23,7 @@ from airflow_imap_provider.errors import (
 )
 from airflow_imap_provider.transport.greetings import IMAP, speaker
 from airflow_imap_provider.transport.limits import MAX_REPLY_CHARACTERS, MIN_HIDDEN_CHARACTERS
-from airflow_imap_provider.transport.remedies import ASK_OPERATOR, LATER, NOT_IMAP, REFUSED, loss_remedy
+from airflow_imap_provider.transport.remedies import ASK_OPERATOR, LATER, MISSING_TARGET, NOT_IMAP, REFUSED, loss_remedy
 from airflow_imap_provider.transport.stream import BufferedIMAP4
 from airflow_imap_provider.transport.throttling import recognise
 
@@ -197,6 +197,8 @@ def _refusal(
         refused = FolderNotFoundError
     problem = "the server refuses." if answer[0] == "NO" else "the server does not accept this command."
     limit = recognise(words)
+    if limit is None and refused is FolderNotFoundError and stage in ("COPY", "MOVE"):
+        return refused(problem, stage=stage, reply=words, remedy=MISSING_TARGET)
     remedy = limit.remedy if limit else REFUSED.get(stage, ASK_OPERATOR)
     return refused(problem, stage=stage, reply=words, remedy=remedy)
 

@@ -9,6 +9,7 @@ __all__ = [
     "BROKEN_EXCHANGE",
     "DEAD_LINE",
     "LATER",
+    "MISSING_TARGET",
     "NOT_IMAP",
     "REFUSED",
     "TAMPERING",
@@ -25,6 +26,8 @@ LATER = "Try later; if it stays like this, ask the server's operator."
 BROKEN_EXCHANGE = "Choose another Method (auth_method); if this goes on, show it to the server's operator."
 DEAD_LINE = "Lower poll_interval if this goes on: firewalls forget silent connections; else ask the server's operator."
 TAMPERING = "Do not log in over this network; ask the operators of network and server."
+
+MISSING_TARGET = "Give create=True, or check the folder's name ('airflow imap4 folders CONN_ID' lists all)."
 
 _SILENCE = {
     "token": "Check OAuth: endpoint (oauth_endpoint), and that this machine reaches it.",
