@@ -22,7 +22,6 @@ _MIME_FIELD = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _TYPE = re.compile(rb"\s*([^\s/;(),\"]+)\s*/\s*([^\s;(),\"]+)")
-_TOKEN = re.compile(rb"\s*([^\s;(),\"]+)")
 _QUOTED_TOKEN = re.compile(rb"\s*\"?([^\s;(),\"]+)")
 _PARAMETER = re.compile(rb';\s*([^\s=;"]{1,200})\s*=[ \t\r\n]*("(?:[^"\\]|\\.)*"|[^;]*)', re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
@@ -74,7 +73,7 @@ def mime_fields(header: bytes, default: bytes) -> MimeFields:
     declared = found.get(b"type", b"")
     kind = _TYPE.match(declared) or _TYPE.match(default)
     assert kind is not None  # every default is a type
-    encoding = _TOKEN.match(found.get(b"transfer-encoding", b""))
+    encoding = _QUOTED_TOKEN.match(found.get(b"transfer-encoding", b""))
     disposition = _QUOTED_TOKEN.match(found.get(b"disposition", b""))
     return MimeFields(
         type=kind[1].lower(),

@@ -14,6 +14,7 @@ from airflow_imap_provider.mail.body_tree import DEPTH_LIMIT, at, children_of, d
 from airflow_imap_provider.mail.encoded_words import decode_parameters
 from airflow_imap_provider.mail.message import Attachment, TextPart
 from airflow_imap_provider.mail.related import Role, roles
+from airflow_imap_provider.mail.transfer import KNOWN_ENCODINGS
 
 __all__ = ["DEPTH_LIMIT", "Leaf", "Structure", "is_structure", "read_structure"]
 
@@ -29,6 +30,9 @@ BLANK_OCTETS = 4
 PERHAPS_BLANK_OCTETS = 512
 """Octets up to which a text/plain part may have nothing to read beside an HTML part: line ends, no-break spaces. Both
 are fetched then, and what they say decides."""
+
+_MISSPELT = {"base-64": "base64", "quotedprintable": "quoted-printable"}
+"""What can only mean one of the encodings, although it is not its name."""
 
 _BODY_TYPES = ("text/plain", "text/html")
 _TNEF_TYPES = ("application/ms-tnef", "application/vnd.ms-tnef")
@@ -163,6 +167,10 @@ class _Reader:
                     octets=leaf.octets,
                 )
             )
+            if leaf.encoding not in KNOWN_ENCODINGS:
+                self.out.problems.append(
+                    f"part {part}: unknown transfer encoding {leaf.encoding}: the attachment is not decoded"
+                )
             if leaf.content_type in _TNEF_TYPES or leaf.name.lower() == "winmail.dat":
                 self.out.problems.append(f"part {part}: winmail.dat (TNEF): the files within it are not looked at")
         elif leaf.content_type in _BODY_TYPES and not in_message:
@@ -212,7 +220,7 @@ class _Reader:
             disposition=disposed,
             content_id=bool(at(body, 3)),
             smime_type=parameters.get("smime-type", "").lower(),
-            encoding=word(at(body, 5)) or "7bit",
+            encoding=_encoding(at(body, 5)),
             octets=octets if isinstance(octets, int) and octets > 0 else 0,
             flowed=parameters.get("format", "").lower() == "flowed",
             delete_space=parameters.get("delsp", "").lower() == "yes",
@@ -273,6 +281,11 @@ def _to_read(alternatives: list[TextPart]) -> list[TextPart]:
         numbers = tuple(part.part for part in plain)
         return [*plain, *(replace(part, instead_of=numbers) for part in html)]
     return html
+
+
+def _encoding(value: object) -> str:
+    name = word(value).partition(";")[0]
+    return _MISSPELT.get(name, name) or "7bit"
 
 
 def _decoded_size(octets: int, encoding: str) -> int:

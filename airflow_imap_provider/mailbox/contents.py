@@ -17,8 +17,9 @@ from zlib import crc32
 from airflow_imap_provider.errors import ImapError
 from airflow_imap_provider.mail.fetching import lacks_text, text_items, with_text
 from airflow_imap_provider.mail.message import Attachment, Mail
+from airflow_imap_provider.mail.mime_fields import mime_fields
 from airflow_imap_provider.mail.raw import RawMail, structured_by
-from airflow_imap_provider.mailbox.download import decoded, transferred
+from airflow_imap_provider.mailbox.download import decoded, part_content, transferred
 from airflow_imap_provider.mailbox.spool import PIECE, spooled
 from airflow_imap_provider.mailbox.unwrapping import decrypted, is_smime
 from airflow_imap_provider.transport.limits import SURELY
@@ -105,6 +106,7 @@ class Contents:
             return attachment, self._of_whole(attachment)
         session = self._opened()
         uid = self._told.uid
+        attachment = _as_declared(session, uid, attachment)
         pieces = transferred(session, uid, attachment.part, octets=attachment.octets)
         try:
             first = next(pieces, b"")
@@ -208,6 +210,18 @@ def opened_contents(mail: Mail, opened: Callable[[], Session], *, decrypt: bool 
     """
     with ExitStack() as stack:
         yield Contents(mail, opened, stack, decrypt=decrypt)
+
+
+def _as_declared(session: Session, uid: int, attachment: Attachment) -> Attachment:
+    """Return an attachment with the encoding that its own header declares, where a server may not have understood it.
+
+    Dovecot tells 7bit of ``base64;``. Texts are left as they are told: they are 7bit as a rule.
+    """
+    if attachment.encoding != "7bit" or attachment.content_type.startswith(("text/", "message/", "multipart/")):
+        return attachment
+    header = part_content(session, uid, f"{attachment.part}.MIME", "7bit")
+    declared = mime_fields(header, b"text/plain").encoding.decode("latin-1")
+    return replace(attachment, encoding=declared) if declared in ("base64", "quoted-printable") else attachment
 
 
 def _twin(wanted: Attachment, told: Iterable[Attachment], counted: Iterable[Attachment]) -> Attachment | None:

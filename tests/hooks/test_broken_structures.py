@@ -117,6 +117,21 @@ def test_a_file_that_is_a_mail_of_its_own_without_mime_version_is_a_file(
     assert hook.fetch([4])[0]["text"] == "Hi"
 
 
+@pytest.mark.parametrize("encoding", [b"base-64", b"base64;", b'"base64"', b"Base64 ; x=y", b"x-gzip64"])
+def test_an_encoding_that_is_written_wrong_is_understood_or_told(
+    dovecot: Dovecot, user: User, hook: Imap4Hook, tmp_path: Path, encoding: bytes
+) -> None:
+    raw = mixed(text(b"Hello"), attachment(content=PDF)).replace(b"Encoding: base64", b"Encoding: " + encoding)
+    assert encoding in raw
+    dovecot.deliver(user, raw)
+    [email] = hook.search()
+    hook.save(email, tmp_path)
+    known = encoding != b"x-gzip64"
+    assert files(tmp_path) == [PDF if known else encoded(PDF)]
+    told = ["part 2: unknown transfer encoding x-gzip64: the attachment is not decoded"]
+    assert [each for each in email["defects"] if "encoding" in each] == ([] if known else told)
+
+
 # --- servers that tell something else than they have -----------------------------------------------------------------
 
 MAIL = mixed(text(b"Hello"), attachment(b"filename=a.pdf", PDF), attachment(b"filename=b.csv"))
