@@ -236,9 +236,20 @@ class Suspects:
     def _alone(self, session: Session, uid: int, items: Sequence[str]) -> Iterator[tuple[int, Mapping[bytes, Any]]]:
         """Fetch one mail, and if the server or its answer chokes on it, what can be had of it; nothing if gone."""
         key, case = (uid, _HEADER), self._cases.get((uid, _HEADER))
-        compared = self._compared(session, key, items)
         without_structure = [item for item in items if item != "BODYSTRUCTURE"]
         levels = (items, without_structure, ["FLAGS", "INTERNALDATE"])
+        try:
+            compared = self._compared(session, key, items)
+        except RefusedError as error:
+            if not session.usable or recognise(error.reply) or self._level(case) == len(levels) - 1:
+                raise
+            # The others may be broken, too, and this one be there again.
+            try:
+                answer = self._told(session, uid, levels[self._level(case)])
+            except (ProtocolError, RefusedError):
+                raise error from None
+            yield uid, answer
+            return
         problem = case.problem if case is not None else ""
         for level in range(self._level(case), len(levels)):
             try:

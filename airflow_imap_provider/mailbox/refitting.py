@@ -13,6 +13,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from airflow_imap_provider.errors import LostConnectionError, ProtocolError, RefusedError
 from airflow_imap_provider.mail.fetching import mail_from_fetch
@@ -43,6 +44,9 @@ A_TIME = 100_000_000
 one owner share it by chance. Smaller ones are mostly 1."""
 
 _ITEMS = ["UID", "INTERNALDATE", "RFC822.SIZE", "BODY.PEEK[HEADER.FIELDS (DATE MESSAGE-ID)]"]
+
+_disproved: WeakKeyDictionary[Session, set[tuple[int, int | None]]] = WeakKeyDictionary()
+"""By session, the UIDVALIDITY and UIDNEXT of which was seen that mails have higher UIDs."""
 
 _told_wrong: set[tuple[str, str]] = set()
 """Mailboxes and folders of which was said, in this process, that the server tells a wrong UIDNEXT."""
@@ -92,7 +96,8 @@ def _what_is_wrong(
         return f"has another UIDVALIDITY ({now}, was {was}): it was created anew, or the server has restored it", status
     if place.account and place.account != account and not _is_same_mailbox(session, place):
         return "may be another one: host, login or alias of the connection was edited", status
-    if _is_above(place, status) and place.last_uid > sound:
+    told = (status.uidvalidity, status.uidnext)
+    if _is_above(place, status) and place.last_uid > sound and told not in _disproved.get(session, ()):
         # The status may be older than the place: another trigger may have read on in the same session.
         status = reopened(session, readonly=status.readonly)
         if _is_above(place, status):
@@ -126,6 +131,8 @@ def _with_uidnext_proven(session: Session, status: FolderStatus, place: Place) -
         status = reopened(session, readonly=status.readonly)
         if highest < (status.uidnext or 0):
             return status
+    # Each opening makes whoever shares the session look again: without this they would open it in turns, without end.
+    _disproved.setdefault(session, set()).add((status.uidvalidity, status.uidnext))
     who = (account_of(session.settings), status.name)
     if who not in _told_wrong:
         _told_wrong.add(who)

@@ -303,6 +303,17 @@ def a_uidnext_that_is_told_too_low(machine: DeliveryMachine) -> None:
     machine.time_passes(90.0)
 
 
+def a_uidnext_that_is_told_too_low_to_two_triggers(machine: DeliveryMachine) -> None:
+    begin(machine, "second", no_match=(Copy("Archive"),))
+    machine.mails_arrive([False, True, False])
+    machine.time_passes(40.0)
+    machine.uidnext_is_told_too_low(3, 3000.0)
+    machine.the_connections_are_lost(5.0, mute=False)
+    machine.time_passes(90.0)
+    machine.mails_arrive([False, True])
+    machine.time_passes(700.0)
+
+
 def marked_by_somebody_else_while_a_move_is_owed_without_move(machine: DeliveryMachine) -> None:
     begin(machine, actions=(Move("Done"),), moves=False)
     machine.the_server_refuses_changes(1)
@@ -371,6 +382,7 @@ TEETH: tuple[tuple[Story, mutations.Mutation], ...] = (
     (a_broken_mail_among_many_and_beside_another_broken_one, mutations.compare_with_broken_mails_only),
     (marked_by_somebody_else_while_a_move_is_owed_without_move, mutations.take_a_deleted_mail_for_a_copied_one),
     (restarted_with_a_uidvalidity_of_zero, mutations.take_a_uidvalidity_of_zero_for_none),
+    (a_uidnext_that_is_told_too_low_to_two_triggers, mutations.step_over_the_next_mail),
     (a_uidnext_that_is_told_too_low, mutations.believe_uidnext),
     (left_out_of_answers_at_first, mutations.take_who_is_left_out_for_gone),
     (left_out_of_answers_at_first, mutations.take_who_has_no_header_for_one_without_subject),

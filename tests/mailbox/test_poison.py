@@ -465,6 +465,22 @@ def test_a_header_that_is_given_when_it_is_asked_for_once_more_is_enough() -> No
     assert (found.incomplete, found.held_up) == ([], [])
 
 
+def test_a_mail_that_is_whole_again_is_read_although_all_others_are_broken() -> None:
+    def trouble(folder: Troubled, uids: list[int], items: str) -> str:
+        broken = on(3, "System Error")(folder, uids, items) or on(4, "System Error")(folder, uids, items)
+        return broken or (on(2, "no header", "")(folder, uids, items) if folder.clock.seconds < 30 else "")
+
+    with scene([1, 2, 3, 4], trouble) as (folder, server):
+        reading = reader(folder)
+        found = watch(folder, server, reading, 1.0)
+        assert found.subjects == ["mail 1"]
+        folder.uids.remove(1)
+        folder.listed.remove(1)
+        found = watch(folder, server, reading, 0.5 * PATIENCE, place=found.place)
+    assert found.subjects == ["mail 2"]
+    assert found.incomplete == []
+
+
 def test_a_mail_that_goes_while_it_is_waited_for_holds_nobody_up() -> None:
     with scene([1, 2, 3], on(2, "left out", "")) as (folder, server):
         reading = reader(folder)

@@ -232,6 +232,19 @@ def test_a_uidnext_that_is_told_wrong_is_not_believed_and_said_once(
     assert caplog.text.count("that is not believed") == 1
 
 
+def test_two_that_share_a_session_do_not_open_the_folder_in_turns_where_uidnext_is_wrong() -> None:
+    opened = [3] * 4
+    with ScriptedServer(numbered_anew([1, 2, 9], opened)) as server:
+        session = open_session(settings_for(server))
+        session.select("INBOX", readonly=True)
+        readings = [reader(), reader()]
+        for _ in range(5):
+            for reading in readings:
+                assert reading.read(session, session.folder, replace(HANDLED, last_uid=9)).notice == ""
+        session.close()
+    assert opened == [3], "once at first, and twice to prove it"
+
+
 def test_a_mail_that_comes_just_then_is_no_proof_against_uidnext() -> None:
     """It has the UID that was told as the next one."""
     opened = [2, 2, 3]
