@@ -69,7 +69,7 @@ class SettingsSource:
 
         :raises ImapTimeoutError: there is no answer; the question stays, and the next call waits for the same answer.
         """
-        self._used = None
+        self._used, self.edited = None, False
         question = self._asked()
         try:
             await asyncio.wait((question,), timeout=ANSWER_LIMIT)

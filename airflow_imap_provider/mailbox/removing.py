@@ -43,6 +43,7 @@ def move(session: Session, uids: Sequence[int], folder: str, *, repeated: bool) 
         lead(session, uids, folder, session.move)
         return
     _require_uid_expunge(session, "move")
+    session.forget_copied()
     nobody: list[int] = []
     to_copy, copied, unknown = (
         _sorted_out(session, uids, copied_mark(folder)) if repeated else (list(uids), nobody, nobody)

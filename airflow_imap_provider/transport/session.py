@@ -339,6 +339,10 @@ class Session:
         self._require_capability("EXPUNGE", "UIDPLUS")
         self._change("EXPUNGE", uids)
 
+    def forget_copied(self) -> None:
+        """Let :meth:`copied_to` know of nothing: an earlier COPY was of another mail."""
+        self._copied = []
+
     def copied_to(self) -> tuple[int, int] | None:
         """UIDVALIDITY and last UID that the last COPY or MOVE has given, if the server says (COPYUID, RFC 4315)."""
         told = self._copied

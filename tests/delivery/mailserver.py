@@ -334,6 +334,9 @@ class TwinSession:
         assert self._status is not None
         return self._status
 
+    def forget_copied(self) -> None:
+        """It keeps none."""
+
     def copied_to(self) -> None:
         """A server without COPYUID."""
 

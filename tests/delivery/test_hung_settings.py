@@ -42,9 +42,10 @@ def backend() -> Backend:
 
 
 @pytest.fixture
-def world(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    with World(Plan(start="new", max_mails=50)) as world:
-        monkeypatch.setattr(hook_settings, "async_settings", backend.settings)
+def world(backend: Backend) -> Iterator[World]:
+    # Undone in this order: the world has put something in the same place before.
+    with World(Plan(start="new", max_mails=50)) as world, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hook_settings, "async_settings", backend.settings)
         world.manual_run(world.add_consumer(history=True))
         world.start_triggerer()
         world.run(60.0)
