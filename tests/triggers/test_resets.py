@@ -132,7 +132,7 @@ async def test_a_triggerer_that_was_frozen_does_not_write_over_a_reset(
     triggerer.add(trigger())
     await until(lambda: committed(state) == 1, "told")
     stored = state.get(PLACE)
-    anew = {**stored, "epoch": 1, "last_uid": 0, "told_uid": 0, "uidvalidity": 0, "reset": "by another"}
+    anew = {**stored, "epoch": 1, "last_uid": 0, "told_uid": 0, "uidvalidity": None, "reset": "by another"}
     state.set(PLACE, anew)
     dovecot.deliver(user, message("two"))
     await until(lambda: committed(state) == 2, "it goes on from the other's place", 20)
