@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_imap_provider.errors import ImapError, ProtocolError, RefusedError
+from airflow_imap_provider.mailbox.searching import still_there
 from airflow_imap_provider.mailbox.short_answers import HEADER_ITEMS, tells, with_header
 from airflow_imap_provider.transport.clock import Clock
 from airflow_imap_provider.transport.throttling import recognise
@@ -189,7 +190,7 @@ class Suspects:
                     raise
                 if isinstance(error, RefusedError):
                     # Some servers refuse all if one has been expunged meanwhile.
-                    there = self._there(session, uids)
+                    there = still_there(session, uids)
                     if len(there) < len(uids):
                         if there:
                             yield from self._read(session, there, items)
@@ -204,7 +205,7 @@ class Suspects:
                 self._be_careful(uids)
                 raise
             short = [uid for uid in uids if not tells(answers.get(uid), items)]
-            there = self._there(session, short) if short else []
+            there = still_there(session, short) if short else []
             for uid in uids:
                 if uid not in short:
                     yield uid, answers[uid]
@@ -214,11 +215,6 @@ class Suspects:
     def _be_careful(self, uids: Sequence[int]) -> None:
         """One of these may have done it, or none: ask for fewer at once, so that it is found with few commands."""
         self._careful, self._careful_until = max(len(uids) // 10, 1), uids[-1]
-
-    def _there(self, session: Session, uids: Sequence[int]) -> list[int]:
-        session.noop()  # some servers keep expunged mails in SEARCH until they have told of them
-        found = set(session.search(["UID", f"{uids[0]}:{uids[-1]}"]))
-        return [uid for uid in uids if uid in found]
 
     def _guarded(self, session: Session, uids: Sequence[int], items: Sequence[str]) -> dict[int, dict[bytes, Any]]:
         began = self._clock.monotonic()
@@ -330,7 +326,7 @@ class Suspects:
         if lossless:
             return compared
         if limit is None:
-            if not self._there(session, key[:1]):
+            if not still_there(session, key[:1]):
                 self.done(key[0])
                 raise GoneError
             compared = compared or self._other_works(session, key[:1], items)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from airflow_imap_provider.errors import RefusedError
+from airflow_imap_provider.mailbox.searching import still_there
 from airflow_imap_provider.mailbox.targets import lead
 from airflow_imap_provider.transport.throttling import recognise
 
@@ -44,16 +45,17 @@ def move(session: Session, uids: Sequence[int], folder: str, *, repeated: bool) 
         return
     _require_uid_expunge(session, "move")
     session.forget_copied()
-    nobody: list[int] = []
-    to_copy, copied, unknown = (
-        _sorted_out(session, uids, copied_mark(folder)) if repeated else (list(uids), nobody, nobody)
-    )
+    to_copy = list(uids)
+    copied: list[int] = []
+    unknown: list[int] = []
+    if repeated:
+        to_copy, copied, unknown = _sorted_out(session, uids, copied_mark(folder))
     if to_copy:
         lead(session, to_copy, folder, session.copy)
         _mark(session, to_copy, copied_mark(folder))
     if to_copy or copied:
         session.expunge([*copied, *to_copy])
-    if unknown and _listed(session, unknown):
+    if unknown and still_there(session, unknown):
         raise RefusedError(
             "the server does not tell the flags of mails that it still lists, and nobody knows whether they were "
             "copied: they stay where they are.",
@@ -95,11 +97,6 @@ def _mark(session: Session, uids: Sequence[int], mark: str) -> None:
         if not session.usable or recognise(error.reply):
             raise
         session.add_flags(uids, [DELETED])  # a server that takes no keywords
-
-
-def _listed(session: Session, uids: Sequence[int]) -> bool:
-    session.noop()  # some servers keep expunged mails in SEARCH until they have told of them
-    return not set(uids).isdisjoint(session.search(["UID", f"{min(uids)}:{max(uids)}"]))
 
 
 def _require_uid_expunge(session: Session, what: str) -> None:

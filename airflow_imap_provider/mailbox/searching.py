@@ -1,7 +1,11 @@
-"""Which servers search as the standard says, and for which dates. What they are asked is in ``mail/search.py``."""
+"""Which servers search as the standard says, for which dates, and which mails they still have.
+
+What they are asked is in ``mail/search.py``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -10,7 +14,7 @@ from airflow_imap_provider.mail.search import EARLIEST, LATEST
 if TYPE_CHECKING:
     from airflow_imap_provider.transport.session import Session
 
-__all__ = ["finds_substrings", "received_before", "received_since"]
+__all__ = ["finds_substrings", "received_before", "received_since", "still_there"]
 
 SUBSTRING_SEARCHERS = ("dovecot", "cyrus")
 """Servers whose SEARCH finds substrings as RFC 3501 (section 6.4.4) asks. Gmail and Exchange find whole words or their
@@ -37,3 +41,10 @@ def finds_substrings(session: Session) -> bool:
     """Tell whether this server's text search can be trusted to find substrings."""
     name = f"{session.greeting} {session.server_name}".lower()
     return any(known in name for known in SUBSTRING_SEARCHERS) and not session.has("SEARCH=FUZZY")
+
+
+def still_there(session: Session, uids: Sequence[int]) -> list[int]:
+    """Return which of these mails the open folder still has."""
+    session.noop()  # some servers keep expunged mails in SEARCH until they have told of them
+    found = set(session.search(["UID", f"{min(uids)}:{max(uids)}"]))
+    return [uid for uid in uids if uid in found]

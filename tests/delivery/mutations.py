@@ -330,7 +330,7 @@ def compare_with_broken_mails_only(patch: pytest.MonkeyPatch) -> None:
 
 def take_who_is_left_out_for_gone(patch: pytest.MonkeyPatch) -> None:
     """An answer that is OK names every mail that there is."""
-    patch.setattr(poison.Suspects, "_there", lambda *_arguments: [])
+    patch.setattr(poison, "still_there", lambda *_arguments: [])
 
 
 def take_who_has_no_header_for_one_without_subject(patch: pytest.MonkeyPatch) -> None:
