@@ -16,7 +16,7 @@ from airflow_imap_provider.connection.files import Stamp, look
 from airflow_imap_provider.connection.material import is_pem
 from airflow_imap_provider.errors import SettingsError
 
-__all__ = ["bad_bundle", "load_bundle", "trusted_issuers"]
+__all__ = ["bad_bundle", "bundle_stamp", "load_bundle", "trusted_issuers"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +43,12 @@ def trusted_issuers(bundle: str) -> tuple[bytes, ...]:
     if is_pem(bundle):
         return _read(bundle)
     if bundle:
-        return _of_path(bundle, _stamp(bundle))
+        return _of_path(bundle, bundle_stamp(bundle))
     places = ssl.get_default_verify_paths()
     for place in (places.cafile, places.capath):
         if place and Path(place).exists():
             try:
-                return _of_path(place, _stamp(place))
+                return _of_path(place, bundle_stamp(place))
             except SettingsError:
                 continue  # an empty file beside a folder that has them
     return ()
@@ -76,7 +76,7 @@ def load_bundle(context: ssl.SSLContext, bundle: str) -> None:
 
 def _load_folder(context: ssl.SSLContext, folder: str) -> None:
     loaded = 0
-    for certificate in _of_path(folder, _stamp(folder)):
+    for certificate in _of_path(folder, bundle_stamp(folder)):
         try:
             context.load_verify_locations(cadata=certificate)
         except ssl.SSLError as exc:
@@ -88,7 +88,11 @@ def _load_folder(context: ssl.SSLContext, folder: str) -> None:
         raise bad_bundle(f"the folder {folder!r} holds no certificate that can be read.")
 
 
-def _stamp(path: str) -> Stamp:
+def bundle_stamp(path: str) -> Stamp:
+    """What a bundle's file or folder is known by.
+
+    :raises SettingsError: it cannot be read.
+    """
     stamp, problem = look(path, folder=True)
     if problem:
         raise bad_bundle(f"{path!r} cannot be read ({problem}).")

@@ -19,7 +19,7 @@ from airflow_imap_provider.errors import (
     ProtocolError,
     RefusedError,
 )
-from airflow_imap_provider.transport.echoes import forms_of, in_base64, without_pieces
+from airflow_imap_provider.transport.echoes import HIDDEN, forms_of, in_base64, without_pieces
 from airflow_imap_provider.transport.greetings import IMAP, speaker
 from airflow_imap_provider.transport.limits import MAX_REPLY_CHARACTERS, MIN_HIDDEN_CHARACTERS
 from airflow_imap_provider.transport.remedies import (
@@ -51,7 +51,6 @@ _FOREIGN_ERRORS = (
     RecursionError,
 )
 
-_HIDDEN = "***"
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 # The account is meant, not the folder's name; the last is Exchange's way to say that its backend is away.
 _NOT_THE_FOLDER = re.compile(r"\[(?:ALERT|NOPERM|OVERQUOTA|CONTACTADMIN|EXPIRED)\]|not connected", re.IGNORECASE)
@@ -107,7 +106,7 @@ class Scrubber:
         """The words as one printable line without a secret."""
         text = words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words)
         for secret in self._secrets:
-            text = text.replace(secret, _HIDDEN)
+            text = text.replace(secret, HIDDEN)
         text = _NOT_PRINTABLE.sub(" ", text).strip()
         if len(text) > MAX_REPLY_CHARACTERS:
             text = f"{text[:MAX_REPLY_CHARACTERS]}…"

@@ -6,9 +6,11 @@ import base64
 from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
 
-__all__ = ["forms_of", "in_base64", "without_pieces"]
+__all__ = ["HIDDEN", "forms_of", "in_base64", "without_pieces"]
 
-_HIDDEN = "***"
+HIDDEN = "***"
+"""What stands in the place of a secret."""
+
 _PIECE = 6
 """Characters, capitals or not, of a secret in a row that are taken for a piece of it. Fewer tell little, and would be
 found in ordinary words."""
@@ -87,7 +89,7 @@ def without_pieces(text: str, secrets: Iterable[str]) -> str:
         first = min(
             [first, *(seen[piece] for at in range(len(form) - size + 1) if (piece := form[at : at + size]) in seen)]
         )
-    return text if first == len(text) else f"{text[:first]}{_HIDDEN}"
+    return text if first == len(text) else f"{text[:first]}{HIDDEN}"
 
 
 def _behind_code(text: str) -> int:

@@ -14,12 +14,12 @@ from collections.abc import Hashable
 from functools import partial
 
 from airflow_imap_provider.connection.fields import field
-from airflow_imap_provider.connection.files import look
+from airflow_imap_provider.connection.files import Stamp, look
 from airflow_imap_provider.connection.hosts import without_zone
 from airflow_imap_provider.connection.material import is_path
 from airflow_imap_provider.connection.settings import TlsSettings
 from airflow_imap_provider.connection.shown_path import shown_path
-from airflow_imap_provider.transport.authorities import bad_bundle, load_bundle
+from airflow_imap_provider.transport.authorities import bundle_stamp, load_bundle
 from airflow_imap_provider.transport.client_certificate import load_client_certificate, unreadable
 from airflow_imap_provider.transport.clock import Deadline
 from airflow_imap_provider.transport.contexts import Contexts
@@ -123,18 +123,16 @@ def context_for(settings: TlsSettings, deadline: Deadline) -> ssl.SSLContext:
 
 
 def _stamps(settings: TlsSettings) -> Hashable:
-    stamps: list[object] = []
-    for path, shown, refuse in (
-        (settings.ca_bundle, repr, bad_bundle),
-        (settings.client_certificate, shown_path, partial(unreadable, "certificate")),
-        (settings.client_private_key, shown_path, partial(unreadable, "key")),
-    ):
+    stamps: list[Stamp] = []
+    if is_path(settings.ca_bundle):
+        stamps.append(bundle_stamp(settings.ca_bundle))
+    for part, path in (("certificate", settings.client_certificate), ("key", settings.client_private_key)):
         if not is_path(path):
             continue
-        stamp, problem = look(path, folder=path is settings.ca_bundle)
+        stamp, problem = look(path)
         if problem:
-            raise refuse(f"{shown(path)} cannot be read ({problem}).")
-        stamps.append((path, stamp))
+            raise unreadable(part, f"{shown_path(path)} cannot be read ({problem}).")
+        stamps.append(stamp)
     return tuple(stamps)
 
 

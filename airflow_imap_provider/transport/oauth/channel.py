@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
 
-from airflow_imap_provider.connection.files import Stamp, look
 from airflow_imap_provider.connection.hosts import without_zone
 from airflow_imap_provider.connection.material import is_pem
 from airflow_imap_provider.connection.settings import Settings, TunnelSettings
 from airflow_imap_provider.errors import ImapError, TlsError
-from airflow_imap_provider.transport.authorities import bad_bundle, load_bundle
+from airflow_imap_provider.transport.authorities import bundle_stamp, load_bundle
 from airflow_imap_provider.transport.clock import Deadline
 from airflow_imap_provider.transport.contexts import Contexts
 from airflow_imap_provider.transport.dial import Party, dial
@@ -147,17 +146,8 @@ def _context_for(route: Route, deadline: Deadline) -> ssl.SSLContext:
         partial(_new_context, route),
         deadline,
         names=("CA bundle (ca_bundle)",) if path else (),
-        stamps=partial(_stamp, path),
+        stamps=partial(bundle_stamp, path) if path else tuple,
     )
-
-
-def _stamp(path: str) -> Stamp:
-    if not path:
-        return ()
-    stamp, problem = look(path, folder=True)
-    if problem:
-        raise bad_bundle(f"{path!r} cannot be read ({problem}).")
-    return stamp
 
 
 def _new_context(route: Route) -> ssl.SSLContext:
