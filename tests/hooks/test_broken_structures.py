@@ -260,6 +260,8 @@ def test_a_part_that_the_server_tells_and_does_not_give_is_taken_from_the_whole_
 
 
 BIG = bytes(range(256)) * 8_000
+BIG_MAIL = mixed(text(b"Hello"), attachment(b"filename=a.pdf", BIG))
+BIG_TOLD = f'({TEXT}{FILE % (len(encoded(BIG)), "a.pdf")} "MIXED" ("BOUNDARY" "corpus") NIL NIL)'
 CUT = [100, 77, partial.PIECE, 900_000]
 
 
@@ -271,9 +273,7 @@ def deletes(liar: Liar) -> bool:
 def test_a_part_of_which_the_server_gives_a_beginning_is_taken_from_the_whole_mail(
     given: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outbox: Outbox
 ) -> None:
-    mail = mixed(text(b"Hello"), attachment(b"filename=a.pdf", BIG))
-    told = f'({TEXT}{FILE % (len(encoded(BIG)), "a.pdf")} "MIXED" ("BOUNDARY" "corpus") NIL NIL)'
-    liar = Liar(told, {"1": b"Hello", "2": encoded(BIG)[:given]}, mail)
+    liar = Liar(BIG_TOLD, {"1": b"Hello", "2": encoded(BIG)[:given]}, BIG_MAIL)
     with mailbox(liar, monkeypatch) as hook:
         [email] = hook.search()
         assert contents(hook, email) == [("a.pdf", BIG)]
@@ -288,9 +288,7 @@ def test_a_part_of_which_the_server_gives_a_beginning_is_taken_from_the_whole_ma
 def test_a_mail_of_which_the_server_gives_a_beginning_is_neither_saved_nor_forwarded_and_so_not_deleted(
     given: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outbox: Outbox
 ) -> None:
-    mail = mixed(text(b"Hello"), attachment(b"filename=a.pdf", BIG))
-    told = f'({TEXT}{FILE % (len(encoded(BIG)), "a.pdf")} "MIXED" ("BOUNDARY" "corpus") NIL NIL)'
-    liar = Liar(told, {"1": b"Hello", "2": encoded(BIG)[:given], "": mail[:given]}, mail)
+    liar = Liar(BIG_TOLD, {"1": b"Hello", "2": encoded(BIG)[:given], "": BIG_MAIL[:given]}, BIG_MAIL)
     with mailbox(liar, monkeypatch) as hook:
         [email] = hook.search()
         for action in (
